@@ -1,0 +1,1 @@
+"""VXP: score explanations of vision models by one protocol."""

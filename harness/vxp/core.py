@@ -1,0 +1,408 @@
+"""The few types that flow through the harness: what is explained, what a metric may look at, what it may ask for.
+
+A metric asks with values, never with closures: a `Request` is a tuple of edits, a call and a readout, all frozen and
+hashable. Two metrics that ask for the same row ask with equal values, and the engine runs that row once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Better = Literal["higher", "lower"]
+Resample = Literal["bilinear", "nearest", "none"]
+
+OK = "ok"
+
+
+class VxpError(Exception):
+    """Any error that is the input's fault: says what was got, what was expected and what to do."""
+
+
+# ---------------------------------------------------------------------------------------------------- what is explained
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-channel mean and standard deviation between the model's inputs and raw pixels: raw = inputs*std + mean."""
+
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def to_raw(self, inputs: Tensor) -> Tensor:
+        """Raw pixels in [0, 1] of model inputs [..., C, H, W]."""
+        mean, std = self._columns(inputs)
+        return inputs * std + mean
+
+    def to_inputs(self, raw: Tensor) -> Tensor:
+        """Model inputs of raw pixels [..., C, H, W]."""
+        mean, std = self._columns(raw)
+        return (raw - mean) / std
+
+    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean = torch.tensor(self.mean, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+        return mean, std
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some items of a task as the model takes them.
+
+    inputs [B, C, *space] float; targets int64 [B], the explained class, frozen before any perturbation; ids name the
+    items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
+    resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
+    which only the explainer `oracle` and the localisation metrics look at.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Tensor
+    targets: Tensor
+    normalization: Normalization = Normalization()
+    seed: int = 0
+    truth: Mapping[str, Tensor] = field(default_factory=dict)
+    clusters: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def raw(self) -> Tensor:
+        """The inputs as raw pixels in [0, 1]."""
+        return self.normalization.to_raw(self.inputs)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The input grid (H, W); its product is P, the number of positions."""
+        return tuple(self.inputs.shape[2:])
+
+    @property
+    def positions(self) -> int:
+        return int(self.inputs[0, 0].numel())
+
+    def select(self, index: Sequence[int]) -> Batch:
+        """The items at these places, in this order."""
+        where = torch.tensor(list(index), dtype=torch.long, device=self.inputs.device)
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in index),
+            inputs=self.inputs[where],
+            targets=self.targets[where],
+            truth={key: value[where] for key, value in self.truth.items()},
+            clusters=tuple(self.clusters[i] for i in index) if self.clusters else (),
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            targets=self.targets.to(device),
+            truth={key: value.to(device) for key, value in self.truth.items()},
+        )
+
+
+# -------------------------------------------------------------------------------------------------- what may be asked
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The item as it is."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Every position replaced by the fill."""
+
+    fill: str
+
+
+@dataclass(frozen=True)
+class Removed:
+    """The positions of rank a <= rank < b in an order are replaced by the fill; rank 0 is the most relevant."""
+
+    order: str
+    a: int
+    b: int
+    fill: str
+
+
+@dataclass(frozen=True)
+class Blended:
+    """mask*image + (1 - mask)*fill in raw space, with a mask in [0, 1] that the case holds under this name."""
+
+    mask: str
+    fill: str
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Inputs plus uniform noise in [-radius, radius], in the model's input units, drawn per value and per item."""
+
+    stream: str
+    draw: int
+    radius: float
+
+
+Edit = Unchanged | Filled | Removed | Blended | Noised
+
+
+@dataclass(frozen=True)
+class Randomised:
+    """Every parameter of the model drawn anew from its initial distribution (see vxp.models.randomised)."""
+
+    stream: str
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Run the model."""
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Run the explainer again and take its map on the input grid; `other` explains another class of the same item."""
+
+    state: Randomised | None = None
+    other: str | None = None
+
+
+Call = Predict | Explain
+Readout = Literal["probability", "log-probability", "log-complement", "logit", "argmax", "map"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """K variants of every item; answered by a tensor [B, K], or [B, K, *space] for maps."""
+
+    edits: tuple[Edit, ...]
+    call: Call = Predict()
+    readout: Readout = "probability"
+
+
+# --------------------------------------------------------------------------------------------- what a metric looks at
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One score per item: values float64 [B], NaN where there is none, and a status per item.
+
+    curve [B, S+1] and its x (fractions) are what was averaged, kept for the report.
+    """
+
+    values: Tensor
+    status: tuple[str, ...]
+    curve: Tensor | None = None
+    x: tuple[float, ...] = ()
+
+
+def outcome(
+    values: Tensor,
+    undefined: Mapping[str, Tensor] | None = None,
+    *,
+    curve: Tensor | None = None,
+    x: Sequence[float] = (),
+) -> Outcome:
+    """An outcome from values [B] and, per code, a bool tensor [B] of the items where it is undefined for that reason.
+
+    The first code that holds is the item's status. A value that is not finite without a stated reason becomes
+    `failed:non-finite-score`: a status is never silently a number.
+    """
+    numbers = values.detach().to(torch.float64).cpu().clone()
+    status = [OK] * len(numbers)
+    for code, where in (undefined or {}).items():
+        for i in torch.nonzero(where.cpu()).flatten().tolist():
+            if status[i] == OK:
+                status[i] = f"undefined:{code}"
+    for i, number in enumerate(numbers.tolist()):
+        if status[i] == OK and not (-float("inf") < number < float("inf")):
+            status[i] = "failed:non-finite-score"
+    numbers[torch.tensor([s != OK for s in status], dtype=torch.bool)] = float("nan")
+    kept = None if curve is None else curve.detach().to(torch.float64).cpu()
+    return Outcome(numbers, tuple(status), kept, tuple(x))
+
+
+Plan = Generator[Request, Tensor, Outcome]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """All that a metric may look at: one batch and the stored maps of one explainer for it.
+
+    native [B, h, w] is the payload as read back; map [B, H, W] is the evaluation map, resampled by the set's rule.
+    A map with a value that is not finite is replaced by zeros here and its items get `undefined:non-finite-map`
+    from the engine, so that the others are untouched.
+    """
+
+    batch: Batch
+    native: Tensor
+    resample: Resample = "bilinear"
+    signed: bool = True
+    masks: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """bool [B]: maps without NaN or infinity."""
+        return torch.isfinite(self.native).flatten(1).all(1)
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """The native map as float32, zeros where the item's map is not finite."""
+        shape = (-1, *[1] * (self.native.ndim - 1))
+        return torch.where(self.finite.view(shape), self.native, torch.zeros_like(self.native)).float()
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The evaluation map [B, H, W] float32."""
+        return resampled(self.clean, self.batch.space, self.resample)
+
+    @cached_property
+    def constant(self) -> Tensor:
+        """bool [B]: evaluation maps with one value everywhere."""
+        flat = self.map.flatten(1)
+        return flat.amax(1) == flat.amin(1)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the maps: names their order in requests, so that equal maps share rows."""
+        return hashlib.sha256(self.map.cpu().contiguous().numpy().tobytes()).hexdigest()
+
+    @cached_property
+    def order(self) -> Tensor:
+        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (rule 5)."""
+        return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
+
+    def mask(self, name: str, make: Callable[[], Tensor]) -> str:
+        """Keep a mask [B, H, W] in [0, 1] under a name and return the name that requests use."""
+        full = f"{self.key}:{name}"
+        if full not in self.masks:
+            self.masks[full] = make()
+        return full
+
+    def unchanged(self, readout: Readout = "probability") -> Request:
+        return Request((Unchanged(),), readout=readout)
+
+    def removed(
+        self, counts: Sequence[int], fill: str, *, first: Literal["most", "least"] = "most",
+        readout: Readout = "probability",
+    ) -> Request:
+        """Remove the k most (or least) relevant positions, for each k of counts."""
+        P = self.batch.positions
+        spans = [(0, k) if first == "most" else (P - k, P) for k in counts]
+        return Request(tuple(self._removal(a, b, fill) for a, b in spans), readout=readout)
+
+    def _removal(self, a: int, b: int, fill: str) -> Edit:
+        # nothing removed and everything removed do not depend on the order: say so, and all orders share these rows
+        if a == b:
+            return Unchanged()
+        if b - a == self.batch.positions:
+            return Filled("mean" if fill == "nli" else fill)
+        return Removed(self.key, a, b, fill)
+
+
+def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
+    """The native map [B, h, w] on the input grid by the set's rule (rule 2).
+
+    `bilinear` is align_corners=False without antialiasing, `nearest` is torch's nearest-exact; `none` asks that the
+    grid is the input grid already.
+    """
+    if tuple(native.shape[1:]) == tuple(space):
+        return native
+    if rule == "none":
+        raise VxpError(f"a map with resample 'none' has the grid {tuple(native.shape[1:])}, expected the input grid "
+                       f"{tuple(space)}: declare resample 'bilinear' or 'nearest', or store maps on the input grid")
+    if rule == "nearest":
+        return F.interpolate(native[:, None], size=tuple(space), mode="nearest-exact")[:, 0]
+    return F.interpolate(native[:, None], size=tuple(space), mode="bilinear", align_corners=False)[:, 0]
+
+
+# ----------------------------------------------------------------------------------------------------- declarations
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A declared metric: its plan and the facts that the registry, the result and the report print."""
+
+    id: str
+    family: str
+    better: Better
+    range: tuple[float | None, float | None]
+    plan: Callable[..., Plan | Outcome]
+    parameters: Mapping[str, Any]
+    truth: tuple[str, ...] = ()
+    re_explains: int | str = 0
+    undefined: tuple[str, ...] = ()
+    source: str = ""
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}@{self.version}"
+
+
+def metric(
+    id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[str] = (),
+    re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", version: int = 1,
+) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
+    """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters.
+
+    truth: keys of which the task must have one. re_explains: how many times per item the explainer runs again, as a
+    number or the name of the parameter that says it (the budget of a task bounds it).
+    """
+
+    def declare(plan: Callable[..., Plan | Outcome]) -> Metric:
+        return Metric(id, family, better, range, plan, keyword_defaults(plan), tuple(truth), re_explains,
+                      tuple(undefined), source, version)
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A declared explainer: (model, batch, *, parameters) -> maps [B, h, w] on the native grid.
+
+    signed: negative values mean evidence against. needs: of {"gradients", "activations", "layer", "truth"}.
+    reference: one of the fixed references, which are never re-explained. passes: nominal model passes per map
+    (forward plus backward), as a number or a function of the parameters; the budget of a task bounds it.
+    """
+
+    id: str
+    explain: Callable[..., Tensor]
+    parameters: Mapping[str, Any]
+    signed: bool
+    resample: Resample = "bilinear"
+    target_specific: bool = True
+    needs: frozenset[str] = frozenset()
+    reference: bool = False
+    passes: int | Callable[..., int] = 1
+    family: str = "other"
+    source: str = ""
+
+
+def explainer(
+    id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
+    needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
+    source: str = "",
+) -> Callable[[Callable[..., Tensor]], Explainer]:
+    """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name."""
+
+    def declare(explain: Callable[..., Tensor]) -> Explainer:
+        return Explainer(id, explain, keyword_defaults(explain), signed, resample, target_specific, frozenset(needs),
+                         reference, passes, family, source)
+
+    return declare
+
+
+def keyword_defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function with their defaults, in order of definition."""
+    named = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    missing = [p.name for p in named if p.default is p.empty]
+    if missing:
+        raise VxpError(f"{function.__name__}: the parameters {missing} have no default; every protocol parameter has one")
+    return {p.name: p.default for p in named}

@@ -1,0 +1,1 @@
+"""The machine-readable half of the standard."""

@@ -1,1 +1,85 @@
+"""The metrics: one file each, found by scanning this package and the entry points of group `vxp.metrics`."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from vxp.catalogue import find, nearest, number
+from vxp.core import Metric, VxpError
+
+ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "morf": ("deletion", {"fill": "mean"}),
+    "lerf": ("insertion", {"fill": "mean"}),
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A metric with all its parameters: one number per item, named by its signature."""
+
+    metric: Metric
+    parameters: Mapping[str, Any]
+
+    @property
+    def signature(self) -> str:
+        """`id@version` and every parameter as `|name:value` in order of definition (rule 13)."""
+        parts = [f"{name}:{spelled(value)}" for name, value in self.parameters.items()]
+        return "|".join([self.metric.name, *parts])
+
+
+def spelled(value: Any) -> str:
+    """A parameter's value as a signature spells it: floats as Python's repr, the rest as str."""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+@cache
+def catalogue() -> dict[str, Metric]:
+    """Every metric by its id."""
+    return find("vxp.metrics", Metric, group="vxp.metrics")
+
+
+def bind(request: str | tuple[str, Mapping[str, Any]]) -> Bound:
+    """The metric and parameters of `id`, `id|name:value|...` or `(id, {name: value})`; unnamed parameters keep defaults.
+
+    Raises VxpError for an unknown metric, parameter or a value of the wrong type, with the nearest known name.
+    """
+    given: dict[str, Any]
+    if isinstance(request, str):
+        head, *rest = request.split("|")
+        given = {}
+        for part in rest:
+            name, colon, value = part.partition(":")
+            if not colon:
+                raise VxpError(f"metric {request!r}: {part!r} is no parameter; write name:value, such as steps:28")
+            given[name] = value
+    else:
+        head, given = request[0], dict(request[1])
+    head, at, version = head.partition("@")
+    preset: Mapping[str, Any] = {}
+    if head in ALIASES:
+        head, preset = ALIASES[head]
+    known = catalogue()
+    if head not in known:
+        raise VxpError(f"no metric is called {head!r}{nearest(head, [*known, *ALIASES])}; `vxp list metrics` shows all")
+    metric = known[head]
+    if at and version != str(metric.version):
+        raise VxpError(f"metric {head!r} has version {metric.version} here, got {version!r}")
+    values = dict(metric.parameters) | dict(preset)
+    for name, value in given.items():
+        if name not in values:
+            raise VxpError(f"metric {head!r} has no parameter {name!r}{nearest(name, list(values))}; "
+                           f"it has {', '.join(values) or 'none'}")
+        values[name] = number(value, like=metric.parameters[name], what=f"metric {head!r}, parameter {name!r}")
+    return Bound(metric, values)
+
+
+def bind_all(requests: Sequence[str | tuple[str, Mapping[str, Any]]]) -> tuple[Bound, ...]:
+    """The bound metrics in the order asked; a score that is asked for twice stands once."""
+    found: dict[str, Bound] = {}
+    for request in requests:
+        bound = bind(request)
+        found.setdefault(bound.signature, bound)
+    return tuple(found.values())

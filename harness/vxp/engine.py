@@ -1,0 +1,474 @@
+"""The only place that calls a model: answers the requests of all metrics, each distinct row once.
+
+Rounds: every metric's plan says what it needs next; equal rows of all of them are collected, put in an order in which
+consecutive rows differ little, built chunk by chunk on the model's device, run, and answered. Rows asked and rows run
+are counted. The bound is the time of the same number of plain forward passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vxp import models, perturb, random
+from vxp.core import (
+    Batch,
+    Blended,
+    Call,
+    Case,
+    Edit,
+    Explain,
+    Filled,
+    Noised,
+    Outcome,
+    Plan,
+    Predict,
+    Randomised,
+    Readout,
+    Removed,
+    Request,
+    Unchanged,
+    VxpError,
+    outcome,
+    resampled,
+)
+from vxp.metrics import Bound
+
+log = logging.getLogger("vxp")
+
+Precision = Literal["fp32", "tf32", "bf16"]
+ExplainCall = Callable[[nn.Module, Batch], Tensor]
+
+READOUTS: tuple[Readout, ...] = ("log-probability", "log-complement", "logit", "argmax")
+"""What is kept of every forward pass: one row serves all readouts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is scored together: the maps of one explainer for a batch, its metrics, and how to explain again."""
+
+    case: Case
+    metrics: tuple[Bound, ...]
+    explain: ExplainCall | None = None
+
+
+@dataclass
+class Tally:
+    """Rows that metrics asked for, rows that were run, and maps that were made again."""
+
+    asked: int = 0
+    run: int = 0
+    explained: int = 0
+
+
+@dataclass(eq=False)
+class Engine:
+    """Runs jobs on one model. `rows` is called with the number of rows after every model batch (progress)."""
+
+    model: nn.Module
+    batch_size: int = 16
+    precision: Precision = "fp32"
+    rows: Callable[[int], None] = lambda n: None
+    tally: Tally = field(default_factory=Tally)
+    _randomised: dict[tuple[str, int], nn.Module] = field(default_factory=dict)
+
+    def score(self, jobs: Sequence[Job], known: Mapping[Edit, Tensor] | None = None) -> list[dict[str, Outcome]]:
+        """Scores of every job by signature. All jobs have the same batch; `known` are rows that were run before.
+
+        A metric that fails gives `failed:` for its own scores and leaves the others untouched.
+        """
+        if not jobs:
+            return []
+        batch = jobs[0].case.batch
+        answers = _Answers(self, batch, dict(known or {}))
+        done: list[dict[str, Outcome]] = [{} for _ in jobs]
+        waiting: dict[tuple[int, str], tuple[Plan, Request]] = {}
+
+        def advance(who: tuple[int, str], step: Callable[[], Request], plan: Plan) -> None:
+            try:
+                waiting[who] = (plan, step())
+            except StopIteration as stop:
+                waiting.pop(who, None)
+                done[who[0]][who[1]] = stop.value
+
+        for j, job in enumerate(jobs):
+            for bound in job.metrics:
+                started = bound.metric.plan(job.case, **bound.parameters)
+                if isinstance(started, Outcome):
+                    done[j][bound.signature] = started
+                else:
+                    advance((j, bound.signature), lambda plan=started: next(plan), started)  # type: ignore[misc]
+        while waiting:
+            failures = answers.fetch([(jobs[j], request) for (j, _), (_, request) in waiting.items()])
+            for (j, signature), (plan, request) in list(waiting.items()):
+                if (id(jobs[j]), request.call) in failures:
+                    plan.close()
+                    del waiting[j, signature]
+                    done[j][signature] = failed(len(batch), "explainer-error")
+                    continue
+                answer = answers.read(jobs[j], request)
+                advance((j, signature), lambda plan=plan, a=answer: plan.send(a), plan)  # type: ignore[misc]
+        return [{bound.signature: _finite_only(scores[bound.signature], job.case) for bound in job.metrics}
+                for job, scores in zip(jobs, done, strict=True)]
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape."""
+        with torch.no_grad(), self.arithmetic(inputs.device):
+            return models.check_logits(self.model(inputs), len(inputs)).float()
+
+    def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
+        """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
+        answers = _Answers(self, batch, {})
+        edits = (Unchanged(), *(Filled("mean" if fill == "nli" else fill) for fill in fills))
+        answers.predict(dict.fromkeys(edits), {})
+        return {edit: answers.rows[edit] for edit in edits}
+
+    def state(self, state: Randomised | None, seed: int) -> nn.Module:
+        if state is None:
+            return self.model
+        key = (state.stream, seed)
+        if key not in self._randomised:
+            self._randomised[key] = models.randomised(self.model, state.stream, seed)
+        return self._randomised[key]
+
+    @contextlib.contextmanager
+    def arithmetic(self, device: torch.device) -> Iterator[None]:
+        """The declared precision, and the global switches as they were afterwards."""
+        before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def failed(n: int, code: str, kind: str = "failed") -> Outcome:
+    """An outcome without numbers: the same status for every item."""
+    return Outcome(torch.full((n,), float("nan"), dtype=torch.float64), (f"{kind}:{code}",) * n)
+
+
+def _finite_only(found: Outcome, case: Case) -> Outcome:
+    """`undefined:non-finite-map` for the items whose stored map is not finite, the others as they are."""
+    bad = ~case.finite.cpu()
+    if not bad.any():
+        return found
+    status = tuple("undefined:non-finite-map" if b else s for s, b in zip(found.status, bad.tolist(), strict=True))
+    return replace(found, values=found.values.masked_fill(bad, float("nan")), status=status)
+
+
+# ------------------------------------------------------------------------------------------------------------ answers
+
+
+@dataclass(eq=False)
+class _Answers:
+    """All rows of one batch that were run so far, by value."""
+
+    engine: Engine
+    batch: Batch
+    rows: dict[Edit, Tensor]  # [B, 4]
+    maps: dict[tuple[int, Edit, Call], Tensor] = field(default_factory=dict)  # [B, H, W], by id of the job
+
+    def fetch(self, asked: Sequence[tuple[Job, Request]]) -> set[tuple[int, Call]]:
+        """Run what is asked and not there yet; returns the (job, call) whose explainer failed."""
+        edits: dict[Edit, None] = {}
+        held: dict[str, Case] = {}
+        for job, request in asked:
+            self.engine.tally.asked += len(request.edits) * len(self.batch) * isinstance(request.call, Predict)
+            if isinstance(request.call, Predict):
+                edits |= dict.fromkeys(e for e in request.edits if e not in self.rows)
+            held[job.case.key] = job.case
+        self.predict(edits, held)
+        failures: set[tuple[int, Call]] = set()
+        for job, request in asked:
+            if isinstance(request.call, Explain) and (id(job), request.call) not in failures:
+                new = [e for e in request.edits if (id(job), e, request.call) not in self.maps]
+                try:
+                    self.explain(job, request.call, new)
+                except (VxpError, torch.OutOfMemoryError):
+                    raise
+                except Exception:  # third-party code: its failure is a status of these scores, not of the run
+                    log.exception("the explainer failed while it explained again; its scores get failed:explainer-error")
+                    failures.add((id(job), request.call))
+        return failures
+
+    def read(self, job: Job, request: Request) -> Tensor:
+        """The answer [B, K], or [B, K, H, W] for maps."""
+        if isinstance(request.call, Explain):
+            return torch.stack([self.maps[id(job), edit, request.call] for edit in request.edits], dim=1)
+        rows = torch.stack([self.rows[edit] for edit in request.edits], dim=1)
+        if request.readout == "probability":
+            return rows[..., 0].exp()
+        return rows[..., READOUTS.index(request.readout)]
+
+    def predict(self, edits: Mapping[Edit, None], held: Mapping[str, Case]) -> None:
+        """Run the rows of these edits for every item and keep their readouts."""
+        if not edits:
+            return
+        B = len(self.batch)
+        by_edit = {edit: torch.empty(B, len(READOUTS), dtype=torch.float64) for edit in edits}
+        plan = [(i, edit) for i in range(B) for edit in sorted(edits, key=_chain)]
+        builder = _Builder(self.batch, held)
+        size, start = self.engine.batch_size, 0
+        while start < len(plan):
+            chunk = plan[start : start + size]
+            try:
+                inputs = builder.build(chunk)
+                logits = self.engine.predict(inputs)
+                items = torch.tensor([i for i, _ in chunk], device=logits.device)
+                read = readouts(logits, self.batch.targets[items]).cpu()
+            except torch.OutOfMemoryError:
+                size = self._halved(size)
+                continue
+            for (i, edit), row in zip(chunk, read, strict=True):
+                by_edit[edit][i] = row
+            self.engine.tally.run += len(chunk)
+            self.engine.rows(len(chunk))
+            start += len(chunk)
+        self.rows |= by_edit
+
+    def explain(self, job: Job, call: Explain, edits: Sequence[Edit]) -> None:
+        """Make the maps of these edits again, for every item, in the resampled form that is compared."""
+        if job.explain is None:
+            raise VxpError("a metric explains again and no explainer was given: pass explainer= "
+                           "(a name or a callable (model, batch) -> maps), or leave the metric out")
+        if not edits:
+            return
+        targets = self._targets(call)
+        if targets is None:
+            nothing = torch.full((len(self.batch), *self.batch.space), float("nan"), device=self.batch.inputs.device)
+            self.maps |= {(id(job), edit, call): nothing for edit in edits}
+            return
+        module = self.engine.state(call.state, self.batch.seed)
+        builder = _Builder(self.batch, {})
+        plan = [(i, edit) for edit in edits for i in range(len(self.batch))]
+        made: list[Tensor] = []
+        size, start = self.engine.batch_size, 0
+        while start < len(plan):
+            chunk = plan[start : start + size]
+            items = [i for i, _ in chunk]
+            try:
+                with self.engine.arithmetic(self.batch.inputs.device):
+                    moved = replace(self.batch.select(items), inputs=builder.build(chunk).clone(),
+                                    targets=targets[torch.tensor(items, device=targets.device)])
+                    native = job.explain(module, moved)
+            except torch.OutOfMemoryError:
+                size = self._halved(size)
+                continue
+            # the payload's dtype is float32: what is compared went through it, as the stored map did
+            native = native.detach().float()
+            made += resampled(native, self.batch.space, job.case.resample).unbind(0)
+            self.engine.tally.explained += len(chunk)
+            self.engine.rows(len(chunk))
+            start += len(chunk)
+        for e, edit in enumerate(edits):
+            B = len(self.batch)
+            self.maps[id(job), edit, call] = torch.stack(made[e * B : (e + 1) * B])
+
+    def _targets(self, call: Explain) -> Tensor | None:
+        """The class to explain per item [B]; None where the model has no other class."""
+        if call.other is None:
+            return self.batch.targets
+        K = int(self.engine.predict(self.batch.inputs[:1]).shape[1])
+        if K < 2:
+            return None
+        purpose, stream = call.other.split("/")
+        steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
+        return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
+
+    def _halved(self, size: int) -> int:
+        if size == 1:
+            raise VxpError("out of memory with one row at a time: use a smaller model or input, or another device")
+        self.engine.batch_size = size // 2
+        log.warning("out of memory at batch size %d; going on with %d", size, size // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return size // 2
+
+
+def readouts(logits: Tensor, targets: Tensor) -> Tensor:
+    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (rule 11)."""
+    precise = logits.double()
+    at = targets[:, None].to(logits.device)
+    total = precise.logsumexp(1, keepdim=True)
+    target = precise.gather(1, at)
+    others = precise.scatter(1, at, float("-inf")).logsumexp(1, keepdim=True)
+    return torch.cat([target - total, others - total, target, precise.argmax(1, keepdim=True).double()], dim=1)
+
+
+def _chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:
+    """Sort key: rows that differ little come one after another."""
+    if isinstance(edit, Removed):
+        return ("removed", edit.fill, edit.order, edit.a > 0, edit.a, edit.b)
+    return (type(edit).__name__.lower(), repr(edit), "", False, 0, 0)
+
+
+# ------------------------------------------------------------------------------------------------------- building rows
+
+
+@dataclass(eq=False)
+class _Builder:
+    """Builds rows of edited inputs in one buffer, on the batch's device."""
+
+    batch: Batch
+    held: Mapping[str, Case]
+    fills: dict[str, Tensor] = field(default_factory=dict)
+    ranks: dict[str, Tensor] = field(default_factory=dict)
+
+    def build(self, chunk: Sequence[tuple[int, Edit]]) -> Tensor:
+        """Inputs [N, C, H, W] of these (item, edit) rows."""
+        out = self.batch.inputs.new_empty((len(chunk), *self.batch.inputs.shape[1:]))
+        previous: tuple[int, Removed] | None = None
+        imputed: list[int] = []
+        on_cpu = out.device.type == "cpu"
+        start = 0
+        while start < len(chunk):
+            i, edit = chunk[start]
+            stop = start + 1
+            if isinstance(edit, Removed) and edit.fill == "nli":
+                imputed.append(start)
+            elif isinstance(edit, Removed) and on_cpu:
+                self._removed(out, start, i, edit, previous)
+                previous = (i, edit)
+                start = stop
+                continue
+            elif isinstance(edit, Removed):
+                while stop < len(chunk) and self._same_chain(chunk[start], chunk[stop]):
+                    stop += 1
+                spans = [e for _, e in chunk[start:stop] if isinstance(e, Removed)]
+                self._removed_together(out[start:stop], i, spans)
+            else:
+                self._plain(out[start], i, edit)
+            previous = None
+            start = stop
+        if imputed:
+            self._imputed(out, [(row, chunk[row][0], chunk[row][1]) for row in imputed])
+        return out
+
+    @staticmethod
+    def _same_chain(one: tuple[int, Edit], two: tuple[int, Edit]) -> bool:
+        (i, a), (j, b) = one, two
+        return i == j and isinstance(a, Removed) and isinstance(b, Removed) and (a.order, a.fill) == (b.order, b.fill)
+
+    def fill(self, name: str) -> Tensor:
+        if name not in self.fills:
+            self.fills[name] = perturb.fill_image(name, self.batch)
+        return self.fills[name]
+
+    def _plain(self, row: Tensor, i: int, edit: Edit) -> None:
+        x = self.batch.inputs[i]
+        match edit:
+            case Unchanged():
+                row.copy_(x)
+            case Filled(fill):
+                row.copy_(self.fill(fill)[i])
+            case Blended(mask, fill):
+                case = self.held[mask.partition(":")[0]]
+                torch.lerp(self.fill(fill)[i], x, case.masks[mask][i].to(x.dtype), out=row)
+            case Noised(stream, draw, radius):
+                purpose, name = stream.split("/")
+                key = random.key(self.batch.seed, self.batch.ids[i], purpose, name)
+                u = random.uniforms(key, draw, self.batch.positions, len(x), device=x.device)
+                torch.add(x, u.view_as(x).mul_(2).sub_(1), alpha=radius, out=row)
+            case _:
+                raise TypeError(f"no builder for {edit!r}")
+
+    def _removed(
+        self, out: Tensor, row: int, i: int, edit: Removed, previous: tuple[int, Removed] | None
+    ) -> None:
+        """One row on a CPU: copy the nearest of the image, the filled image and the previous row, and write only the
+        positions in which it differs (a copy costs a tenth of a masked select)."""
+        order = self.held[edit.order].order[i]
+        image, filled = self.batch.inputs[i].flatten(1), self.fill(edit.fill)[i].flatten(1)
+        P, size = len(order), edit.b - edit.a
+        base, spans = (image, [(edit.a, edit.b, filled)])
+        cost = size
+        if P - size < cost:
+            base, spans, cost = filled, [(0, edit.a, image), (edit.b, P, image)], P - size
+        if previous is not None and self._same_chain(previous, (i, edit)):
+            old = previous[1]
+            steps = [(a, b, filled) for a, b in _difference((edit.a, edit.b), (old.a, old.b))]
+            steps += [(a, b, image) for a, b in _difference((old.a, old.b), (edit.a, edit.b))]
+            if sum(b - a for a, b, _ in steps) < cost:
+                base, spans = out[row - 1].flatten(1), steps
+        new = out[row].flatten(1)
+        new.copy_(base)
+        for a, b, source in spans:
+            if b > a:
+                where = order[a:b]
+                new.index_copy_(1, where, source.index_select(1, where))
+
+    def _removed_together(self, out: Tensor, i: int, spans: Sequence[Removed]) -> None:
+        """Many rows of one order at once, in one pass over the bytes: what a GPU is good at."""
+        name = spans[0].order
+        if name not in self.ranks:
+            order = self.held[name].order
+            ranks = torch.empty_like(order, dtype=torch.int32)
+            place = torch.arange(order.shape[1], dtype=torch.int32, device=order.device)
+            self.ranks[name] = ranks.scatter_(1, order, place.expand_as(ranks))
+        rank = self.ranks[name][i].view(1, 1, *self.batch.space)
+        a = torch.tensor([s.a for s in spans], dtype=torch.int32).to(out.device, non_blocking=True).view(-1, 1, 1, 1)
+        b = torch.tensor([s.b for s in spans], dtype=torch.int32).to(out.device, non_blocking=True).view(-1, 1, 1, 1)
+        torch.where((rank >= a) & (rank < b), self.fill(spans[0].fill)[i], self.batch.inputs[i], out=out)
+
+    def _imputed(self, out: Tensor, rows: Sequence[tuple[int, int, Edit]]) -> None:
+        """Rows of the fill `nli`, imputed together: they share one batched solve."""
+        norm, device = self.batch.normalization, self.batch.inputs.device
+        items = torch.tensor([i for _, i, _ in rows], device=device)
+        gone = torch.zeros(len(rows), self.batch.positions, dtype=torch.bool, device=device)
+        noise = torch.zeros(len(rows), self.batch.inputs.shape[1], self.batch.positions, device=device)
+        for n, (_, i, edit) in enumerate(rows):
+            if not isinstance(edit, Removed):
+                raise TypeError(f"no imputation for {edit!r}")
+            gone[n, self.held[edit.order].order[i, edit.a : edit.b]] = True
+            key = random.key(self.batch.seed, self.batch.ids[i], "nli@1", "noise")
+            noise[n] = random.normals(key, edit.b - edit.a, noise.shape[2], noise.shape[1], device=device)
+        image = self.batch.inputs[items]
+        removed = gone.view(-1, 1, *self.batch.space)
+        smooth = perturb.nli(norm.to_raw(image), removed[:, 0], mean=norm.mean)
+        noisy = norm.to_inputs(smooth + perturb.NLI_NOISE * noise.view_as(smooth))
+        # known pixels are copied, not sent through raw space and back: rounding must not touch them
+        out[torch.tensor([row for row, _, _ in rows], device=device)] = torch.where(removed, noisy, image)
+
+
+def _difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, int]]:
+    """The parts of the half-open span `one` that are not in `two`."""
+    (a, b), (c, d) = one, two
+    return [(s, t) for s, t in ((a, min(b, c)), (max(a, d), b)) if s < t]
+
+
+# ---------------------------------------------------------------------------------------------------------- batch size
+
+
+def best_batch_size(model: nn.Module, inputs: Tensor, *, limit: int = 1024, gain: float = 1.03) -> int:
+    """Double the batch size until throughput stops rising; out of memory ends the search.
+
+    inputs [1, C, H, W] is repeated. A doubling that gains less than `gain` is not worth its memory.
+    """
+    best, rate, size = 1, 0.0, 1
+    with torch.no_grad():
+        while size <= limit:
+            rows = inputs.repeat(size, *[1] * (inputs.ndim - 1))
+            try:
+                seconds = min(_seconds(model, rows) for _ in range(3))
+            except torch.OutOfMemoryError:
+                break
+            if size / seconds < gain * rate:
+                break
+            best, rate, size = size, size / seconds, size * 2
+    return best
+
+
+def _seconds(model: nn.Module, rows: Tensor) -> float:
+    start = time.perf_counter()
+    model(rows)
+    if rows.device.type == "cuda":
+        torch.cuda.synchronize(rows.device)
+    return time.perf_counter() - start

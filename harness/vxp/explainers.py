@@ -1,0 +1,98 @@
+"""Find explainers by name, with their parameters: installed ones by entry point, one's own from a Python file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vxp.catalogue import find, nearest, number
+from vxp.core import Batch, Explainer, VxpError, keyword_defaults
+from vxp.models import from_file
+
+GROUP = "vxp.explainers"
+
+
+@dataclass(frozen=True)
+class BoundExplainer:
+    """An explainer with all its parameters."""
+
+    explainer: Explainer
+    parameters: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.explainer.id
+
+    @property
+    def name(self) -> str:
+        """The id and the parameters that differ from their defaults: what tells two settings apart."""
+        changed = [f"{k}:{v}" for k, v in self.parameters.items() if v != self.explainer.parameters[k]]
+        return "|".join([self.id, *changed])
+
+    @property
+    def passes(self) -> int:
+        """Nominal model passes per map."""
+        passes = self.explainer.passes
+        return passes if isinstance(passes, int) else passes(**self.parameters)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Maps [B, h, w] float32; VxpError where the explainer returns another shape."""
+        maps = self.explainer.explain(model, batch, **self.parameters)
+        if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != len(batch):
+            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, h, w]: one map per "
+                           "item with the channels pooled")
+        return maps.detach().to(torch.float32)
+
+
+@cache
+def catalogue() -> dict[str, Explainer]:
+    """Every installed explainer by its id."""
+    return find(None, Explainer, group=GROUP)
+
+
+def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:
+    """An explainer by id (`grad-cam|layer:features.29`), from a file (`file.py:name`), declared, or a plain callable.
+
+    A plain callable (model, batch) -> [B, h, w] counts as signed and resampled bilinearly. VxpError for unknown names
+    and parameters, with the nearest known one.
+    """
+    given: dict[str, Any] = dict(parameters or {})
+    if isinstance(request, str):
+        head, *rest = request.split("|")
+        for part in rest:
+            name, colon, value = part.partition(":")
+            if not colon:
+                raise VxpError(f"explainer {request!r}: {part!r} is no parameter; write name:value")
+            given[name] = value
+        found: Any = from_file(head) if ".py:" in head else catalogue().get(head)
+        if found is None:
+            raise VxpError(f"no explainer is called {head!r}{nearest(head, list(catalogue()))}; "
+                           "`vxp list explainers` shows all, or give file.py:name")
+    else:
+        found = request
+    declared = found if isinstance(found, Explainer) else _undeclared(found)
+    values = dict(declared.parameters)
+    for name, value in given.items():
+        if name not in values:
+            raise VxpError(f"explainer {declared.id!r} has no parameter {name!r}{nearest(name, list(values))}; "
+                           f"it has {', '.join(values) or 'none'}")
+        values[name] = number(value, like=declared.parameters[name],
+                              what=f"explainer {declared.id!r}, parameter {name!r}")
+    return BoundExplainer(declared, values)
+
+
+def _undeclared(function: Any) -> Explainer:
+    if not callable(function):
+        raise VxpError(f"an explainer is a name, a declared explainer or a callable, got {type(function).__name__}")
+    name = getattr(function, "__name__", type(function).__name__).strip("<>_").replace("_", "-").lower()
+    try:
+        parameters = keyword_defaults(function)
+    except ValueError:  # builtins and some callables have no signature to read
+        parameters = {}
+    return Explainer(name, function, parameters, signed=True)

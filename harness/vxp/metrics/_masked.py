@@ -1,0 +1,79 @@
+"""The masked image that average drop, increase in confidence and average gain share, so that its row runs once."""
+
+import math
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from vxp.core import Blended, Case, Request, Unchanged, VxpError, resampled
+from vxp.perturb import minmax
+
+SATURATED = 1e-12
+"""Below this a denominator says nothing: the score is undefined."""
+
+
+def masked(case: Case, *, keep: int, mask: str, fill: str, ties: str) -> tuple[Request, Request]:
+    """Requests for log p and log(1 - p) of the item (variant 0) and of its masked version (variant 1)."""
+    if not 0 < keep <= 100:
+        raise VxpError(f"keep is a percentage in (0, 100], got {keep}")
+    if mask not in ("soft", "binary"):
+        raise VxpError(f"mask {mask!r} is unknown; expected 'soft' or 'binary'")
+    name = case.mask(f"kept:{keep}:{mask}:{ties}", lambda: kept(case, keep=keep, mask=mask, ties=ties))
+    edits = (Unchanged(), Blended(name, fill))
+    return Request(edits, readout="log-probability"), Request(edits, readout="log-complement")
+
+
+def probabilities(
+    case: Case, *, keep: int, mask: str, fill: str, ties: str
+) -> Generator[Request, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Y, 1 - Y and Y' [B] float64: the target's probability on the item, its complement, and on the masked item."""
+    direct, complement = masked(case, keep=keep, mask=mask, fill=fill, ties=ties)
+    p = (yield direct).exp()
+    q = (yield complement).exp()
+    return p[:, 0], q[:, 0], p[:, 1]
+
+
+def kept(case: Case, *, keep: int, mask: str, ties: str) -> Tensor:
+    """The mask [B, H, W]: min-max per map on the native grid, resampled, the lowest positions zeroed."""
+    soft = resampled(minmax(case.clean), case.batch.space, case.resample)
+    if ties not in TIES:
+        raise VxpError(f"ties {ties!r} is unknown; expected one of {', '.join(TIES)}")
+    chosen = torch.stack([TIES[ties](s.flatten(), keep) for s in soft]).view_as(soft)
+    return torch.where(chosen, soft if mask == "soft" else torch.ones_like(soft), torch.zeros_like(soft))
+
+
+def by_index(flat: Tensor, keep: int) -> Tensor:
+    """bool [P]: exactly P - floor(P*(100-keep)/100) highest positions, ties by row-major index (rule 5)."""
+    P = flat.numel()
+    chosen = torch.zeros(P, dtype=torch.bool, device=flat.device)
+    chosen[flat.argsort(descending=True, stable=True)[: P - P * (100 - keep) // 100]] = True
+    return chosen
+
+
+def by_tame(flat: Tensor, keep: int) -> Tensor:
+    """bool [P]: TAME's and L-CAM's rule: zero below the n-th smallest value, then the surplus among ties in raster order."""
+    P = flat.numel()
+    n = int(P * (1 - keep / 100))
+    if n < 1:
+        return torch.ones(P, dtype=torch.bool, device=flat.device)
+    threshold = flat.kthvalue(n).values
+    chosen = flat >= threshold
+    surplus = int((chosen & (flat != 0)).sum()) - math.ceil(keep / 100 * P)
+    if surplus > 0:
+        chosen[torch.nonzero(flat == threshold).flatten()[:surplus]] = False
+    return chosen
+
+
+def by_t_tame(flat: Tensor, keep: int) -> Tensor:
+    """bool [P]: T-TAME's rule: values below the interpolated quantile are zeroed."""
+    return flat >= torch.quantile(flat, 1 - keep / 100) if keep < 100 else torch.ones_like(flat, dtype=torch.bool)
+
+
+def by_p_tame(flat: Tensor, keep: int) -> Tensor:
+    """bool [P]: P-TAME's rule: values strictly above the n-th smallest are kept."""
+    n = int(flat.numel() * (1 - keep / 100))
+    return flat > flat.kthvalue(n).values if n >= 1 else torch.ones_like(flat, dtype=torch.bool)
+
+
+TIES = {"index": by_index, "tame": by_tame, "t-tame": by_t_tame, "p-tame": by_p_tame}

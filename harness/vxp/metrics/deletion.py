@@ -1,0 +1,19 @@
+"""Deletion: the target's probability while the most relevant positions are removed first."""
+
+from vxp.core import Case, Plan, metric, outcome
+from vxp.perturb import cuts, trapezoid
+
+
+@metric("deletion", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
+        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421")
+def deletion(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
+    """Area under the target's probability while the most relevant positions are replaced first (Petsiuk et al. 2018).
+
+    At step s the k_s = floor(s*P/S) most relevant positions carry the fill; the area is the trapezoid rule over the
+    true fractions k_s/P, both endpoints included. Range [0, 1], lower is better. Undefined for a constant map.
+    Departs from RISE's script, whose fill is black in the model's input space and whose step is in pixels.
+    """
+    counts = cuts(steps, case.batch.positions)
+    x = [k / case.batch.positions for k in counts]
+    curve = yield case.removed(counts, fill)
+    return outcome(trapezoid(curve, x), {"constant-map": case.constant}, curve=curve, x=x)

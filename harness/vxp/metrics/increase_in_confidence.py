@@ -1,0 +1,17 @@
+"""Whether the target's probability rises on the masked image, [Y' > Y] (Chattopadhay et al. 2018, eq. 17)."""
+
+from vxp.core import Case, Plan, metric, outcome
+from vxp.metrics._masked import probabilities
+
+
+@metric("increase-in-confidence", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
+        source="Chattopadhay et al. 2018, arXiv:1710.11063; dialect of Gkartzonika 2022 and Ntrougkas 2022")
+def increase_in_confidence(case: Case, *, keep: int = 100, mask: str = "soft", fill: str = "black", ties: str = "index") -> Plan:
+    """Whether the target's probability rises on the masked image, [Y' > Y] (Chattopadhay et al. 2018, eq. 17).
+
+    The map is min-maxed on its native grid and resampled; the `keep` percent highest positions keep their soft value
+    (or 1 with mask `binary`), the rest is 0; the raw image is multiplied by it (the fill shows through). 0 or 1, its
+    mean is a share, higher is better. Undefined for a constant map.
+    """
+    Y, _, masked = yield from probabilities(case, keep=keep, mask=mask, fill=fill, ties=ties)
+    return outcome((masked > Y).double(), {"constant-map": case.constant})

@@ -1,0 +1,20 @@
+"""Insertion: the target's probability while the most relevant positions are shown first."""
+
+from vxp.core import Case, Plan, metric, outcome
+from vxp.perturb import cuts, trapezoid
+
+
+@metric("insertion", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
+        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421")
+def insertion(case: Case, *, steps: int = 224, fill: str = "blur") -> Plan:
+    """Area under the target's probability while the most relevant positions replace the fill (Petsiuk et al. 2018).
+
+    At step s the k_s = floor(s*P/S) most relevant positions show the image and all others the fill: the rows of
+    least-relevant-first removal into the same fill, read backwards. Range [0, 1], higher is better. Undefined for a
+    constant map.
+    """
+    P = case.batch.positions
+    counts = cuts(steps, P)
+    x = [k / P for k in counts]
+    curve = yield case.removed([P - k for k in counts], fill, first="least")
+    return outcome(trapezoid(curve, x), {"constant-map": case.constant}, curve=curve, x=x)

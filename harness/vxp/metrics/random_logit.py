@@ -1,0 +1,43 @@
+"""Random logit: how alike the maps of two classes are."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vxp.core import Case, Explain, Plan, Request, Unchanged, VxpError, metric, outcome
+from vxp.perturb import minmax
+
+
+@metric("random-logit", family="sanity", better="lower", range=(-1, 1), re_explains=1,
+        undefined=("constant-map", "single-class"), source="Sixt, Granz and Landgraf 2020, arXiv:1912.09818")
+def random_logit(case: Case, *, window: int = 11, sigma: float = 1.5) -> Plan:
+    """SSIM between the map of the target and the map of another class of the same input (Sixt et al. 2020).
+
+    The other class is (t + 1 + floor(u*(K - 1))) mod K with u keyed by the item. Two-dimensional SSIM of the evaluation
+    maps, each min-maxed per map, Gaussian window, valid positions only, K1 = .01, K2 = .03, L = 1. Range [-1, 1], lower
+    is better: a map that does not depend on the class scores 1. Undefined for a constant map and for one class.
+    """
+    if min(case.batch.space) < window:
+        raise VxpError(f"random-logit: the SSIM window of {window} does not fit in maps of {case.batch.space}; "
+                       f"set window to at most {min(case.batch.space)}")
+    other = (yield Request((Unchanged(),), Explain(other="random-logit@1/class"), "map"))[:, 0]
+    single = torch.isnan(other).flatten(1).all(1)
+    score = ssim(minmax(case.map), minmax(other.nan_to_num()), window, sigma)
+    return outcome(score, {"constant-map": case.constant, "single-class": single})
+
+
+def ssim(a: Tensor, b: Tensor, window: int, sigma: float) -> Tensor:
+    """Mean structural similarity [B] of maps [B, H, W] in [0, 1] (Wang et al. 2004, eq. 13), in float64."""
+    at = torch.arange(window, dtype=torch.float64, device=a.device) - (window - 1) / 2
+    line = torch.exp(-(at**2) / (2 * sigma**2))
+    line = line / line.sum()
+
+    def mean(x: Tensor) -> Tensor:
+        rows = F.conv2d(x, line.view(1, 1, -1, 1))
+        return F.conv2d(rows, line.view(1, 1, 1, -1))
+
+    x, y = a.double()[:, None], b.double()[:, None]
+    mx, my, c1, c2 = mean(x), mean(y), 0.01**2, 0.03**2
+    vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    similarity = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    return similarity.flatten(1).mean(1)

@@ -1,0 +1,17 @@
+"""ROAD, most relevant first: the target's probability after noisy linear imputation."""
+
+from vxp.core import Case, Plan, metric
+from vxp.metrics._road import road
+
+
+@metric("road-morf", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
+        source="Rong et al. 2022, arXiv:2202.00449")
+def road_morf(case: Case, *, readout: str = "probability") -> Plan:
+    """Mean target probability with 10, 20, ..., 90 % of the most relevant positions imputed (Rong et al. 2022).
+
+    The k = floor(rate*P/100) most relevant positions, by rank, are replaced by noisy linear imputation (fill `nli`).
+    readout `class-kept` is the share of rates at which the prediction is still the target. Range [0, 1], lower is
+    better. Undefined for a constant map. Departs from the published script, which removes by a percentile of the
+    values: on a map with many zeros that removes another share than it says.
+    """
+    return (yield from road(case, "most", readout))

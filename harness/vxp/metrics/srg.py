@@ -1,0 +1,20 @@
+"""Symmetric relevance gain: least-relevant-first area minus most-relevant-first area."""
+
+from vxp.core import Case, Plan, metric, outcome
+from vxp.perturb import cuts, trapezoid
+
+
+@metric("srg", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),
+        source="Bluecher, Vielhaben and Strodthoff 2024, arXiv:2405.12211")
+def srg(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
+    """Area of removal in rising order of relevance minus area in falling order (Bluecher et al. 2024).
+
+    Both curves are the target's probability over the fraction removed, trapezoid rule, both endpoints. An order that
+    carries no information scores 0 in expectation. Range [-1, 1], higher is better. Undefined for a constant map.
+    """
+    P = case.batch.positions
+    counts = cuts(steps, P)
+    x = [k / P for k in counts]
+    most = yield case.removed(counts, fill)
+    least = yield case.removed([P - k for k in counts], fill, first="least")
+    return outcome(trapezoid(least, x) - trapezoid(most, x), {"constant-map": case.constant})

@@ -1,1 +1,40 @@
-"""The machine-readable half of the standard."""
+"""The machine-readable half of the standard: schemas, registry, the strict reader and identity by content.
+
+Nothing here needs torch, nothing is fetched, and everything is read from the installed package.
+"""
+
+from vxp_schemas._digest import canonical, digest, file_digest
+from vxp_schemas._errors import Fault, InvalidDocument, SchemaError, UnknownName
+from vxp_schemas._registry import (
+    STATUSES,
+    metric_digest,
+    reference,
+    registry,
+    registry_bytes,
+    registry_document,
+)
+from vxp_schemas._strict import loads
+from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
+
+SPEC_VERSION = "1.0.0-draft.1"
+
+__all__ = [
+    "DOCUMENT_TYPES",
+    "SPEC_VERSION",
+    "STATUSES",
+    "Fault",
+    "InvalidDocument",
+    "SchemaError",
+    "UnknownName",
+    "canonical",
+    "digest",
+    "file_digest",
+    "loads",
+    "metric_digest",
+    "reference",
+    "registry",
+    "registry_bytes",
+    "registry_document",
+    "schema",
+    "validate",
+]

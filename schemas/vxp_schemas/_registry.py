@@ -1,0 +1,82 @@
+"""The registry: tasks, models, datasets, metrics and statuses, immutable and identified by content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from vxp_schemas._digest import digest
+from vxp_schemas._errors import SchemaError, unknown
+from vxp_schemas._strict import loads
+
+KINDS: Final = ("tasks", "models", "datasets", "metrics")
+METRIC_TYPE: Final = "https://vxp.example/metric/v1"
+# what a metric's digest covers: a better implementation, an example or a citation leaves the leaderboard's key alone
+METRIC_IDENTITY: Final = ("id", "version", "definition", "parameters", "better", "range", "clause")
+
+_REGISTRY_PATH: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._@-]*")
+
+
+def registry(kind: str) -> dict[str, dict[str, Any]]:
+    """The documents of one kind (tasks, models, datasets, metrics) by `id@version`, in order of that name."""
+    return deepcopy(dict(_documents(kind)))
+
+
+def registry_document(kind: str, name: str) -> dict[str, Any]:
+    """One document by `id@version`, or by `id` alone for its highest version. Raises UnknownName with the nearest."""
+    documents = _documents(kind)
+    versions = [key for key in documents if name in (key, key.rpartition("@")[0])]
+    if not versions:
+        raise unknown(name, documents, what=kind.removesuffix("s"))
+    return deepcopy(documents[max(versions, key=lambda key: int(documents[key]["version"]))])
+
+
+def registry_bytes(path: str) -> bytes:
+    """The bytes of a file that a registry document points to, such as `items/photos@1.json`."""
+    found = files("vxp_schemas").joinpath("registry", *path.split("/"))
+    if not _REGISTRY_PATH.fullmatch(path) or not found.is_file():
+        raise SchemaError(f"no registry file {path!r}, expected a path such as 'items/photos@1.json' that is there")
+    return found.read_bytes()
+
+
+def reference(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"id", "version", "digest"}`: how other documents name this one.
+
+    The digest is that of the RFC 8785 form of the whole document, except for metrics (see metric_digest).
+    """
+    absent = [key for key in ("type", "id", "version") if key not in document]
+    if absent:
+        raise SchemaError(f"a document without {', '.join(absent)} cannot be referred to, expected a registry document")
+    own = metric_digest(document) if document["type"] == METRIC_TYPE else digest(document)
+    return {"id": document["id"], "version": document["version"], "digest": own}
+
+
+def metric_digest(document: Mapping[str, Any]) -> str:
+    """The digest of what a metric is: id, version, definition, parameters, direction (`better`), range and clause."""
+    absent = [key for key in METRIC_IDENTITY if key not in document]
+    if absent:
+        raise SchemaError(f"a metric without {', '.join(absent)}, expected all of {', '.join(METRIC_IDENTITY)}")
+    return digest({key: document[key] for key in METRIC_IDENTITY})
+
+
+@cache
+def _documents(kind: str) -> Mapping[str, dict[str, Any]]:
+    if kind not in KINDS:
+        raise unknown(kind, KINDS, what="registry kind")
+    folder = files("vxp_schemas").joinpath("registry", kind)
+    if not folder.is_dir():
+        return {}
+    documents = [loads(file.read_bytes()) for file in folder.iterdir() if file.name.endswith(".json")]
+    return {name: document for name, document in sorted((f"{d['id']}@{d['version']}", d) for d in documents)}
+
+
+def _statuses() -> dict[str, str]:
+    loaded: dict[str, str] = loads(files("vxp_schemas").joinpath("registry", "statuses.json").read_bytes())
+    return loaded
+
+
+STATUSES: Final[Mapping[str, str]] = _statuses()

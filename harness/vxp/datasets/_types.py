@@ -1,0 +1,59 @@
+"""What a data set is made of: items that say how an image is made, samples that are the image, sources that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a task, by the recipe that makes it again.
+
+    cluster names what statistics resample (photo, stamp, image); recipe holds JSON values only; target is the class
+    that is explained, None where it is the model's own prediction; label are the classes that count as correct, ()
+    where they are not known.
+    """
+
+    id: str
+    cluster: str
+    recipe: Mapping[str, Any]
+    target: int | None = None
+    label: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image uint8 [3, H, W] and its truth: `mask` and `cells` are bool [H, W]."""
+
+    image: Tensor
+    truth: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def _not_chosen_by_seed(seed: int) -> Iterator[Item]:
+    return iter(())
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set: `load` makes the sample of an item, `propose` yields seeded candidates for a task's items.
+
+    truth: the keys that every sample has. missing: None where the data is there, else exactly what to do. at: the same
+    source reading from a folder that the user names. own: the items of the user's own copy, for data sets whose bytes
+    the registry does not have; it is given the task's card.
+    """
+
+    id: str
+    version: int
+    load: Callable[[Item], Sample]
+    missing: Callable[[], str | None]
+    licence: str
+    about: str
+    truth: tuple[str, ...] = ()
+    propose: Callable[[int], Iterator[Item]] = _not_chosen_by_seed
+    at: Callable[[Path], Source] | None = None
+    own: Callable[[Mapping[str, Any]], list[Item]] | None = None

@@ -40,6 +40,11 @@ class BoundExplainer:
         passes = self.explainer.passes
         return passes if isinstance(passes, int) else passes(**self.parameters)
 
+    @property
+    def available(self) -> bool:
+        """Whether it can explain again; False for a set whose explainer is not installed here."""
+        return self.explainer.explain is not _absent
+
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Maps [B, h, w] float32; VxpError where the explainer returns another shape."""
         maps = self.explainer.explain(model, batch, **self.parameters)
@@ -54,6 +59,11 @@ class BoundExplainer:
 def catalogue() -> dict[str, Explainer]:
     """Every installed explainer by its id."""
     return find(None, Explainer, group=GROUP)
+
+
+def methods() -> list[str]:
+    """The ids of all installed explainers that are no references."""
+    return [id for id, found in catalogue().items() if not found.reference]
 
 
 def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:
@@ -85,6 +95,17 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
         values[name] = number(value, like=declared.parameters[name],
                               what=f"explainer {declared.id!r}, parameter {name!r}")
     return BoundExplainer(declared, values)
+
+
+def absent(facts: Mapping[str, Any]) -> BoundExplainer:
+    """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
+    declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
+                         facts["target_specific"], reference=facts["reference"], family=facts["family"])
+    return BoundExplainer(declared, facts["parameters"])
+
+
+def _absent(model: nn.Module, batch: Batch) -> Tensor:
+    raise VxpError("this explanation set was made by an explainer that is not installed here")
 
 
 def _undeclared(function: Any) -> Explainer:

@@ -5,7 +5,9 @@ from vxp.perturb import cuts, trapezoid
 
 
 @metric("deletion", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
-        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421")
+        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
+        caveats=("Rewards maps that remove pixels in an adversarial order: a noisy map can score well.",
+                 "Filled images are out of distribution; the score depends on the fill."))
 def deletion(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     """Area under the target's probability while the most relevant positions are replaced first (Petsiuk et al. 2018).
 

@@ -6,7 +6,8 @@ from vxp.core import Case, Outcome, metric, outcome
 
 
 @metric("entropy", family="complexity", better="lower", range=(0, None), undefined=("zero-map",),
-        source="Bhatt, Weller and Moura 2020, arXiv:2005.00631")
+        source="Bhatt, Weller and Moura 2020, arXiv:2005.00631",
+        caveats=("A concise map can be wrong.",))
 def entropy(case: Case) -> Outcome:
     """Entropy in nats of the share of each position in the absolute map (Bhatt et al. 2020, definition 3).
 

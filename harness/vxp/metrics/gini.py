@@ -6,7 +6,8 @@ from vxp.core import Case, Outcome, metric, outcome
 
 
 @metric("gini", family="complexity", better="higher", range=(0, 1), undefined=("zero-map",),
-        source="Chalasani et al. 2020, arXiv:1810.06583")
+        source="Chalasani et al. 2020, arXiv:1810.06583",
+        caveats=("A concise map can be wrong.",))
 def gini(case: Case) -> Outcome:
     """Gini index of the absolute map: 1 - 2*sum_k |m|_(k)/||m||_1 * (P - k + 1/2)/P (Chalasani et al. 2020).
 

@@ -5,7 +5,9 @@ from vxp.perturb import cuts, trapezoid
 
 
 @metric("insertion", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
-        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421")
+        source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
+        caveats=("The blurred image keeps low frequencies, so the curve does not start from nothing.",
+                 "Rewards compact maps on the most recognisable part, whether or not the rest was used."))
 def insertion(case: Case, *, steps: int = 224, fill: str = "blur") -> Plan:
     """Area under the target's probability while the most relevant positions replace the fill (Petsiuk et al. 2018).
 

@@ -7,7 +7,8 @@ from vxp.metrics._truth import truth
 
 
 @metric("relevance-rank", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
-        undefined=("constant-map", "empty-truth"), source="Arras, Osman and Samek 2022, arXiv:2003.07258")
+        undefined=("constant-map", "empty-truth"), source="Arras, Osman and Samek 2022, arXiv:2003.07258",
+        caveats=("Assumes that the model uses the whole object and nothing else.",))
 def relevance_rank(case: Case) -> Outcome:
     """Share of the K most relevant positions that lie inside the truth, K its size (Arras et al. 2022, eq. 2).
 

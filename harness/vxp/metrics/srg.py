@@ -5,7 +5,8 @@ from vxp.perturb import cuts, trapezoid
 
 
 @metric("srg", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),
-        source="Bluecher, Vielhaben and Strodthoff 2024, arXiv:2405.12211")
+        source="Bluecher, Vielhaben and Strodthoff 2024, arXiv:2405.12211",
+        caveats=("Both curves leave the distribution of natural images.",))
 def srg(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     """Area of removal in rising order of relevance minus area in falling order (Bluecher et al. 2024).
 

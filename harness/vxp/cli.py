@@ -1,0 +1,208 @@
+"""The command `vxp`: parses, calls, and returns an exit code. 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+import vxp_schemas
+from vxp import bench as benchmarks
+from vxp import commands
+from vxp import compare as comparison
+from vxp import data_get, datasets, explainers, metrics, models, progress, report, tasks
+from vxp.core import VxpError
+
+app = typer.Typer(name="vxp", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Explain vision models and score the explanations by one protocol.")
+data_app = typer.Typer(no_args_is_help=True, help="Get data that a task needs.")
+app.add_typer(data_app, name="data")
+
+console = Console()
+errors = Console(stderr=True)
+
+TaskName = Annotated[str | None, typer.Argument(metavar="TASK", help="A registered task, such as photos (see vxp list tasks).")]
+Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, name|parameter:value or file.py:name; "
+                                               "repeatable; 'all' for every installed method.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="First N items only; the result is flagged `limited`.")]
+Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
+                                                   "by commas or repeated; by default the task's own.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
+Images = Annotated[Path | None, typer.Option(help="A folder of your own images instead of TASK (an open task).")]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
+Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
+
+
+@app.command("list")
+def list_(what: Annotated[str, typer.Argument(metavar="tasks|metrics|explainers|models|datasets")]) -> None:
+    """List what can be named on the command line."""
+    kinds = {"tasks": _tasks, "metrics": _metrics, "explainers": _explainers, "models": _models, "datasets": _datasets}
+    if what not in kinds:
+        raise VxpError(f"cannot list {what!r}; expected one of {', '.join(kinds)}")
+    shown = Table(*kinds[what][0], box=None, pad_edge=False) if isinstance(kinds[what], tuple) else kinds[what]()
+    console.print(shown)
+
+
+@app.command()
+def run(
+    task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
+    model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
+    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+) -> None:
+    """Explain a task's items and score the explanations: one result per explainer, the references included."""
+    if not explainer:
+        raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
+    order = commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit, batch_size,
+                         threads)
+    with progress.shown(errors) as shown:
+        paths = commands.run_(order, out, shown)
+    _finish(out, paths)
+
+
+@app.command()
+def explain(
+    task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
+    model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
+    batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+) -> None:
+    """Write one explanation set: the maps of one explainer for a task."""
+    if len(explainer) != 1:
+        raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
+    order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    with progress.shown(errors) as shown:
+        path = commands.explain(order, out, shown)
+    console.print(f"Wrote {path}\nScore it: vxp score {out} --out DIR", soft_wrap=True)
+
+
+@app.command()
+def score(
+    set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
+    out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
+    images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
+    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+) -> None:
+    """Score a stored explanation set beside the references."""
+    order = commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit, batch_size,
+                         threads)
+    with progress.shown(errors) as shown:
+        paths = commands.score(order, set_, out, shown)
+    _finish(out, paths)
+
+
+@app.command("report")
+def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that vxp run wrote.")]) -> None:
+    """Write the report of a run again: one self-contained HTML file."""
+    console.print(f"Report: {report.write(folder)}", soft_wrap=True)
+
+
+@app.command()
+def compare(results: Annotated[list[Path], typer.Argument(metavar="RESULT RESULT ...", help="result.json or its folder.")]) -> None:
+    """Compare results of one task and model, paired by item."""
+    console.print(comparison.table(comparison.compare(results)))
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Option(help="The model whose forward passes are the bound.")] = "efficientnet-lite0",
+    device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1, precision: Precision = "fp32",
+    items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
+    json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Measure the harness against the bound: the same number of plain forward passes in the same run."""
+    benchmarks.main(console, model=model, device=commands.device(device), threads=threads, precision=precision, items=items,
+                    json_path=json_)
+
+
+@data_app.command("get")
+def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> None:
+    """Find or fetch the data of a task into the shared cache."""
+    console.print(f"{name}: {data_get.get(name)}", soft_wrap=True)
+
+
+def _split(asked: list[str] | None) -> tuple[str, ...]:
+    return tuple(part.strip() for text in asked or () for part in text.split(",") if part.strip())
+
+
+def _finish(out: Path, paths: list[Path]) -> None:
+    documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
+    for shown in report.console_tables(documents):
+        console.print(shown)
+    console.print("Scores:")
+    for score in documents[0]["scores"]:
+        console.print(f"  {score['signature']}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Results: {out / 'results'}\nReport:  {report.write(out)}", soft_wrap=True)
+
+
+def _tasks() -> Table:
+    shown = Table("task", "items", "model", "truth", "data", "about", box=None)
+    for name in tasks.names():
+        card = vxp_schemas.registry_document("tasks", name)
+        absent = datasets.source(card["dataset"]["id"]).missing()
+        shown.add_row(name, str(card.get("items", {}).get("rows", card["budget"]["items"])), card["model"]["id"],
+                      ", ".join(card["truth"]) or "-", "absent" if absent else "here", card["title"])
+    return shown
+
+
+def _metrics() -> Table:
+    shown = Table("metric", "family", "better", "parameters", "definition", box=None)
+    for metric in metrics.catalogue().values():
+        given = ", ".join(f"{k}={v}" for k, v in metric.parameters.items())
+        shown.add_row(metric.name, metric.family, metric.better, given or "-", (metric.plan.__doc__ or "").split("\n")[0])
+    for alias, (target, preset) in metrics.ALIASES.items():
+        shown.add_row(alias, "", "", "", f"alias of {target} with " + ", ".join(f"{k}={v}" for k, v in preset.items()))
+    return shown
+
+
+def _explainers() -> Table:
+    shown = Table("explainer", "family", "parameters", "definition", box=None)
+    for explainer in explainers.catalogue().values():
+        given = ", ".join(f"{k}={v}" for k, v in explainer.parameters.items())
+        family = "reference" if explainer.reference else explainer.family
+        shown.add_row(explainer.id, family, given or "-", (explainer.explain.__doc__ or "").split("\n")[0])
+    return shown
+
+
+def _models() -> Table:
+    shown = Table("model", "weights", box=None)
+    for name, where in models.available().items():
+        shown.add_row(name, where)
+    shown.add_row("file.py:factory", "your own: a callable that returns a module")
+    return shown
+
+
+def _datasets() -> Table:
+    shown = Table("dataset", "licence", "data", "about", box=None)
+    for source in datasets.sources().values():
+        shown.add_row(f"{source.id}@{source.version}", source.licence, source.missing() or "here", source.about)
+    return shown
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)])
+    try:
+        app(standalone_mode=False)
+    except VxpError as error:
+        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("Stopped. Run the same command again to go on: finished units are kept.")
+        sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        errors.print(f"error: {error.format_message()} (see vxp --help)", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

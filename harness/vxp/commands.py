@@ -1,0 +1,98 @@
+"""What the commands run, explain and score do: find the task, the model and the explainers, then run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vxp import explainers, models, run, store, tasks
+from vxp.core import VxpError
+from vxp.explainers import BoundExplainer
+from vxp.models import Model
+from vxp.tasks import Task
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, in the words of the command line."""
+
+    task: str | None
+    images: Path | None
+    model: str | None
+    data: Path | None
+    explainers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    device: str = "auto"
+    precision: str = "fp32"
+    limit: int | None = None
+    batch_size: int | None = None
+    threads: int | None = None
+
+
+def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
+    """Explain and score; the paths of the result documents."""
+    wanted = _explainers(order.explainers)
+    task, model = _task(order)
+    return run.run(task, model, wanted, out, settings=_settings(order, task, model, out), metrics=order.metrics,
+                   progress=progress)
+
+
+def explain(order: Order, out: Path, progress: run.Progress) -> Path:
+    """Write one explanation set."""
+    wanted = _explainers(order.explainers)
+    task, model = _task(order)
+    return run.explain_set(task, model, wanted[0], out, settings=_settings(order, task, model, out), progress=progress)
+
+
+def score(order: Order, set_folder: Path, out: Path, progress: run.Progress) -> list[Path]:
+    """Score a stored set beside the references; task, model and limit are those that the set names."""
+    if len(order.explainers) > 1:
+        raise VxpError(f"one set has one explainer, got {', '.join(order.explainers)}")
+    document = store.read_document(set_folder / "set.json")
+    wanted = _explainers(order.explainers)
+    name = None if order.images else f"{document['task']['id']}@{document['task']['version']}"
+    named = Order(**{**vars(order), "task": name, "limit": order.limit or document["n_items"]["expected"]})
+    task, model = _task(named)
+    return run.run(task, model, wanted, out, settings=_settings(named, task, model, out), metrics=order.metrics,
+                   given=set_folder, progress=progress)
+
+
+def device(asked: str) -> str:
+    """The device to run on; VxpError where a GPU was asked for and there is none."""
+    if asked not in ("auto", "cpu", "cuda"):
+        raise VxpError(f"--device {asked!r} is unknown; expected auto, cpu or cuda")
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise VxpError("--device cuda: PyTorch finds no GPU on this machine; use --device cpu, or install a PyTorch build "
+                       "and driver that match the card")
+    return "cuda" if there and asked != "cpu" else "cpu"
+
+
+def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
+    names = [n for name in asked for n in (explainers.methods() if name == "all" else [name])]
+    return [explainers.bind(name) for name in names]
+
+
+def _task(order: Order) -> tuple[Task, Model]:
+    if (order.task is None) == (order.images is None):
+        raise VxpError("name a registered TASK, or your own images with --images DIR: one of the two")
+    where = device(order.device)
+    if order.task is not None:
+        task = tasks.load(order.task, model=order.model, data=order.data)
+        return task, models.load(task.model, device=where)
+    if order.model is None:
+        raise VxpError("--images needs --model: a name (vxp list models) or file.py:factory")
+    model = models.load(order.model, device=where)
+    return tasks.opened(Path(str(order.images)), model), model
+
+
+def _settings(order: Order, task: Task, model: Model, out: Path) -> run.Settings:
+    if order.precision not in PRECISIONS:
+        raise VxpError(f"--precision {order.precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
+    return run.choose_settings(task.limited(order.limit), model, out, device=device(order.device),
+                               precision=order.precision,  # type: ignore[arg-type]
+                               batch_size=order.batch_size, threads=order.threads, limit=order.limit)

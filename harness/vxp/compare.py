@@ -1,0 +1,100 @@
+"""Compare results pair by pair: the same items, differences with intervals, corrected for how many are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from vxp import stats, store
+from vxp.core import VxpError
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A result document with its per-sample scores."""
+
+    name: str
+    document: dict[str, Any]
+    items: list[str]
+    clusters: list[str]
+    values: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One paired difference a - b."""
+
+    signature: str
+    a: str
+    b: str
+    better: str
+    paired: stats.Paired
+    p_adjusted: float
+    separated: bool
+
+
+def read(path: Path) -> Samples:
+    """A result by its result.json or the folder that holds it; VxpError says what is wrong with it."""
+    file = path / "result.json" if path.is_dir() else path
+    document = store.read_document(file)
+    root = file.parent.parent.parent
+    table = store.read_table(store.read_described(root, document["samples"]))
+    values = {s["signature"]: np.array([np.nan if v is None else v for v in table[s["signature"]].to_pylist()], float)
+              for s in document["scores"]}
+    return Samples(document["explainer"]["id"], document, table["item_id"].to_pylist(), table["cluster"].to_pylist(), values)
+
+
+def compare(paths: Sequence[Path]) -> list[Row]:
+    """All pairs of results on every score that they share, Holm-adjusted over the pairs and scores of one family.
+
+    VxpError where the results are of another task, model or items: such numbers are not comparable.
+    """
+    if len(paths) < 2:
+        raise VxpError(f"compare needs two results or more, got {len(paths)}: give result.json files or their folders")
+    results = [read(path) for path in paths]
+    first = results[0]
+    for path, other in zip(paths[1:], results[1:], strict=True):
+        for what in ("task", "model"):
+            if other.document[what] != first.document[what]:
+                raise VxpError(f"{path} is not comparable with {paths[0]}: its {what} is {other.document[what]}, expected "
+                               f"{first.document[what]}")
+        if other.items != first.items:
+            raise VxpError(f"{path} is not comparable with {paths[0]}: other items ({len(other.items)}, {len(first.items)})")
+    names = [r.name if [x.name for x in results].count(r.name) == 1 else r.document["result_id"] for r in results]
+    kept = [s for s in first.document["scores"] if all(s["signature"] in r.values for r in results)]
+    rows: list[Row] = []
+    for family in dict.fromkeys(s["family"] for s in kept):
+        found = []
+        for score in (s for s in kept if s["family"] == family):
+            for i, j in combinations(range(len(results)), 2):
+                a, b = results[i].values[score["signature"]], results[j].values[score["signature"]]
+                if (np.isfinite(a) & np.isfinite(b)).any():
+                    found.append((score, names[i], names[j], stats.paired(a, b, first.clusters)))
+        adjusted = stats.holm([p.p for _, _, _, p in found])
+        rows += [Row(s["signature"], a, b, s["better"], p, float(q), bool(q < 0.05 and p.n_clusters >= stats.FEW_CLUSTERS))
+                 for (s, a, b, p), q in zip(found, adjusted, strict=True)]
+    return rows
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows for a terminal; what cannot be told apart is said, not ranked."""
+    shown = Table(title="Paired differences by item, clusters resampled, Holm within each family")
+    for column, justify in (("score", "left"), ("a - b", "left"), ("delta", "right"), ("95 % interval", "right"),
+                            ("p (Holm)", "right"), ("effect", "right"), ("verdict", "left")):
+        shown.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        ci = row.paired.ci
+        span = "" if ci is None else f"[{ci.lo:+.4f}, {ci.hi:+.4f}]"
+        wins = row.a if (row.paired.delta > 0) == (row.better == "higher") else row.b
+        few = row.paired.n_clusters < stats.FEW_CLUSTERS
+        verdict = f"{wins} better" if row.separated else "few clusters" if few else "not separated"
+        effect = "" if row.paired.effect_size is None else f"{row.paired.effect_size:+.2f}"
+        shown.add_row(row.signature, f"{row.a} - {row.b}", f"{row.paired.delta:+.4f}", span.replace("[", "\\["),
+                      f"{row.p_adjusted:.4f}", effect, verdict)
+    return shown

@@ -1,0 +1,269 @@
+"""The documents of a run: what produced each number, how it was averaged, and on what."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import safetensors.torch
+import torch
+
+import vxp_schemas
+from vxp import stats, store
+from vxp.core import OK, Metric, Outcome
+from vxp.explainers import BoundExplainer
+from vxp.metrics import Bound
+from vxp.models import Model
+from vxp.tasks import Task
+
+TYPE = "https://vxp.example/{}/v1"
+
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
+"""Environment variables that can change numbers or speed; no others are recorded."""
+
+
+# ------------------------------------------------------------------------------------------------------ common pieces
+
+
+def header(kind: str) -> dict[str, Any]:
+    """The header that every document carries."""
+    return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "generator": {"name": "vxp", **harness()}, "extensions": {}}
+
+
+@cache
+def harness() -> dict[str, Any]:
+    """Version of the harness, and commit and dirtiness where it runs from a git checkout."""
+    found: dict[str, Any] = {"version": version("vxp")}
+    here = Path(__file__).resolve()
+    top = next((p for p in here.parents if (p / ".git").exists() and (p / "harness" / "vxp").exists()), None)
+    if top is None:
+        return found
+    try:
+        commit = _git(top, "rev-parse", "HEAD")
+        return found | {"commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return found  # no git, or no commit yet: the version alone is what is known
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def plain_json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON values; what JSON cannot say is named by its repr."""
+    simple = (str, int, float, bool, type(None))
+    return {k: v if isinstance(v, simple) else list(v) if isinstance(v, tuple | list) else repr(v)
+            for k, v in parameters.items()}
+
+
+def method(bound: BoundExplainer) -> dict[str, Any]:
+    return {"id": bound.id, "parameters": json_parameters(bound.parameters)}
+
+
+def explainer(bound: BoundExplainer) -> dict[str, Any]:
+    declared = bound.explainer
+    return method(bound) | {
+        "signed": declared.signed, "resample": declared.resample, "target_specific": declared.target_specific,
+        "reference": declared.reference, "family": declared.family,
+    }
+
+
+def metric_document(metric: Metric) -> dict[str, Any]:
+    """The registry document of a metric, read from its declaration: the one source of its facts."""
+    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    text = inspect.getdoc(metric.plan) or metric.id
+    return {
+        "type": TYPE.format("metric"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+        "id": metric.id, "version": metric.version, "status": "active", "definition": text.split("\n\n")[0].replace("\n", " "),
+        "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kind": "heatmap2d", "level": "sample",
+        "better": metric.better, "range": list(metric.range),
+        "parameters": [{"name": k, "type": types[type(v)], "default": v} for k, v in metric.parameters.items()],
+        "truth": list(metric.truth), "re_explains": metric.re_explains, "undefined": list(metric.undefined),
+        "known_failure_modes": list(metric.caveats), "source": metric.source,
+    }
+
+
+@cache
+def metric_reference(metric: Metric) -> dict[str, Any]:
+    return dict(vxp_schemas.reference(metric_document(metric)))
+
+
+def system(bound: BoundExplainer) -> dict[str, Any]:
+    """The document of the system that made the maps: method, parameters and implementation."""
+    declared = bound.explainer
+    function = inspect.unwrap(declared.explain)
+    passed = {k: v for k, v in bound.parameters.items() if v != declared.parameters[k]}
+    implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
+    try:
+        implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
+    except (TypeError, OSError):
+        pass  # defined in a notebook cell: there is no file to digest
+    if function.__module__.startswith("vxp"):
+        implementation |= {"package": "vxp", "version": version("vxp")}
+    return header("system") | {
+        "method": {
+            "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),
+            "parameters_passed": json_parameters(passed), "deterministic": True, "seeds": [],
+            "needs": {"gradients": "gradients" in declared.needs, "activations": "activations" in declared.needs,
+                      "layer": "layer" in declared.needs, "truth": "truth" in declared.needs, "training_data": False,
+                      "passes_per_map": bound.passes},
+            **({"source": declared.source} if declared.source else {}),
+        },
+        "implementation": implementation, "normalization": "none", "trained_components": [],
+    }
+
+
+def system_digest(bound: BoundExplainer) -> str:
+    """Digest of what the system is, without when and by which build the document was written."""
+    document = system(bound)
+    return str(vxp_schemas.digest({k: document[k] for k in ("method", "implementation", "normalization")}))
+
+
+# --------------------------------------------------------------------------------------------------- explanation set
+
+
+def explanation_set(
+    *, set_id: str, task: Task, model: Model, bound: BoundExplainer, root: Path, shards: Sequence[Mapping[str, Any]],
+    status: Sequence[str],
+) -> dict[str, Any]:
+    """The manifest set.json of maps that lie beside it."""
+    return header("set") | {
+        "set_id": set_id, "kind": "heatmap2d", "task": task.reference, "dataset": task.dataset,
+        "model": dict(vxp_schemas.reference(model.document)), "system": system_digest(bound), "explainer": explainer(bound),
+        "n_items": {"expected": len(status), "present": len(status)}, "coverage": 1.0,
+        "items": store.descriptor(root / "items.parquet", root, store.PARQUET, len(status)), "shards": list(shards),
+        "coordinate_frame": "model_input",
+        "semantics": {"higher_means": "evidence_for" if bound.explainer.signed else "importance", "normalized": "none"},
+        "quantization": "none", "randomness": {"seed": task.seed, "rule": "philox-per-item", "repeats": 1},
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ results
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """All scores of one explanation set, before they are written."""
+
+    bound: BoundExplainer
+    set_folder: Path
+    set_id: str
+    targets: Sequence[int]
+    scores: Mapping[str, tuple[Bound, Outcome]]
+    cost: Mapping[str, Any]
+
+
+def write(
+    out: Path, task: Task, model: Model, settings: Mapping[str, Any], scored: Sequence[Scored], flags: Sequence[str] = ()
+) -> list[Path]:
+    """Write samples, curves, environment and result of every scored set; returns the result documents' paths.
+
+    The fixed references stand in every result, so all sets of a run are written together.
+    """
+    summaries = [[_summary(task, b, o) for b, o in s.scores.values()] for s in scored]
+    references = [
+        {"explainer": s.bound.id, "result_id": s.set_id,
+         "scores": [{k: v for k, v in f.items() if k in ("signature", "n", "statuses", "mean", "ci")} for f in found]}
+        for s, found in zip(scored, summaries, strict=True) if s.bound.explainer.reference
+    ]
+    few = len({item.cluster for item in task.items}) < stats.FEW_CLUSTERS
+    raised = [*(["few-clusters"] if few else []), *flags]
+    paths = []
+    for s, found in zip(scored, summaries, strict=True):
+        folder = out / "results" / s.set_id
+        store.write_table(folder / "samples.parquet", _samples(task, s))
+        curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
+                  for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
+        store.write_document(folder / "environment.json", environment(settings))
+        document = header("result") | {
+            "result_id": s.set_id, "division": task.division, "task": task.reference, "dataset": task.dataset,
+            "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
+            "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
+            "references": references, "cost": dict(s.cost),
+            "samples": store.descriptor(folder / "samples.parquet", out, store.PARQUET, len(task.items)),
+            "environment": store.descriptor(folder / "environment.json", out, store.JSON),
+            "harness": harness(), "settings": dict(settings), "flags": raised,
+        }
+        if curves:
+            store.write_bytes(folder / "curves.safetensors", safetensors.torch.save(curves))
+            document["curves"] = store.descriptor(folder / "curves.safetensors", out, store.SAFETENSORS)
+        store.write_document(folder / "result.json", document)
+        paths.append(folder / "result.json")
+    return paths
+
+
+def _samples(task: Task, s: Scored) -> dict[str, pa.Array]:
+    columns = {
+        "item_id": pa.array([item.id for item in task.items]),
+        "cluster": pa.array([item.cluster for item in task.items]),
+        "target": pa.array(list(s.targets), pa.int32()),
+        "explanation_id": pa.array([f"{item.id}/0" for item in task.items]),
+        "repeat": pa.array([0] * len(task.items), pa.int16()),
+    }
+    for signature, (_, found) in s.scores.items():
+        values = [v if state == OK else None for v, state in zip(found.values.tolist(), found.status, strict=True)]
+        columns[signature] = pa.array(values, pa.float64())
+        columns[f"{signature}#status"] = pa.array(found.status)
+    return columns
+
+
+def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
+    """One entry of `scores`: what the score is, and its aggregate."""
+    clusters = [item.cluster for item in task.items]
+    numbers = stats.summary(found.values.numpy(), list(found.status), clusters, better=bound.metric.better,
+                            range=bound.metric.range, seed=task.seed)
+    if "ci" in numbers:
+        numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
+    return {"signature": bound.signature, "metric": metric_reference(bound.metric), "family": bound.metric.family,
+            "better": bound.metric.better, "range": list(bound.metric.range), "level": "sample", **numbers}
+
+
+# -------------------------------------------------------------------------------------------------------- environment
+
+
+def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the numbers were computed on."""
+    packages = sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
+    gpus = []
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(i)
+            uuid = hashlib.sha256(str(getattr(card, "uuid", card.name)).encode()).hexdigest()
+            gpus.append({"name": card.name, "memory_bytes": card.total_memory, "uuid_digest": f"sha256:{uuid}"})
+    cpu: dict[str, Any] = {"architecture": platform.machine(), "cores": os.cpu_count() or 1}
+    if name := _cpu_name():
+        cpu["model"] = name
+    return header("environment") | {
+        "os": platform.platform(), "kernel": platform.release(), "python": sys.version.split()[0],
+        "packages": [{"name": name, "version": found} for name, found in packages], "cpu": cpu, "gpus": gpus,
+        **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
+        "variables": {k: os.environ[k] for k in VARIABLES if k in os.environ},
+        "determinism": {"threads": settings["threads"], "precision": settings["precision"],
+                        "cudnn-benchmark": torch.backends.cudnn.benchmark},
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,0 +1,558 @@
+"""Task x explainers -> explanation sets -> results, in units of work that survive a kill.
+
+A unit is (stage, explainer, range of items) and a pure function of its inputs. Its file is written whole and never done
+again, so the same command goes on where it was stopped, loses at most the unit under way, and ends with the same bytes
+of scores. What depends on the item and the fill only is a unit of its own that all explainers read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import resource
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+import vxp_schemas
+from vxp import explainers, models, result, store
+from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
+from vxp.engine import READOUTS, Engine, Job, Precision, best_batch_size, failed
+from vxp.explainers import BoundExplainer
+from vxp.metrics import Bound, bind_all
+from vxp.models import Model
+from vxp.tasks import Task
+
+log = logging.getLogger("vxp")
+
+UNIT = 8
+"""Items of a unit of work: small enough to lose, large enough to fill a model batch."""
+GALLERY = 8
+"""Input images kept for the report."""
+REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
+"""The fixed reference explanations that stand beside every result."""
+
+
+class Progress(Protocol):
+    """What long work reports: a stage with its number of items, items done, and model rows done."""
+
+    def stage(self, title: str, items: int) -> None: ...
+    def items(self, n: int) -> None: ...
+    def rows(self, n: int) -> None: ...
+
+
+class Quiet:
+    """Progress that is not shown."""
+
+    def stage(self, title: str, items: int) -> None:
+        return
+
+    def items(self, n: int) -> None:
+        return
+
+    def rows(self, n: int) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run computes. Chosen once, stored with the run and used again by resume."""
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_size: int = 16
+    threads: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What every stage of a run needs."""
+
+    task: Task
+    model: Model
+    metrics: tuple[Bound, ...]
+    settings: Settings
+    out: Path
+    progress: Progress
+
+    @property
+    def settings_document(self) -> dict[str, Any]:
+        own = dataclasses.asdict(self.settings)
+        # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
+        return own | {"deterministic": True, "seed": self.task.seed}
+
+    @property
+    def units(self) -> store.Units:
+        return store.Units(self.out / ".units")
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        n = len(self.task.items)
+        return ((start, min(start + UNIT, n)) for start in range(0, n, UNIT))
+
+    def engine(self) -> Engine:
+        return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows)
+
+    def batch(self, start: int, stop: int, targets: Tensor | None = None) -> Batch:
+        batch = self.task.batch(start, stop, self.model)
+        if targets is not None:
+            batch = dataclasses.replace(batch, targets=targets)
+        return batch.to(self.settings.device)
+
+
+# ------------------------------------------------------------------------------------------------------------ the runs
+
+
+def run(
+    task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, *, settings: Settings,
+    metrics: Sequence[str] = (), given: Path | None = None, progress: Progress | None = None,
+) -> list[Path]:
+    """Explain and score: one result per explainer, the references included; returns the result documents' paths.
+
+    given: an explanation set made before (by `explain_set`), scored beside the references instead of explaining.
+    """
+    task = task.limited(settings.limit)
+    context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
+    systems = _with_references(task, wanted)
+    carried = None
+    if given is not None:
+        carried = read_set(given, task, model, wanted[0] if wanted else None)
+        systems = [*_with_references(task, ()), carried.bound]
+    with _computing(settings, out, _run_document(context, systems, carried)):
+        baselines = _baselines(context)
+        _gallery(context, baselines)
+        written = []
+        for bound in systems:
+            folder = out / "explanations" / set_id(context, bound)
+            if carried is not None and bound is carried.bound and given is not None:
+                _copied(given, folder)
+            elif not (folder / "set.json").exists():
+                _explain(context, bound, baselines, folder)
+            store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
+            written.append((bound, folder))
+        scored = [_score(context, bound, folder, baselines) for bound, folder in written]
+        return result.write(out, task, model, context.settings_document, scored, _flags(task))
+
+
+def explain_set(
+    task: Task, model: Model, bound: BoundExplainer, out: Path, *, settings: Settings, progress: Progress | None = None,
+) -> Path:
+    """Write one explanation set: set.json, items.parquet, payload/, system.json."""
+    task = task.limited(settings.limit)
+    bound = _at_budget(task, bound)
+    context = Context(task, model, (), settings, out, progress or Quiet())
+    with _computing(settings, out, _run_document(context, [bound], None)):
+        if not (out / "set.json").exists():
+            _explain(context, bound, _baselines(context), out)
+        store.write_document(out / "system.json", result.system(bound))
+    return out / "set.json"
+
+
+def choose_settings(
+    task: Task, model: Model, out: Path, *, device: str, precision: Precision, batch_size: int | None,
+    threads: int | None, limit: int | None,
+) -> Settings:
+    """The settings of a run: those stored in `out` where a run is there, else as given, with the best batch size."""
+    stored = out / "run.json"
+    if stored.exists():
+        settings = store.read_document(stored)["settings"]
+        batch_size = batch_size or int(settings["batch_size"])
+        threads = threads or int(settings["threads"])
+    threads = threads or os.cpu_count() or 1
+    if batch_size is None:
+        torch.set_num_threads(threads)
+        first = task.batch(0, 1, model).inputs.to(device)
+        batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
+        log.info("batch size %d gives the best throughput on %s", batch_size, device)
+    return Settings(device, precision, batch_size, threads, limit)
+
+
+def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
+    wanted = bind_all(list(asked) or list(task.metrics))
+    lacking = [b.metric.id for b in wanted if b.metric.truth and not set(b.metric.truth) & set(task.truth)]
+    if lacking:
+        raise VxpError(f"task {task.name} has {'the truth ' + ', '.join(task.truth) if task.truth else 'no truth'}, and "
+                       f"{', '.join(lacking)} need another: leave them out of --metrics")
+    return wanted
+
+
+def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
+    """The references that the task admits, then what was asked for, each once, at the task's budget."""
+    known = explainers.catalogue()
+    names = [n for n in REFERENCES if n in known and ("truth" not in known[n].needs or task.truth)]
+    unique: dict[str, BoundExplainer] = {}
+    for bound in [*(explainers.bind(n) for n in names), *(_at_budget(task, b) for b in wanted)]:
+        if "truth" in bound.explainer.needs and not task.truth:
+            raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
+        unique.setdefault(bound.name, bound)
+    return list(unique.values())
+
+
+def _at_budget(task: Task, bound: BoundExplainer) -> BoundExplainer:
+    """Parameters that the task's card fixes (such as RISE's number of masks), unless they were set by name."""
+    fixed = task.budget.get("explainers", {}).get(bound.id, {})
+    untouched = {k: v for k, v in fixed.items() if bound.parameters[k] == bound.explainer.parameters[k]}
+    return dataclasses.replace(bound, parameters=dict(bound.parameters) | untouched)
+
+
+def _flags(task: Task) -> list[str]:
+    return [] if task.limit is None else ["limited"]
+
+
+def _run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> dict[str, Any]:
+    return result.header("run") | {
+        "division": context.task.division, "task": context.task.reference, "dataset": context.task.dataset,
+        "model": dict(vxp_schemas.reference(context.model.document)),
+        "explainers": [result.method(b) for b in systems], "metrics": [b.signature for b in context.metrics],
+        "settings": context.settings_document,
+        **({} if carried is None else {"set": carried.digest}),
+    }
+
+
+class _computing:
+    """Claims the output folder for these settings and sets the threads; both before any work."""
+
+    def __init__(self, settings: Settings, out: Path, document: dict[str, Any]) -> None:
+        self.settings, self.out, self.document = settings, out, document
+
+    def __enter__(self) -> None:
+        stored = self.out / "run.json"
+        if stored.exists():
+            _same_run(stored, store.read_document(stored), self.document)
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise VxpError(f"--out {self.out} is not empty and holds no VXP run: got {sorted(os.listdir(self.out))[:3]}; "
+                           "expected a new or empty folder, or one of the same run to go on with")
+        else:
+            store.write_document(stored, self.document)
+        self.threads = torch.get_num_threads()
+        torch.set_num_threads(self.settings.threads)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.threads)
+
+
+def _same_run(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    fixed = [k for k in wanted if k not in ("created", "generator")]
+    differs = [f"{k}: {there.get(k)!r} there, {wanted[k]!r} asked" for k in fixed if there.get(k) != wanted[k]]
+    if differs:
+        raise VxpError(f"{path.parent} holds another run ({'; '.join(differs)}). Choose another --out, or repeat the "
+                       "command of that run to go on with it")
+
+
+# ---------------------------------------------------------------------------------------------------- stage: baselines
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Rows of a range that no explanation changes, and the targets that are frozen for everything after."""
+
+    targets: Tensor
+    predictions: Tensor
+    rows: Mapping[Edit, Tensor]
+
+
+def _baselines(context: Context) -> dict[int, Baseline]:
+    fills = sorted({str(b.parameters["fill"]) for b in context.metrics if "fill" in b.parameters}
+                   | {"mean" for b in context.metrics if b.metric.id.startswith("road")})
+    context.progress.stage("unperturbed outputs", len(context.task.items))
+    found = {}
+    for start, stop in context.ranges():
+        name = f"baseline/{start:06d}"
+        unit = context.units.load(name)
+        if unit is None:
+            batch = context.batch(start, stop)
+            engine = context.engine()
+            logits = torch.cat([engine.predict(x) for x in batch.inputs.split(context.settings.batch_size)])
+            if not torch.isfinite(logits).all():
+                bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
+                raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
+                               "logits on the task's own images; check its weights and normalization")
+            predictions = logits.argmax(1).cpu()
+            targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu())
+            if int(targets.max()) >= logits.shape[1]:
+                raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
+                               f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
+            rows = engine.baseline(dataclasses.replace(batch, targets=targets.to(batch.targets.device)), fills)
+            tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
+            tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
+            context.units.save(name, tensors, {})
+            unit = tensors, {}
+        kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
+        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept)
+        context.progress.items(stop - start)
+    return found
+
+
+def _edit(name: str) -> Edit:
+    return Unchanged() if name == "Unchanged" else Filled(name.partition(":")[2])
+
+
+def _gallery(context: Context, baselines: Mapping[int, Baseline]) -> None:
+    """A few input images as PNG, spread over the clusters, for the report."""
+    index = context.out / "gallery" / "index.json"
+    if index.exists():
+        return
+    from torchvision.io import encode_png
+
+    seen: dict[str, list[int]] = {}
+    for i, item in enumerate(context.task.items):
+        seen.setdefault(item.cluster, []).append(i)
+    depth = max(len(v) for v in seen.values())
+    chosen = [v[d] for d in range(depth) for v in seen.values() if d < len(v)][:GALLERY]
+    entries = []
+    for number, i in enumerate(chosen):
+        item = context.task.items[i]
+        start = i // UNIT * UNIT
+        target = int(baselines[start].targets[i - start])
+        file = f"{number:02d}.png"
+        store.write_bytes(index.parent / file, bytes(encode_png(context.task.source.load(item).image).tolist()))
+        entries.append({"item_id": item.id, "file": file, "row": i, "target": target,
+                        "target_name": context.model.class_name(target)})
+    store.write_bytes(index, result.plain_json(entries))
+
+
+# -------------------------------------------------------------------------------------------------- stage: explanations
+
+
+def set_id(context: Context, bound: BoundExplainer) -> str:
+    """Task, explainer and the first 8 hex digits of the digest of all that the set's maps depend on."""
+    inputs = [context.task.reference, vxp_schemas.reference(context.model.document), result.system_digest(bound),
+              context.settings.device, context.settings.precision]
+    short = vxp_schemas.digest(inputs).removeprefix("sha256:")[:8]
+    return f"{context.task.id}-{bound.id}"[:54] + f"-{short}"
+
+
+def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path) -> None:
+    """Make all maps in units, then write the set: payload first, set.json last."""
+    key = set_id(context, bound)
+    context.progress.stage(f"explaining with {bound.name}", len(context.task.items))
+    maps, status, runtime, forward, backward = [], [], [], [], []
+    for start, stop in context.ranges():
+        name = f"explain/{key}/{start:06d}"
+        unit = context.units.load(name)
+        if unit is None:
+            batch = context.batch(start, stop, baselines[start].targets)
+            began = time.perf_counter()
+            with models.Passes(context.model.module) as passes, context.engine().arithmetic(batch.inputs.device):
+                made, states = _made(bound, context.model, batch)
+            notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
+                     "backward": passes.backward}
+            context.progress.rows(passes.forward)
+            context.units.save(name, {"values": made}, notes)
+            unit = {"values": made}, notes
+        n = stop - start
+        maps.append(unit[0]["values"].cpu())
+        status += unit[1]["status"]
+        runtime += [unit[1]["seconds"] / n] * n
+        forward += _shared(unit[1]["forward"], n)
+        backward += _shared(unit[1]["backward"], n)
+        context.progress.items(n)
+    sizes = {tuple(m.shape[1:]) for m in maps}
+    if len(sizes) > 1:
+        raise VxpError(f"explainer {bound.id!r} returned maps of different grids {sorted(sizes)}: expected one grid per set")
+    _write_set(context, bound, baselines, folder, torch.cat(maps), status, runtime, forward, backward)
+
+
+def _shared(total: int, n: int) -> list[int]:
+    """A count spread over n items as evenly as integers allow, so that the rows add up to the total."""
+    return [total // n + (i < total % n) for i in range(n)]
+
+
+def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
+    """Maps and statuses of a range. An explainer that fails is asked item by item, so that one item costs only itself."""
+    try:
+        maps = bound(model.module, batch)
+    except (VxpError, torch.OutOfMemoryError):
+        raise
+    except Exception:  # third-party code: its failure is a status of the item, not the end of the run
+        if len(batch) > 1:
+            parts = [_made(bound, model, batch.select([i])) for i in range(len(batch))]
+            shape = next((m.shape[1:] for m, s in parts if s == [OK]), None)
+            if shape is None:
+                log.exception("explainer %r failed on every item of a unit", bound.id)
+                shape = parts[0][0].shape[1:]
+            maps = torch.cat([m if s == [OK] else m.new_zeros(1, *shape) for m, s in parts])
+            return maps, [s for _, states in parts for s in states]
+        log.exception("explainer %r failed on item %s", bound.id, batch.ids[0])
+        return torch.zeros(1, *batch.space), ["failed:explainer-error"]
+    finite = torch.isfinite(maps).flatten(1).all(1)
+    states = [OK if good else "failed:non-finite-map" for good in finite.tolist()]
+    return torch.where(finite.view(-1, 1, 1), maps, torch.zeros_like(maps)), states
+
+
+def _write_set(
+    context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path, maps: Tensor,
+    status: Sequence[str], runtime: Sequence[float], forward: Sequence[int], backward: Sequence[int],
+) -> None:
+    n = len(context.task.items)
+    shards = store.write_maps(folder / "payload", folder, maps)
+    rows_per_shard = shards[0]["rows"]
+    ordered = [baselines[start] for start in sorted(baselines)]
+    targets, predictions = torch.cat([b.targets for b in ordered]), torch.cat([b.predictions for b in ordered])
+    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered])
+    store.write_table(folder / "items.parquet", {
+        "row": pa.array(range(n), pa.int64()),
+        "item_id": pa.array([item.id for item in context.task.items]),
+        "cluster": pa.array([item.cluster for item in context.task.items]),
+        "target": pa.array(targets.tolist(), pa.int32()),
+        "target_source": pa.array(["predicted" if item.target is None else "list" for item in context.task.items]),
+        "prediction": pa.array(predictions.tolist(), pa.int32()),
+        "target_score": pa.array(top.tolist(), pa.float32()),
+        "explanation_id": pa.array([f"{item.id}/0" for item in context.task.items]),
+        "repeat": pa.array([0] * n, pa.int16()),
+        "shard": pa.array([i // rows_per_shard for i in range(n)], pa.int32()),
+        "shard_row": pa.array([i % rows_per_shard for i in range(n)], pa.int64()),
+        "payload_digest": pa.array(store.row_digests(maps), pa.binary(32)),
+        "runtime_ms": pa.array([1000 * s for s in runtime], pa.float32()),
+        "n_forwards": pa.array(forward, pa.int32()),
+        "n_backwards": pa.array(backward, pa.int32()),
+        "status": pa.array(status),
+    })
+    store.write_document(folder / "set.json", result.explanation_set(
+        set_id=set_id(context, bound), task=context.task, model=context.model, bound=bound, root=folder, shards=shards,
+        status=status))
+
+
+# -------------------------------------------------------------------------------------------------------- sets on disk
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedSet:
+    """An explanation set read from disk, with the explainer that made it."""
+
+    bound: BoundExplainer
+    digest: str
+
+
+def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
+    """Check that a set belongs to this task and model; VxpError otherwise."""
+    document = store.read_document(folder / "set.json")
+    for what, there, here in (("task", document["task"], task.reference),
+                              ("model", document["model"], vxp_schemas.reference(model.document))):
+        if there != here:
+            raise VxpError(f"set {folder} was made for {what} {there}, and is to be scored as {here}")
+    return CarriedSet(_declared(document["explainer"], again), store.digest((folder / "set.json").read_bytes()))
+
+
+def _declared(facts: Mapping[str, Any], again: BoundExplainer | None) -> BoundExplainer:
+    """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
+    if again is None and facts["id"] in explainers.catalogue():
+        again = explainers.bind(facts["id"], facts["parameters"])
+    if again is not None:
+        if result.explainer(again) != dict(facts):
+            raise VxpError(f"the set was made by {dict(facts)}, and the explainer here is {result.explainer(again)}: "
+                           "give the same one, or none")
+        return again
+    return explainers.absent(facts)
+
+
+def _copied(given: Path, folder: Path) -> None:
+    """The set's files beside the result; set.json last, since its presence says that the set is whole."""
+    if (folder / "set.json").exists() or given.resolve() == folder.resolve():
+        return
+    (folder / "payload").mkdir(parents=True, exist_ok=True)
+    for file in [given / "items.parquet", *sorted((given / "payload").iterdir())]:
+        shutil.copyfile(file, folder / file.relative_to(given))
+    store.write_bytes(folder / "set.json", (given / "set.json").read_bytes())
+
+
+# -------------------------------------------------------------------------------------------------------- stage: scores
+
+
+def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> result.Scored:
+    """Score a stored set, read back, in units."""
+    document = store.read_document(folder / "set.json")
+    maps = store.read_maps(folder, document["shards"])
+    items = store.read_table(store.read_described(folder, document["items"]))
+    expected = [item.id for item in context.task.items]
+    if items["item_id"].to_pylist() != expected or len(maps) != len(expected):
+        raise VxpError(f"{folder}: got {len(maps)} maps for {items['item_id'].to_pylist()[:3]} ..., expected "
+                       f"{len(expected)} maps for the task's items {expected[:3]} ... in their order")
+    status = items["status"].to_pylist()
+    context.progress.stage(f"scoring {bound.name}", len(expected))
+    done, excluded = _runnable(context, bound)
+    units, tally = [], {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
+    for start, stop in context.ranges():
+        name = f"score/{document['set_id']}/{start:06d}"
+        unit = context.units.load(name)
+        if unit is None:
+            unit = _score_unit(context, bound, document, done, maps[start:stop], baselines[start], start, stop)
+            context.units.save(name, *unit)
+        units.append(unit)
+        tally = {key: tally[key] + unit[1]["tally"][key] for key in tally}
+        context.progress.items(stop - start)
+    scores = {b.signature: _joined(units, b.signature, status[: len(expected)]) for b in done}
+    scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
+    ordered = {b.signature: (b, scores[b.signature]) for b in context.metrics}
+    explained = {"forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
+                 "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
+    cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
+            "device": _device_name(context.settings.device)}
+    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost)
+
+
+def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
+    """The metrics that this explainer is scored by, and those that it is not, with the reason (rule 14)."""
+    limit = context.task.budget.get("max_passes_per_map")
+    run, not_run = [], {}
+    for wanted in context.metrics:
+        again = wanted.metric.re_explains
+        if again and bound.explainer.reference and wanted.metric.family == "robustness":
+            not_run[wanted] = "reference"
+        elif again and not bound.available:
+            not_run[wanted] = "no-explainer"
+        elif again and limit is not None and bound.passes > limit:
+            not_run[wanted] = "budget"
+        else:
+            run.append(wanted)
+    return run, not_run
+
+
+def _score_unit(
+    context: Context, bound: BoundExplainer, document: Mapping[str, Any], wanted: Sequence[Bound], maps: Tensor,
+    baseline: Baseline, start: int, stop: int,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    batch = context.batch(start, stop, baseline.targets)
+    facts = document["explainer"]
+    case = Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"])
+    engine = context.engine()
+    began = time.perf_counter()
+    found = engine.score([Job(case, tuple(wanted), bound)], baseline.rows)[0]
+    tensors, notes = {}, {}
+    for signature, outcome in found.items():
+        tensors[f"values/{signature}"] = outcome.values
+        if outcome.curve is not None:
+            tensors[f"curve/{signature}"] = outcome.curve
+        notes[signature] = {"status": outcome.status, "x": outcome.x}
+    tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
+             "seconds": time.perf_counter() - began}
+    return tensors, {"scores": notes, "tally": tally}
+
+
+def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:
+    """The outcome over all units; an item whose map could not be made has that status everywhere."""
+    values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])
+    status = [s for _, notes in units for s in notes["scores"][signature]["status"]]
+    status = [score if map_ == OK else map_ for score, map_ in zip(status, made, strict=True)]
+    values[torch.tensor([s != OK for s in status])] = float("nan")
+    curves = [tensors.get(f"curve/{signature}") for tensors, _ in units]
+    curve = None if any(c is None for c in curves) else torch.cat([c for c in curves if c is not None])
+    return Outcome(values, tuple(status), curve, tuple(units[0][1]["scores"][signature]["x"]))
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,190 @@
+"""Files of a run: written to a temporary name, synced and renamed, and read back against their digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+from torch import Tensor
+
+import vxp_schemas
+from vxp.core import VxpError
+
+SAFETENSORS = "application/vnd.safetensors"
+PARQUET = "application/vnd.apache.parquet"
+JSON = "application/json"
+SHARD_ROWS = 8192
+"""Rows of a payload shard at most (and 512 MiB)."""
+SHARD_BYTES = 512 * 2**20
+
+
+# ---------------------------------------------------------------------------------------------------------- whole files
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise VxpError(f"could not write {path} ({len(data)} bytes): {error.strerror}. Nothing half-written is left; make "
+                       "room or choose another --out and run the same command again: finished units are kept") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Validate a document by its schema and write it as JSON."""
+    vxp_schemas.validate(document)
+    write_bytes(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read and validate a document; VxpError names the file and all its faults."""
+    try:
+        document = vxp_schemas.loads(path.read_bytes())
+        vxp_schemas.validate(document)
+    except FileNotFoundError:
+        raise VxpError(f"{path} does not exist: expected a document of a VXP run or explanation set there") from None
+    except ValueError as error:
+        raise VxpError(f"{path}: {error}") from error
+    return dict(document)
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def descriptor(path: Path, root: Path, media_type: str, rows: int | None = None) -> dict[str, Any]:
+    """What another document says of a file: media type, path from the root, size, digest and rows."""
+    data = path.read_bytes()
+    found: dict[str, Any] = {"mediaType": media_type, "path": path.relative_to(root).as_posix(), "size": len(data),
+                             "digest": digest(data)}
+    return found if rows is None else found | {"rows": rows}
+
+
+def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
+    """The bytes of a described file; VxpError where size or digest differ."""
+    path = root / str(described["path"])
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise VxpError(f"{path} is missing; expected {described['size']} bytes with {described['digest']}") from None
+    if digest(data) != described["digest"]:
+        raise VxpError(f"{path} is damaged or was changed: got {len(data)} bytes with {digest(data)}, expected "
+                       f"{described['size']} bytes with {described['digest']}. Delete it and run the same command again, "
+                       "or take the file from a backup")
+    return data
+
+
+# ------------------------------------------------------------------------------------------------------- units of work
+
+
+@dataclass(frozen=True)
+class Units:
+    """The finished units of a run: a safetensors file each, with a digest beside it that is written last."""
+
+    folder: Path
+
+    def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
+        """Tensors and notes of a finished unit, None if it is not finished; VxpError if it is damaged."""
+        path = self.folder / f"{name}.safetensors"
+        mark = path.with_suffix(".sha256")
+        if not mark.exists():
+            return None
+        expected = mark.read_text().strip()
+        data = path.read_bytes() if path.exists() else b""
+        if digest(data) != expected:
+            raise VxpError(f"unit of work {path} is damaged: got {len(data)} bytes with {digest(data)}, expected "
+                           f"{expected}. Delete {mark} and run the same command again: only this unit is done again")
+        tensors = safetensors.torch.load(data)
+        notes = json.loads(bytes(tensors.pop("notes").tolist()))
+        return tensors, notes
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], notes: Any) -> None:
+        """Write a unit whole; it counts as finished only once its digest is there."""
+        text = torch.tensor(list(json.dumps(notes).encode()), dtype=torch.uint8)
+        whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()} | {"notes": text}
+        data = safetensors.torch.save(whole)
+        path = self.folder / f"{name}.safetensors"
+        write_bytes(path, data)
+        write_bytes(path.with_suffix(".sha256"), digest(data).encode())
+
+
+# ------------------------------------------------------------------------------------------------------ tables, arrays
+
+
+def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(columns)), sink, compression="zstd")
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_table(data: bytes) -> pa.Table:
+    return pq.read_table(pa.BufferReader(data))
+
+
+def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
+    """Write the payload [N, h, w] as shards in row order; returns the shard table of set.json."""
+    per_map = maps[0].numel() * maps.element_size() if len(maps) else 1
+    rows = max(1, min(SHARD_ROWS, SHARD_BYTES // max(per_map, 1)))
+    shards = []
+    for number, first in enumerate(range(0, len(maps), rows)):
+        part = maps[first : first + rows].contiguous()
+        path = folder / f"{number:05d}.safetensors"
+        write_bytes(path, safetensors.torch.save({"values": part}))
+        shards.append({
+            "file": descriptor(path, root, SAFETENSORS, len(part)), "first_row": first, "rows": len(part),
+            "tensors": {"values": {"dtype": "F32", "shape": list(part.shape)}},
+        })
+    return shards
+
+
+def read_maps(root: Path, shards: Sequence[Mapping[str, Any]]) -> Tensor:
+    """The payload [N, h, w] read back from its shards, each checked against its digest."""
+    parts = []
+    for shard in shards:
+        tensors = safetensors.torch.load(read_described(root, shard["file"]))
+        values = tensors.get("values")
+        expected = shard["tensors"]["values"]["shape"]
+        if values is None or list(values.shape) != expected:
+            got = "no tensor 'values'" if values is None else str(list(values.shape))
+            raise VxpError(f"{root / shard['file']['path']}: got {got}, expected values {expected} as set.json says")
+        parts.append(values)
+    return torch.cat(parts)
+
+
+def row_digests(maps: Tensor) -> list[bytes]:
+    """sha256 of each row's raw bytes (payload_digest)."""
+    return [hashlib.sha256(row.contiguous().numpy().tobytes()).digest() for row in maps]

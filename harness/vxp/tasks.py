@@ -1,0 +1,155 @@
+"""Tasks: a card of the registry with its frozen items, or one's own images (open)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import vxp_schemas
+from vxp import datasets, models
+from vxp.catalogue import nearest
+from vxp.core import Batch, VxpError
+from vxp.models import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is scored: items in canonical order, where their images come from, the model and the metrics."""
+
+    document: Mapping[str, Any]
+    items: tuple[datasets.Item, ...]
+    source: datasets.Source
+    model: str
+    registered: bool = True
+    limit: int | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.document["id"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.id}@{self.document['version']}"
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """id, version and digest; the digest covers every item, so a limited run is not the task."""
+        whole = dict(vxp_schemas.reference(dict(self.document)))
+        if self.limit is None:
+            return whole
+        return whole | {"digest": vxp_schemas.digest([whole["digest"], self.limit])}
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        return dict(self.document["dataset"])
+
+    @property
+    def division(self) -> str:
+        return "closed" if self.registered and self.limit is None else "open"
+
+    @property
+    def cluster_key(self) -> str:
+        return str(self.document["cluster_key"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.document["seed"])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(self.document["metrics"])
+
+    @property
+    def truth(self) -> tuple[str, ...]:
+        return tuple(self.document["truth"])
+
+    @property
+    def budget(self) -> Mapping[str, Any]:
+        return dict(self.document.get("budget", {}))
+
+    def limited(self, limit: int | None) -> Task:
+        """The first items only; such a run is not the task, and its results say so."""
+        if limit is None or limit >= len(self.items):
+            return self
+        return replace(self, items=self.items[:limit], limit=limit)
+
+    def batch(self, start: int, stop: int, model: Model) -> Batch:
+        """Items start..stop as the model takes them, on the CPU. Targets that are not frozen are the model's own."""
+        items = self.items[start:stop]
+        samples = [self.source.load(item) for item in items]
+        inputs = model.normalization.to_inputs(torch.stack([sample.image for sample in samples]).float() / 255)
+        return Batch(
+            ids=tuple(item.id for item in items),
+            inputs=inputs,
+            targets=torch.tensor([-1 if item.target is None else item.target for item in items]),
+            normalization=model.normalization,
+            seed=self.seed,
+            truth={key: torch.stack([s.truth[key] for s in samples]) for key in self.truth},
+            clusters=tuple(item.cluster for item in items),
+        )
+
+
+def names() -> list[str]:
+    return sorted(vxp_schemas.registry("tasks"))
+
+
+def load(name: str, *, model: str | None = None, data: Path | None = None) -> Task:
+    """A registered task by `id` or `id@version`; VxpError for an unknown name or absent data, saying what to do."""
+    known = vxp_schemas.registry("tasks")
+    try:
+        document = vxp_schemas.registry_document("tasks", name)
+    except vxp_schemas.UnknownName:
+        raise VxpError(f"no task is called {name!r}{nearest(name, [*known, *(k.split('@')[0] for k in known)])}; "
+                       "`vxp list tasks` shows all; your own images go through --images DIR") from None
+    source = datasets.source(document["dataset"]["id"])
+    if data is not None:
+        source = datasets.at(source, data)
+    absent = source.missing()
+    if absent:
+        raise VxpError(f"task {name}: {absent}")
+    described = document.get("items")
+    if described is None:
+        items = datasets.own_items(document, source)
+    else:
+        raw = vxp_schemas.registry_bytes(described["path"])
+        items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
+                 for i in json.loads(raw)]
+    default = document["model"]["id"]
+    return Task(document, tuple(items), source, model or default, registered=model in (None, default))
+
+
+def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+    """An unregistered task of one's own images: targets are the model's predictions, clusters the images."""
+    items, source = datasets.folder(images, model.input_size)
+    name = "".join(c if c.isalnum() else "-" for c in images.resolve().name.lower()).strip("-") or "images"
+    content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
+    document = {
+        "type": "https://vxp.example/task/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+        "id": f"open-{name}"[:54].rstrip("-"), "version": 1, "title": f"The images of the folder {images.resolve().name}",
+        "status": "unregistered", "dataset": {"id": f"folder-{name}"[:54].rstrip("-"), "version": 1, "digest": content},
+        "model": dict(vxp_schemas.reference(model.document)), "targets": "predicted", "input_size": list(model.input_size),
+        "truth": list(source.truth), "kinds": ["heatmap2d"],
+        "metrics": [*(metrics or OPEN_METRICS), *(LOCALISATION if source.truth and not metrics else ())],
+        "primary_family": "faithfulness", "cluster_key": "image", "seed": seed,
+        "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
+        "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
+    }
+    vxp_schemas.validate(document)
+    return Task(document, tuple(items), source, model.id, registered=False)
+
+
+OPEN_METRICS = (
+    "deletion|steps:28", "insertion|steps:28", "srg|steps:28",
+    *(f"{metric}|keep:{keep}" for metric in ("average-drop", "increase-in-confidence", "average-gain")
+      for keep in (100, 50, 15)),
+    "road-morf", "road-lerf", "efficient-mprt", "random-logit", "max-sensitivity|samples:4", "entropy", "gini",
+)
+"""The core metrics at the budgets of a small machine, for tasks without a card."""
+
+LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
+"""What is added where there is truth."""

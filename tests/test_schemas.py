@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ MUTATIONS: list[tuple[str, str, Any, str, tuple[str, ...]]] = [
     ("task", "/id", "Photos", "/id", ('"Photos"', "a-z")),
     ("task", "/id", "a" * 65, "/id", ("1 to 64",)),
     ("task", "/version", "1", "/version", ('"1"', "integer")),
-    ("task", "/models", [], "/models", ("[]", "at least 1")),
+    ("task", "/model/version", 0, "/model/version", ("0", "at least 1")),
     ("task", "/metrics/0", "deletion|Steps:28", "/metrics/0", ("deletion|Steps:28",)),
     ("task", "/targets", "prediction", "/targets", ('"prediction"', "did you mean 'predicted'?")),
     ("task", "/input_size", [224, 0], "/input_size/1", ("0", "at least 1")),
@@ -552,7 +553,10 @@ def test_registry_documents_are_valid_and_stand_under_their_name(kind: str) -> N
 
 def test_registered_tasks_refer_to_registered_objects_by_their_digest() -> None:
     for name, task in vxp_schemas.registry("tasks").items():
-        for kind, ref in [("datasets", task["dataset"]), *(("models", model) for model in task["models"])]:
+        for kind, ref in [
+            ("datasets", task["dataset"]),
+            *(("models", m) for m in (task["model"], *task.get("also_models", ()))),
+        ]:
             found = vxp_schemas.registry_document(kind, f"{ref['id']}@{ref['version']}")
             assert vxp_schemas.reference(found) == ref, name
         if "items" in task:
@@ -598,6 +602,23 @@ def test_the_package_needs_neither_torch_nor_the_harness() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_package_reads_its_data_where_there_is_no_source_tree(tmp_path: Path) -> None:
+    package = Path(vxp_schemas.__file__).parent
+    with zipfile.ZipFile(tmp_path / "vxp_schemas.zip", "w") as archive:
+        for file in package.rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                archive.write(file, file.relative_to(package.parent))
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import vxp_schemas as v; "
+        "v.validate(v.loads(open(sys.argv[2], 'rb').read())); "
+        "print('.zip' in v.__file__, len(v.STATUSES), [len(v.registry(k)) for k in ('tasks', 'metrics')])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "vxp_schemas.zip"), str(EXAMPLES / "result.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    counts = [len(vxp_schemas.registry(kind)) for kind in ("tasks", "metrics")]
+    assert done.stdout.strip() == f"True {len(vxp_schemas.STATUSES)} {counts}"
 
 
 def test_examples_are_written_as_the_harness_writes_documents() -> None:

@@ -1,0 +1,21 @@
+"""The gradient times what it was taken by."""
+
+from __future__ import annotations
+
+from captum.attr import InputXGradient
+from torch import Tensor, nn
+from vxp.core import Batch, explainer
+
+from vxp_explainers._common import evaluating, leaf
+
+
+@explainer("input-x-gradient", signed=True, resample="none", needs=("gradients",), passes=2, family="gradient",
+           source="Shrikumar et al. 2016 (captum)")
+def input_x_gradient(model: nn.Module, batch: Batch) -> Tensor:
+    """The gradient of the target's logit by the model's input times that input, summed over channels.
+
+    Returns [B, H, W] float32. The input is the normalised one that the model takes: its zero is the preprocessing mean.
+    """
+    with evaluating(model):
+        product: Tensor = InputXGradient(model).attribute(leaf(batch.inputs), target=batch.targets)
+    return product.detach().sum(1).float()

@@ -1,0 +1,21 @@
+"""Vanilla gradients."""
+
+from __future__ import annotations
+
+from captum.attr import Saliency
+from torch import Tensor, nn
+from vxp.core import Batch, explainer
+
+from vxp_explainers._common import evaluating, leaf
+
+
+@explainer("saliency", signed=False, resample="none", needs=("gradients",), passes=2, family="gradient",
+           source="Simonyan et al. 2014, section 3.1 (captum)")
+def saliency(model: nn.Module, batch: Batch) -> Tensor:
+    """The absolute gradient of the target's logit by the input, its maximum over channels.
+
+    Returns [B, H, W] float32, at least 0.
+    """
+    with evaluating(model):
+        gradient: Tensor = Saliency(model).attribute(leaf(batch.inputs), target=batch.targets, abs=True)
+    return gradient.detach().amax(1).float()

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from torch import Tensor
 import vxp_schemas
 from vxp import explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
-from vxp.engine import READOUTS, Engine, Job, Precision, best_batch_size, failed
+from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -98,7 +99,9 @@ class Context:
         n = len(self.task.items)
         return ((start, min(start + UNIT, n)) for start in range(0, n, UNIT))
 
+    @cached_property
     def engine(self) -> Engine:
+        """One engine for the run: a randomised copy of the model is made once."""
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows)
 
     def batch(self, start: int, stop: int, targets: Tensor | None = None) -> Batch:
@@ -269,7 +272,7 @@ def _baselines(context: Context) -> dict[int, Baseline]:
         unit = context.units.load(name)
         if unit is None:
             batch = context.batch(start, stop)
-            engine = context.engine()
+            engine = context.engine
             logits = torch.cat([engine.predict(x) for x in batch.inputs.split(context.settings.batch_size)])
             if not torch.isfinite(logits).all():
                 bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
@@ -341,7 +344,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
         if unit is None:
             batch = context.batch(start, stop, baselines[start].targets)
             began = time.perf_counter()
-            with models.Passes(context.model.module) as passes, context.engine().arithmetic(batch.inputs.device):
+            with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
                 made, states = _made(bound, context.model, batch)
             notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
                      "backward": passes.backward}
@@ -523,7 +526,8 @@ def _score_unit(
     batch = context.batch(start, stop, baseline.targets)
     facts = document["explainer"]
     case = Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"])
-    engine = context.engine()
+    engine = context.engine
+    engine.tally = Tally()
     began = time.perf_counter()
     found = engine.score([Job(case, tuple(wanted), bound)], baseline.rows)[0]
     tensors, notes = {}, {}

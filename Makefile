@@ -1,0 +1,63 @@
+# Two commands for a fresh machine: make demo, make test. Both make the virtual environment they need.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+THREADS ?= 2
+export MPLBACKEND := Agg
+
+.PHONY: demo test lint types check docs bench apt stamps registry clean
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	# torch and torchvision come from one index in one step, so that their builds match
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	touch $@
+
+$(VENV)/.all: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet -e '.[demo,test,docs]'
+	touch $@
+
+# Two tasks of real photos in a few minutes; killed at any moment, the same command goes on where it stopped.
+DEMO = --batch-size 16 --threads $(THREADS) --device cpu
+demo: $(VENV)/.demo
+	$(BIN)/vxp run photos --out demo-out/photos $(DEMO) \
+	  --explainer grad-cam --explainer saliency --explainer integrated-gradients'|steps:8' \
+	  --metrics 'deletion|steps:7,insertion|steps:7,srg|steps:7,average-drop|keep:50,increase-in-confidence|keep:50,average-gain|keep:50,road-morf,road-lerf,random-logit,max-sensitivity|samples:2,entropy,gini'
+	$(BIN)/vxp run mosaic-photos --out demo-out/mosaic-photos $(DEMO) \
+	  --explainer grad-cam --explainer saliency --explainer input-x-gradient
+	@echo
+	@echo "Open the reports: demo-out/photos/report.html and demo-out/mosaic-photos/report.html"
+
+test: $(VENV)/.all apt
+	$(MAKE) check
+
+# What CI runs, once everything is installed.
+check: lint types docs
+	$(BIN)/vxp data get stamps
+	$(BIN)/python -m pytest -q --durations=15 tests
+
+lint:
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+docs:
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.demo
+	$(BIN)/vxp bench
+
+registry: $(VENV)/.demo
+	$(BIN)/python -m vxp.registry
+
+# Debian packages of the checks: a browser for the report. As root it is installed, otherwise said.
+apt:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else echo "the report's browser test needs chromium: sudo apt-get install chromium"; exit 1; fi; }
+	@if [ "$$(id -u)" = 0 ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then apt-get update -qq; fi
+
+clean:
+	rm -rf $(VENV) build dist site demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,83 @@
+"""Imports go one way, and nothing in the harness imports the explainers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import vxp
+
+ROOT = Path(vxp.__file__).parent
+
+LAYERS = [
+    {"core"},
+    {"random", "catalogue"},
+    {"perturb"},
+    {"metrics", "models", "datasets"},
+    {"engine", "explainers", "stats", "data_get"},
+    {"api", "store", "tasks"},
+    {"result"},
+    {"run", "registry", "report", "compare", "train_shapes"},
+    {"commands", "bench", "progress"},
+    {"cli"},
+    {"__main__", "__init__"},
+]
+"""A module may import modules of its own layer or of one above it in this list."""
+
+
+def depth(module: str) -> int:
+    found = [i for i, layer in enumerate(LAYERS) if module in layer]
+    assert found, f"vxp.{module} has no layer: add it to LAYERS, as high in the list as it can stand"
+    return found[0]
+
+
+def imports(file: Path) -> list[str]:
+    """Modules imported when the file is imported, and those imported inside functions."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vxp" else [node.module]
+    return names
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_point_up_the_layers(file: Path) -> None:
+    here = file.relative_to(ROOT).parts[0].removesuffix(".py")
+    for name in imports(file):
+        parts = name.split(".")
+        assert parts[0] != "vxp_explainers", f"{file}: the harness finds explainers by entry point, it never imports them"
+        if parts[0] == "vxp" and len(parts) > 1 and (ROOT / f"{parts[1]}.py").exists() | (ROOT / parts[1]).is_dir():
+            assert depth(parts[1]) <= depth(here), f"{file} imports {name}, which stands below it"
+
+
+def test_core_imports_torch_only() -> None:
+    outside = {name.split(".")[0] for name in imports(ROOT / "core.py")}
+    assert outside <= {"__future__", "hashlib", "inspect", "collections", "dataclasses", "functools", "typing", "torch"}
+
+
+def test_no_cycles() -> None:
+    graph = {f.relative_to(ROOT).as_posix(): set() for f in FILES}
+    for file in FILES:
+        for name in imports(file):
+            parts = name.split(".")[1:]
+            for end in range(len(parts), 0, -1):
+                base = "/".join(parts[:end])
+                target = next((t for t in (f"{base}.py", f"{base}/__init__.py") if t in graph), None)
+                if name.startswith("vxp.") and target and target != "__init__.py":
+                    graph[file.relative_to(ROOT).as_posix()].add(target)
+                    break
+    done: set[str] = set()
+
+    def visit(node: str, path: tuple[str, ...]) -> None:
+        assert node not in path, f"import cycle: {' -> '.join([*path, node])}"
+        if node not in done:
+            for child in graph[node]:
+                visit(child, (*path, node))
+            done.add(node)
+
+    for node in graph:
+        visit(node, ())

@@ -165,7 +165,7 @@ def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
         path = folder / f"{number:05d}.safetensors"
         write_bytes(path, safetensors.torch.save({"values": part}))
         shards.append({
-            "file": descriptor(path, root, SAFETENSORS, len(part)), "first_row": first, "rows": len(part),
+            "descriptor": descriptor(path, root, SAFETENSORS, len(part)), "first_row": first, "rows": len(part),
             "tensors": {"values": {"dtype": "F32", "shape": list(part.shape)}},
         })
     return shards
@@ -175,12 +175,12 @@ def read_maps(root: Path, shards: Sequence[Mapping[str, Any]]) -> Tensor:
     """The payload [N, h, w] read back from its shards, each checked against its digest."""
     parts = []
     for shard in shards:
-        tensors = safetensors.torch.load(read_described(root, shard["file"]))
+        tensors = safetensors.torch.load(read_described(root, shard["descriptor"]))
         values = tensors.get("values")
         expected = shard["tensors"]["values"]["shape"]
         if values is None or list(values.shape) != expected:
             got = "no tensor 'values'" if values is None else str(list(values.shape))
-            raise VxpError(f"{root / shard['file']['path']}: got {got}, expected values {expected} as set.json says")
+            raise VxpError(f"{root / shard['descriptor']['path']}: got {got}, expected values {expected} as set.json says")
         parts.append(values)
     return torch.cat(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +127,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
 def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
     """An unregistered task of one's own images: targets are the model's predictions, clusters the images."""
     items, source = datasets.folder(images, model.input_size)
-    name = "".join(c if c.isalnum() else "-" for c in images.resolve().name.lower()).strip("-") or "images"
+    name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images"
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
     document = {
         "type": "https://vxp.example/task/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},

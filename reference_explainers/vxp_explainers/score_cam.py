@@ -66,7 +66,7 @@ def _chosen(activation: Tensor, channels: int) -> Tensor:
     if not channels or channels >= len(varied):
         return varied
     largest = varied.flatten(1).var(1).argsort(descending=True, stable=True)[:channels]
-    return varied[largest.sort().values]
+    return varied[largest]
 
 
 def _map(model: nn.Module, inputs: Tensor, fill: Tensor, target: int, activation: Tensor, weights: str) -> Tensor:

@@ -1,0 +1,227 @@
+"""The engine: equal rows run once, both ways of building rows agree, nothing depends on the batch size."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError
+from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
+from vxp.metrics import bind, bind_all
+
+
+class Linear(nn.Module):
+    """Logits are a fixed random projection of the input."""
+
+    def __init__(self, values: int, classes: int = 4) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.weight = nn.Parameter(torch.randn(values, classes, generator=generator) / values**0.5)
+        self.rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows += len(x)
+        return x.flatten(1) @ self.weight
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(3)
+    raw = torch.rand(3, 3, 12, 10, generator=generator)
+    norm = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    return Batch(("a", "b", "c"), norm.to_inputs(raw), torch.tensor([0, 1, 2]), norm, seed=7)
+
+
+@pytest.fixture
+def case(batch: Batch) -> Case:
+    return Case(batch, torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(4)), "none")
+
+
+def brute(case: Case, i: int, edit: Edit) -> Tensor:
+    """One row by the definition of its edit."""
+    x = case.batch.inputs[i]
+    builder = _Builder(case.batch, {case.key: case})
+    match edit:
+        case Unchanged():
+            return x
+        case Filled(fill):
+            return builder.fill(fill)[i]
+        case Removed(_, a, b, fill):
+            ranks = case.order[i].argsort().view(case.batch.space)
+            return torch.where((ranks >= a) & (ranks < b), builder.fill(fill)[i], x)
+        case Blended(mask, fill):
+            m = case.masks[mask][i]
+            raw = m * case.batch.raw()[i] + (1 - m) * case.batch.normalization.to_raw(builder.fill(fill))[i]
+            return case.batch.normalization.to_inputs(raw)
+        case _:
+            raise AssertionError(edit)
+
+
+def test_rows_are_what_their_edits_say(case: Case) -> None:
+    P = case.batch.positions
+    mask = case.mask("m", lambda: torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(9)))
+    spans = [(0, k) for k in (1, 5, 60, 119)] + [(k, P) for k in (1, 40, 100)] + [(10, 30), (20, 90)]
+    edits: list[Edit] = [Unchanged(), Filled("blur"), Blended(mask, "black")]
+    edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
+    plan = list(itertools.product(range(3), edits))
+    generator = torch.Generator().manual_seed(1)
+    shuffled = [plan[i] for i in torch.randperm(len(plan), generator=generator).tolist()]
+    for rows in (plan, shuffled):
+        built = _Builder(case.batch, {case.key: case}).build(rows)
+        for row, (i, edit) in zip(built, rows, strict=True):
+            torch.testing.assert_close(row, brute(case, i, edit), atol=1e-6, rtol=0)
+
+
+def test_both_builders_agree_to_the_bit(case: Case) -> None:
+    """The one that copies the previous row (CPU) and the one that selects in one pass (GPU)."""
+    spans = [Removed(case.key, a, b, "mean") for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]]
+    builder = _Builder(case.batch, {case.key: case})
+    together = torch.empty(len(spans), *case.batch.inputs.shape[1:])
+    builder._removed_together(together, 1, spans)
+    assert torch.equal(together, builder.build([(1, s) for s in spans]))
+
+
+def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:
+    edit = Removed(case.key, 0, 60, "nli")
+    row = _Builder(case.batch, {case.key: case}).build([(2, edit)])[0].flatten(1)
+    gone, kept = case.order[2, :60], case.order[2, 60:]
+    assert torch.equal(row[:, kept], case.batch.inputs[2].flatten(1)[:, kept])
+    assert (row[:, gone] != case.batch.inputs[2].flatten(1)[:, gone]).all()
+
+
+def test_noise_is_keyed_by_item_and_stays_in_the_ball(case: Case) -> None:
+    edits = [Noised("max-sensitivity@1/noise", draw, 0.2) for draw in (0, 1)]
+    builder = _Builder(case.batch, {})
+    noise = builder.build([(i, e) for i in range(3) for e in edits]) - case.batch.inputs.repeat_interleave(2, 0)
+    assert noise.abs().max() <= 0.2 + 1e-6
+    assert noise.abs().max() > 0.19
+    assert abs(float(noise.mean())) < 0.01
+    assert len({round(float(n.sum()), 4) for n in noise}) == 6
+    alone = _Builder(case.batch.select([1]), {}).build([(0, edits[1])])[0]
+    assert torch.equal(alone, builder.build([(1, edits[1])])[0])
+
+
+def test_the_core_suite_runs_each_row_once(batch: Batch) -> None:
+    """By hand at S steps: S-1 rows each for removal, insertion into mean and into blur; unchanged, mean and blurred
+    image; three masked images; 18 imputed ones."""
+    model, steps = Linear(360), 10
+    one = batch.select([0])
+    case = Case(one, torch.rand(1, 12, 10, generator=torch.Generator().manual_seed(4)), "none")
+    wanted = bind_all([f"deletion|steps:{steps}", f"insertion|steps:{steps}", f"srg|steps:{steps}", f"morf|steps:{steps}",
+                       f"lerf|steps:{steps}", "road-morf", "road-lerf",
+                       *(f"{m}|keep:{k}" for m in ("average-drop", "increase-in-confidence", "average-gain")
+                         for k in (100, 50, 15))])
+    engine = Engine(model, 7)
+    engine.score([Job(case, wanted)])
+    assert engine.tally.run == model.rows == 3 * (steps - 1) + 3 + 3 + 18
+    assert engine.tally.asked > 2 * engine.tally.run
+
+
+def test_two_explainers_share_what_does_not_depend_on_the_map(batch: Batch) -> None:
+    cases = [Case(batch, torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(s)), "none") for s in (1, 2)]
+    wanted = bind_all(["deletion|steps:4"])
+    apart = Engine(Linear(360), 8)
+    for c in cases:
+        apart.score([Job(c, wanted)])
+    together = Engine(Linear(360), 8)
+    both = together.score([Job(c, wanted) for c in cases])
+    assert apart.tally.run - together.tally.run == 2 * len(batch)
+    assert not torch.equal(both[0]["deletion@1|steps:4|fill:mean"].values, both[1]["deletion@1|steps:4|fill:mean"].values)
+
+
+def test_known_rows_are_not_run_again(case: Case) -> None:
+    wanted = bind_all(["deletion|steps:4"])
+    first = Engine(Linear(360), 8)
+    known = first.baseline(case.batch, ("mean",))
+    plain, given = Engine(Linear(360), 8), Engine(Linear(360), 8)
+    a = plain.score([Job(case, wanted)])[0]
+    b = given.score([Job(case, wanted)], known)[0]
+    assert given.tally.run == plain.tally.run - 6
+    torch.testing.assert_close(*(s["deletion@1|steps:4|fill:mean"].values for s in (a, b)), atol=1e-9, rtol=0)
+
+
+def test_readouts_by_hand() -> None:
+    logits = torch.tensor([[0.0, 1.0, 3.0]])
+    log_p, log_rest, logit, argmax = readouts(logits, torch.tensor([1]))[0].tolist()
+    p = torch.e / (1 + torch.e + torch.e**3)
+    assert torch.tensor(log_p).exp().item() == pytest.approx(p, rel=1e-12)
+    assert torch.tensor(log_rest).exp().item() == pytest.approx(1 - p, rel=1e-6)
+    assert (logit, argmax) == (1.0, 2.0)
+
+
+def test_complement_does_not_cancel() -> None:
+    """1 - p of a very sure model is far below float64's distance from 1, and still a number."""
+    assert readouts(torch.tensor([[60.0, 0.0]]), torch.tensor([0]))[0, 1].item() == pytest.approx(-60.0)
+
+
+def test_difference_of_spans() -> None:
+    for a, b, c, d in itertools.product(range(6), repeat=4):
+        if a < b and c < d:
+            left = {x for s, t in _difference((a, b), (c, d)) for x in range(s, t)}
+            assert left == set(range(a, b)) - set(range(c, d))
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(case: Case) -> None:
+    class Tight(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError("pretend")
+            return super().forward(x)
+
+    wanted = bind_all(["deletion|steps:4"])
+    engine = Engine(Tight(360), 16)
+    small = engine.score([Job(case, wanted)])[0]
+    large = Engine(Linear(360), 16).score([Job(case, wanted)])[0]
+    assert engine.batch_size == 2
+    name = bind("deletion|steps:4").signature
+    torch.testing.assert_close(small[name].values, large[name].values, atol=1e-7, rtol=0)
+
+
+def test_out_of_memory_with_one_row_is_said(case: Case) -> None:
+    class Full(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("pretend")
+
+    with pytest.raises(VxpError, match="one row at a time"):
+        Engine(Full(), 4).score([Job(case, bind_all(["deletion|steps:2"]))])
+
+
+def test_a_failing_explainer_costs_its_own_scores_only(case: Case) -> None:
+    def broken(model: nn.Module, batch: Batch) -> Tensor:
+        raise RuntimeError("third-party code")
+
+    wanted = bind_all(["deletion|steps:2", "random-logit|window:5", "entropy"])
+    found = Engine(Linear(360), 4).score([Job(case, wanted, broken)])[0]
+    statuses = {name.split("@")[0]: o.status for name, o in found.items()}
+    assert statuses["random-logit"] == ("failed:explainer-error",) * 3
+    assert statuses["deletion"] == statuses["entropy"] == ("ok",) * 3
+
+
+def test_precision_switches_are_restored(case: Case) -> None:
+    before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+    exact = Engine(Linear(360), 4).score([Job(case, bind_all(["deletion|steps:2"]))])[0]
+    coarse = Engine(Linear(360), 4, "bf16").score([Job(case, bind_all(["deletion|steps:2"]))])[0]
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+    (a,), (b,) = ([o.values for o in s.values()] for s in (exact, coarse))
+    assert not torch.equal(a, b)
+    torch.testing.assert_close(a, b, atol=2e-2, rtol=0)
+
+
+def test_best_batch_size_stops_where_memory_does() -> None:
+    class Tight(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 4:
+                raise torch.OutOfMemoryError("pretend")
+            return x.flatten(1)
+
+    assert best_batch_size(Tight(), torch.zeros(1, 3, 8, 8)) <= 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_gives_the_same_scores(case: Case) -> None:
+    wanted = bind_all(["deletion|steps:6", "insertion|steps:6", "road-morf", "average-drop|keep:50", "entropy", "gini"])
+    here = Engine(Linear(360), 8).score([Job(case, wanted)])[0]
+    moved = Case(case.batch.to("cuda"), case.native.cuda(), "none")
+    there = Engine(Linear(360).cuda(), 8).score([Job(moved, wanted)])[0]
+    for name in here:
+        torch.testing.assert_close(here[name].values, there[name].values, atol=1e-5, rtol=0)

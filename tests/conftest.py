@@ -1,0 +1,160 @@
+"""What the tests of the metrics share: a small model, images, maps and truths; ranks that do not hang on rounding."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+# the oracles are a package beside the tests; vxp itself is taken from where it is installed
+sys.path.insert(0, str(Path(__file__).parent))
+
+from oracles import randomise
+
+H, W, CLASSES = 24, 32, 5
+MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.25)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    """Tests run on one thread, and leave the number as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small_cnn() -> nn.Module:
+    """Smooth, so that float32 and float64 agree; with a norm layer, so that randomisation meets its statistics."""
+    generator = torch.Generator().manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 5, stride=2, padding=2), nn.BatchNorm2d(6), nn.GELU(),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.Tanh(),
+        nn.AdaptiveAvgPool2d((3, 4)), nn.Flatten(), nn.Linear(96, CLASSES),
+    ).eval()
+    with torch.no_grad():
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2.0, generator=generator)
+            elif value.is_floating_point():
+                value.normal_(0.0, 0.35, generator=generator)
+    return model
+
+
+def gradient_map(model: nn.Module, batch: Any) -> Tensor:
+    """|gradient x input| of the target's logit, summed over channels, on a grid of a quarter of the size."""
+    x = batch.inputs.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        (gradient,) = torch.autograd.grad(logits.gather(1, batch.targets[:, None]).sum(), x)
+    return nn.functional.avg_pool2d((gradient * x.detach()).abs().sum(1), 4)
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """The least that an explainer looks at."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Toy:
+    """A model, three items and maps of several kinds, for the production code and for the oracles."""
+
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    maps: Mapping[str, Tensor]
+    truth: Mapping[str, Tensor]
+    normalization: tuple[tuple[float, ...], tuple[float, ...]]
+    explainer: Callable[..., Tensor]
+    seed: int = 7
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of vxp.score that are the same for all maps and metrics."""
+        return {"targets": self.targets, "truth": dict(self.truth), "explainer": self.explainer,
+                "normalization": self.normalization, "seed": self.seed}
+
+    def sample(self, kind: str, i: int, truth: str | None) -> dict[str, Any]:
+        """What an oracle may take of item i, in NumPy."""
+        precise = deepcopy(self.model).double()
+
+        def model(image: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                logits: np.ndarray = precise(torch.from_numpy(image)[None])[0].numpy()
+            return logits
+
+        def explained(module: nn.Module, image: np.ndarray, target: int) -> np.ndarray:
+            alone = Alone(torch.from_numpy(image).float()[None], torch.tensor([target]))
+            found: np.ndarray = self.explainer(module, alone)[0].numpy()
+            return found
+
+        def explain_randomised(stream: str, image: np.ndarray, target: int) -> np.ndarray:
+            return explained(randomised(self.model, stream, self.seed), image, target)
+
+        mean, std = self.normalization
+        return {
+            "model": model, "image": self.inputs[i].double().numpy(), "attribution": self.maps[kind][i].numpy(),
+            "target": int(self.targets[i]), "truth": None if truth is None else self.truth[truth][i].numpy(),
+            "mean": mean, "std": std, "seed": self.seed, "item": str(i),
+            "explain": lambda image, target: explained(self.model, image, target),
+            "explain_randomised": explain_randomised,
+        }
+
+
+def randomised(model: nn.Module, stream: str, seed: int) -> nn.Module:
+    """The small CNN with every tensor drawn anew, by the oracle's draws."""
+    other = deepcopy(model)
+    state = other.state_dict()
+    norms = {name for name, module in other.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    for name, value in state.items():
+        if value.ndim >= 2:
+            value.copy_(torch.from_numpy(randomise.weights(name, tuple(value.shape), stream, seed)))
+        elif name.endswith("running_var") or (name.endswith("weight") and name.rpartition(".")[0] in norms):
+            value.fill_(1)
+        else:
+            value.fill_(0)
+    return other
+
+
+def dyadic(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random multiples of 1/256 in [-1, 1], both ends included: bilinear steps of an eighth stay exact in float32, so
+    that ties after resampling are ties in every implementation."""
+    maps = torch.randint(-255, 256, shape, generator=generator).float() / 256
+    maps[:, 1, 2], maps[:, 2, 1] = 1.0, -1.0
+    return maps
+
+
+@pytest.fixture(scope="session")
+def toy() -> Toy:
+    generator = torch.Generator().manual_seed(11)
+    model = small_cnn()
+    raw = torch.rand(3, 3, H, W, generator=generator)
+    inputs = (raw - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+    with torch.no_grad():
+        targets = model(inputs).argmax(1)
+    targets[2] = (targets[2] + 1) % CLASSES  # a target need not be the prediction
+    signed = torch.randn(3, H, W, generator=generator)
+    quantised = torch.randint(0, 5, (3, H, W), generator=generator) / 4
+    maps = {
+        "random": signed,
+        "native": dyadic((3, 6, 8), generator),
+        "ties": torch.where(torch.rand(3, H, W, generator=generator) < 0.6, torch.zeros(()), quantised),
+        "negative": -1 - torch.rand(3, H, W, generator=generator),
+        "explained": gradient_map(model, Alone(inputs, targets)),
+    }
+    mask = torch.zeros(3, H, W, dtype=torch.bool)
+    mask[0, 3:11, 4:20] = mask[2, 10, 10] = mask[2, 0, 31] = True
+    mask[1] = torch.rand(H, W, generator=generator) < 0.4
+    cells = torch.zeros(3, H, W, dtype=torch.bool)
+    cells[0, :12, :16] = cells[1, 12:, 16:] = cells[2, :12, 16:] = True
+    return Toy(model, inputs, targets, maps, {"mask": mask, "cells": cells}, (MEAN, STD), gradient_map)

@@ -1,0 +1,146 @@
+"""The named fills, made in raw [0, 1] pixel space, and removal of positions from one image.
+
+All functions take and return images in the model's input space, [3, H, W]; raw = image*std + mean per channel.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import spsolve
+
+from oracles import philox
+
+
+def to_raw(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    return np.stack([image[c] * std[c] + mean[c] for c in range(len(image))])
+
+
+def to_input(raw: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    return np.stack([(raw[c] - mean[c]) / std[c] for c in range(len(raw))])
+
+
+def fill(name: str, image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """The image that shows where positions are removed."""
+    raw = to_raw(image, mean, std)
+    if name == "black":
+        return to_input(np.zeros_like(raw), mean, std)
+    if name == "mean":
+        return np.zeros_like(raw)
+    if name == "blur":
+        return to_input(np.stack([blur(channel) for channel in raw]), mean, std)
+    if name == "rise-blur":
+        return np.stack([rise_blur(channel) for channel in image])
+    raise ValueError(f"no oracle of the fill {name!r}")
+
+
+def blur(channel: np.ndarray) -> np.ndarray:
+    """Normalised Gaussian of radius and sigma r = round(5*min(H, W)/224), mirrored at the border (edge not twice)."""
+    H, W = channel.shape
+    r = round(5 * min(H, W) / 224)
+    if r == 0:
+        return channel.copy()
+    taps = [np.exp(-(d * d) / (2.0 * r * r)) for d in range(-r, r + 1)]
+    taps = [tap / sum(taps) for tap in taps]
+    out = np.zeros_like(channel)
+    for y in range(H):
+        for x in range(W):
+            for i, dy in enumerate(range(-r, r + 1)):
+                for j, dx in enumerate(range(-r, r + 1)):
+                    out[y, x] += taps[i] * taps[j] * channel[_mirrored(y + dy, H), _mirrored(x + dx, W)]
+    return out
+
+
+def _mirrored(place: int, size: int) -> int:
+    if place < 0:
+        return -place
+    return 2 * (size - 1) - place if place >= size else place
+
+
+def rise_blur(channel: np.ndarray) -> np.ndarray:
+    """RISE's kernel: an 11 x 11 delta smoothed with sigma 5; zeros of the normalised image beyond the border."""
+    delta = np.zeros((11, 11))
+    delta[5, 5] = 1.0
+    kernel = gaussian_filter(delta, 5)
+    H, W = channel.shape
+    out = np.zeros_like(channel)
+    for y in range(H):
+        for x in range(W):
+            for i in range(11):
+                for j in range(11):
+                    row, column = y + i - 5, x + j - 5
+                    if 0 <= row < H and 0 <= column < W:
+                        out[y, x] += kernel[i, j] * channel[row, column]
+    return out
+
+
+def removed(
+    image: np.ndarray, positions: Sequence[int], name: str, mean: Sequence[float], std: Sequence[float], seed: int,
+    item: str, made: np.ndarray | None = None,
+) -> np.ndarray:
+    """The image with the fill at these positions, all channels; `made` is the fill image where it is known already."""
+    P, W = image[0].size, image.shape[2]
+    if name == "nli":
+        if len(positions) == P:
+            return np.zeros_like(image)  # nothing known: the mean
+        return noisy_linear_imputation(image, positions, mean, std, seed, item)
+    source = fill(name, image, mean, std) if made is None else made
+    out = image.copy()
+    for place in positions:
+        out[:, place // W, place % W] = source[:, place // W, place % W]
+    return out
+
+
+def noisy_linear_imputation(
+    image: np.ndarray, positions: Sequence[int], mean: Sequence[float], std: Sequence[float], seed: int, item: str
+) -> np.ndarray:
+    """Each removed pixel is the weighted mean of its neighbours (Rong et al. 2022), plus N(0, 0.01) in raw space."""
+    if not len(positions):
+        return image.copy()
+    raw = to_raw(image, mean, std)
+    solved = linear_imputation(raw, positions)
+    noise = philox.normals(philox.key(seed, item, "nli@1", "noise"), len(positions), image[0].size)
+    W = image.shape[2]
+    out = image.copy()
+    for place in positions:
+        for c in range(len(image)):
+            value = solved[c, place // W, place % W] + 0.01 * noise[c, place]
+            out[c, place // W, place % W] = (value - mean[c]) / std[c]
+    return out
+
+
+def linear_imputation(raw: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+    """One equation per removed pixel, weights 1/6 (edge) and 1/12 (diagonal) made to sum to 1, solved directly."""
+    _, H, W = raw.shape
+    unknown = {place: n for n, place in enumerate(positions)}
+    rows: list[int] = []
+    columns: list[int] = []
+    entries: list[float] = []
+    right = np.zeros((len(positions), len(raw)))
+    for place, n in unknown.items():
+        y, x = place // W, place % W
+        around = [
+            (y + dy, x + dx, 1 / 12 if dy and dx else 1 / 6)
+            for dy in (-1, 0, 1) for dx in (-1, 0, 1)
+            if (dy or dx) and 0 <= y + dy < H and 0 <= x + dx < W
+        ]
+        total = sum(weight for _, _, weight in around)
+        rows.append(n)
+        columns.append(n)
+        entries.append(1.0)
+        for yy, xx, weight in around:
+            other = yy * W + xx
+            if other in unknown:
+                rows.append(n)
+                columns.append(unknown[other])
+                entries.append(-weight / total)
+            else:
+                right[n] += weight / total * raw[:, yy, xx]
+    matrix = csc_matrix((entries, (rows, columns)), shape=(len(positions), len(positions)))
+    out = raw.copy()
+    for c in range(len(raw)):
+        values = np.atleast_1d(spsolve(matrix, right[:, c]))
+        for place, n in unknown.items():
+            out[c, place // W, place % W] = values[n]
+    return out

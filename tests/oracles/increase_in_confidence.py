@@ -1,0 +1,20 @@
+"""Increase in confidence (Chattopadhay et al. 2018), one item."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oracles import curves, masking
+from oracles.curves import Model
+
+
+def increase_in_confidence(
+    model: Model, image: np.ndarray, attribution: np.ndarray, target: int, mean: Sequence[float], std: Sequence[float],
+    *, keep: int, mask: str, fill: str, ties: str,
+) -> float:
+    """1 where the target's probability rises on the masked image."""
+    before = curves.probability(model, image, target)
+    after = curves.probability(
+        model, masking.masked(image, attribution, mean, std, keep=keep, mask=mask, fill=fill, ties=ties), target
+    )
+    return 1.0 if after > before else 0.0

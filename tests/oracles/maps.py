@@ -1,0 +1,39 @@
+"""What all metrics do to a map: resample, min-max, order; one map at a time."""
+
+import math
+
+import numpy as np
+
+
+def bilinear(native: np.ndarray, space: tuple[int, int]) -> np.ndarray:
+    """The map on another grid, align_corners=False, no antialiasing; float64 arithmetic, then float32."""
+    if native.shape == space:
+        return native.astype(np.float32)
+    out = np.empty(space, dtype=np.float64)
+    for y in range(space[0]):
+        y0, y1, v = _neighbours(y, native.shape[0], space[0])
+        for x in range(space[1]):
+            x0, x1, u = _neighbours(x, native.shape[1], space[1])
+            top = (1 - u) * float(native[y0, x0]) + u * float(native[y0, x1])
+            bottom = (1 - u) * float(native[y1, x0]) + u * float(native[y1, x1])
+            out[y, x] = (1 - v) * top + v * bottom
+    return out.astype(np.float32)
+
+
+def _neighbours(place: int, short: int, long: int) -> tuple[int, int, float]:
+    # centres of pixels are at half-integers; before the first centre the first value goes on
+    source = max((place + 0.5) * short / long - 0.5, 0.0)
+    low = min(math.floor(source), short - 1)
+    return low, min(low + 1, short - 1), source - low
+
+
+def minmax(values: np.ndarray) -> np.ndarray:
+    """The map shifted and scaled to [0, 1] by its own extremes; zeros for a constant map."""
+    low, high = values.min(), values.max()
+    return np.zeros_like(values) if high == low else (values - low) / (high - low)
+
+
+def order(values: np.ndarray) -> list[int]:
+    """Positions from the highest to the lowest value; ties by row-major index."""
+    flat = [float(v) for v in values.ravel()]
+    return sorted(range(len(flat)), key=lambda place: (-flat[place], place))

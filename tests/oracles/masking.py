@@ -1,0 +1,63 @@
+"""The masked image of average drop, increase in confidence and average gain, in the dialect of L-CAM and TAME."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from oracles import fills, maps
+
+
+def masked(
+    image: np.ndarray, attribution: np.ndarray, mean: Sequence[float], std: Sequence[float], *, keep: int, mask: str,
+    fill: str, ties: str,
+) -> np.ndarray:
+    """mask*raw + (1 - mask)*fill in raw space, in the model's input space."""
+    soft = maps.bilinear(maps.minmax(attribution.astype(np.float32)), image.shape[1:])
+    kept = {"index": by_index, "tame": by_tame, "t-tame": by_t_tame, "p-tame": by_p_tame}[ties](soft, keep)
+    weights = np.zeros(soft.shape)
+    for place in np.ndindex(*soft.shape):
+        if kept[place]:
+            weights[place] = float(soft[place]) if mask == "soft" else 1.0
+    raw = fills.to_raw(image, mean, std)
+    other = fills.to_raw(fills.fill(fill, image, mean, std), mean, std)
+    return fills.to_input(np.stack([weights * raw[c] + (1 - weights) * other[c] for c in range(len(raw))]), mean, std)
+
+
+def by_index(soft: np.ndarray, keep: int) -> np.ndarray:
+    """Exactly P - floor(P*(100-keep)/100) positions, the highest, ties by index."""
+    n = soft.size - soft.size * (100 - keep) // 100
+    kept = np.zeros(soft.shape, dtype=bool)
+    for place in maps.order(soft)[:n]:
+        kept[place // soft.shape[1], place % soft.shape[1]] = True
+    return kept
+
+
+def by_tame(soft: np.ndarray, keep: int) -> np.ndarray:
+    """Zero all below the n-th smallest value; then, if too many are non-zero, the surplus in raster order."""
+    n = int(soft.size * (1 - keep / 100))
+    if keep == 100:
+        return np.ones(soft.shape, dtype=bool)
+    threshold = sorted(soft.ravel())[n - 1]
+    kept = np.asarray(soft >= threshold)
+    surplus = int(np.count_nonzero(kept & (soft != 0))) - math.ceil(keep / 100 * soft.size)
+    for place in np.ndindex(*soft.shape):
+        if surplus > 0 and soft[place] == threshold:
+            kept[place] = False
+            surplus -= 1
+    return kept
+
+
+def by_t_tame(soft: np.ndarray, keep: int) -> np.ndarray:
+    """Zero all below the interpolated quantile."""
+    if keep == 100:
+        return np.ones(soft.shape, dtype=bool)
+    return np.asarray(soft >= np.quantile(soft.astype(np.float64), 1 - keep / 100))
+
+
+def by_p_tame(soft: np.ndarray, keep: int) -> np.ndarray:
+    """Keep what is strictly above the n-th smallest value."""
+    n = int(soft.size * (1 - keep / 100))
+    if keep == 100:
+        return np.ones(soft.shape, dtype=bool)
+    return np.asarray(soft > sorted(soft.ravel())[n - 1])

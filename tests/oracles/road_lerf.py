@@ -1,0 +1,16 @@
+"""ROAD, least relevant first (Rong et al. 2022)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oracles.curves import Model
+from oracles.road import road
+
+
+def road_lerf(
+    model: Model, image: np.ndarray, attribution: np.ndarray, target: int, mean: Sequence[float], std: Sequence[float],
+    seed: int, item: str, *, readout: str,
+) -> float:
+    """Mean readout while the least relevant positions are imputed first."""
+    return road(model, image, attribution, target, mean, std, seed, item, readout=readout, most=False)

@@ -10,8 +10,9 @@ from typing import Any
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
 from vxp.datasets._types import Item, Sample, Source
+from vxp.datasets.own_images import folder
 
-__all__ = ["Item", "Sample", "Source", "at", "own_items", "source", "sources"]
+__all__ = ["Item", "Sample", "Source", "at", "folder", "own_items", "source", "sources"]
 
 
 def sources() -> dict[str, Source]:
@@ -31,13 +32,13 @@ def source(name: str) -> Source:
     return known[id]
 
 
-def at(source: Source, folder: Path) -> Source:
+def at(source: Source, place: Path) -> Source:
     """The same data set read from a folder that the user names; VxpError where it is not a folder of files."""
     if source.at is None:
-        raise VxpError(f"data set {source.id!r} is not read from a folder, got --data {folder}: leave --data out")
-    if not folder.is_dir():
-        raise VxpError(f"data set {source.id!r}: no folder {folder}, expected the folder that holds its files")
-    return source.at(folder)
+        raise VxpError(f"data set {source.id!r} is not read from a folder, got --data {place}: leave --data out")
+    if not place.is_dir():
+        raise VxpError(f"data set {source.id!r}: no folder {place}, expected the folder that holds its files")
+    return source.at(place)
 
 
 def own_items(document: Mapping[str, Any], source: Source) -> list[Item]:

@@ -1,0 +1,131 @@
+"""`python -m vxp.datasets.freeze TASK [--check]` makes a task's list of items again, byte for byte, and seals its card.
+
+The data set's candidates are taken in their order. Where targets are predicted, a candidate is kept if the model's
+prediction is one of its right classes, and the prediction is frozen as its target; otherwise every candidate is kept.
+No cluster gives more than its share of the items. The list is stored in bytewise order of item_id. Sealing writes the
+digests of data set, model and list into the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+import vxp_schemas
+from torch import Tensor
+
+from vxp import datasets, models
+from vxp.core import VxpError
+from vxp.datasets._images import pixel_sha256
+from vxp.models import Model
+
+PER_CLUSTER = {"photos": 4, "mosaic-photos": 4}
+"""Items that a cluster gives at most, by data set; 1 where nothing is said."""
+CANDIDATES = 20
+"""Candidates looked at, per item wanted, before giving up."""
+
+Predict = Callable[[Tensor], int]
+
+
+def frozen(card: Mapping[str, Any], predict: Predict) -> list[dict[str, Any]]:
+    """The rows of a task's list of items; predict maps an image uint8 [3, H, W] to a class."""
+    source = datasets.source(card["dataset"]["id"])
+    absent = source.missing()
+    if absent:
+        raise VxpError(f"task {card['id']}: {absent}")
+    wanted, share, taken = card["budget"]["items"], PER_CLUSTER.get(source.id, 1), Counter[str]()
+    rows: list[dict[str, Any]] = []
+    for item in islice(source.propose(card["seed"]), CANDIDATES * wanted):
+        if len(rows) < wanted and taken[item.cluster] < share:
+            row = _row(item, source.load(item), card["targets"], predict)
+            rows += [row] if row else []
+            taken[item.cluster] += bool(row)
+    if len(rows) < wanted:
+        raise VxpError(f"task {card['id']}: only {len(rows)} items among {CANDIDATES * wanted} candidates, "
+                       f"expected {wanted}")
+    return sorted(rows, key=lambda row: str(row["item_id"]).encode())
+
+
+def _row(item: datasets.Item, sample: datasets.Sample, targets: str, predict: Predict) -> dict[str, Any] | None:
+    target = item.target
+    if targets == "predicted":
+        target = predict(sample.image)
+        if target not in item.label:
+            return None
+    return {"item_id": item.id, "cluster": item.cluster, "target": target, "label": list(item.label),
+            "pixel_sha256": pixel_sha256(sample.image), "recipe": dict(item.recipe)}
+
+
+def listed(rows: list[dict[str, Any]]) -> bytes:
+    """The bytes of a list of items: a JSON array, one row in RFC 8785 form per line."""
+    return b"[\n" + b",\n".join(vxp_schemas.canonical(row) for row in rows) + b"\n]\n"
+
+
+def sealed(card: Mapping[str, Any], items: bytes | None) -> bytes:
+    """The bytes of a card with the digests of its data set, models and list of items."""
+    full = dict(card)
+    full["dataset"] = _reference("datasets", card["dataset"])
+    full["model"] = _reference("models", card["model"])
+    if "also_models" in card:
+        full["also_models"] = [_reference("models", model) for model in card["also_models"]]
+    if items is not None:
+        path = f"items/{card['id']}@{card['version']}.json"
+        full["items"] = {"path": path, "digest": "sha256:" + hashlib.sha256(items).hexdigest(), "size": len(items),
+                         "rows": len(json.loads(items))}
+    vxp_schemas.validate(full)
+    return (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _reference(kind: str, ref: Mapping[str, Any]) -> dict[str, Any]:
+    return vxp_schemas.reference(vxp_schemas.registry_document(kind, f"{ref['id']}@{ref['version']}"))
+
+
+def predictor(model: Model) -> Predict:
+    """The class that a model predicts for an image uint8 [3, H, W]."""
+
+    @torch.no_grad()
+    def predict(image: Tensor) -> int:
+        return int(model.module(model.normalization.to_inputs(image[None].float() / 255)).argmax(1))
+
+    return predict
+
+
+def main(arguments: list[str], out: TextIO = sys.stdout) -> int:
+    """Write, or with --check compare, the list of items and the card; 1 where they differ."""
+    parser = argparse.ArgumentParser(prog="python -m vxp.datasets.freeze",
+                                     description="Make a task's list of items again and seal its card.")
+    parser.add_argument("task")
+    parser.add_argument("--check", action="store_true", help="compare with the stored list and write nothing")
+    given = parser.parse_args(arguments)
+    registry = Path(str(files("vxp_schemas").joinpath("registry")))
+    card = vxp_schemas.registry_document("tasks", given.task)
+    name = f"{card['id']}@{card['version']}.json"
+    items = None
+    if card["status"] != "template":
+        items = listed(frozen(card, predictor(models.load(card["model"]["id"]))))
+    made = {registry / "tasks" / name: sealed(card, items)} | ({registry / "items" / name: items} if items else {})
+    differing = [path for path, content in made.items() if not path.is_file() or path.read_bytes() != content]
+    for path in differing:
+        if not given.check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(made[path])
+        out.write(f"{path}: {'differs' if given.check else 'written'}\n")
+    if not differing:
+        out.write(f"{card['id']}: as stored\n")
+    return 1 if given.check and differing else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except VxpError as error:
+        sys.exit(f"error: {error}")

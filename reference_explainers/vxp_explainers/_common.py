@@ -15,22 +15,6 @@ ROWS = 64
 """Rows per forward where one map needs many: bounds memory, and results are the same for any number up to rounding."""
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode, and back in its own mode afterwards.
-
-    In training mode batch normalisation would mix the items of a batch and change the model, and dropout would draw
-    from the global generator.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def leaf(inputs: Tensor) -> Tensor:
     """A copy of the inputs to differentiate by: the batch's own tensor keeps its requires_grad and grad."""
     return inputs.detach().clone().requires_grad_()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 
-from vxp_explainers._common import cam_layer, check_spatial, evaluating, using
+from vxp_explainers._common import cam_layer, check_spatial, using
 
 
 @explainer("grad-cam", signed=False, resample="bilinear", needs=("gradients", "layer"), passes=2, family="cam",

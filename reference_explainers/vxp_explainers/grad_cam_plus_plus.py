@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 
-from vxp_explainers._common import cam_layer, check_spatial, evaluating, unused
+from vxp_explainers._common import cam_layer, check_spatial, unused
 
 
 @explainer("grad-cam-plus-plus", signed=False, resample="bilinear", needs=("gradients", "layer"), passes=2,

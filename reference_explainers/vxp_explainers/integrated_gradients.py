@@ -5,9 +5,10 @@ from __future__ import annotations
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 from vxp.perturb import fill_image
 
-from vxp_explainers._common import ROWS, check_at_least, evaluating, leaf
+from vxp_explainers._common import ROWS, check_at_least, leaf
 
 METHOD = "gausslegendre"
 """The quadrature along the way: exact for polynomials up to degree 2*steps - 1."""

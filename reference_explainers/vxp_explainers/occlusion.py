@@ -7,9 +7,10 @@ import math
 from captum.attr import Occlusion
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 from vxp.perturb import fill_image
 
-from vxp_explainers._common import ROWS, check_at_least, check_one_of, evaluating, probabilities
+from vxp_explainers._common import ROWS, check_at_least, check_one_of, probabilities
 
 SIZE = 224
 """The side, in positions, at which window and stride are given; elsewhere they are scaled with the shorter side."""

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, VxpError, explainer
+from vxp.models import evaluating
 from vxp.perturb import fill_image
 from vxp.random import key, uniforms
 
-from vxp_explainers._common import blended, check_at_least, evaluating, probabilities, rows
+from vxp_explainers._common import blended, check_at_least, probabilities, rows
 
 PURPOSE = "rise@1"
 

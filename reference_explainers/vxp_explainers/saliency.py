@@ -5,8 +5,9 @@ from __future__ import annotations
 from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 
-from vxp_explainers._common import evaluating, leaf
+from vxp_explainers._common import leaf
 
 
 @explainer("saliency", signed=False, resample="none", needs=("gradients",), passes=2, family="gradient",

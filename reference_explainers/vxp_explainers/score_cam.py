@@ -7,6 +7,7 @@ from captum.attr import LayerActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, explainer
+from vxp.models import evaluating
 from vxp.perturb import fill_image
 
 from vxp_explainers._common import (
@@ -15,7 +16,6 @@ from vxp_explainers._common import (
     check_at_least,
     check_one_of,
     check_spatial,
-    evaluating,
     probabilities,
     rows,
     using,

@@ -6,9 +6,10 @@ import torch
 from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, VxpError, explainer
+from vxp.models import evaluating
 from vxp.random import key, normals
 
-from vxp_explainers._common import check_at_least, evaluating
+from vxp_explainers._common import check_at_least
 
 PURPOSE = "smoothgrad@1"
 STREAM = "noise"

@@ -1,0 +1,55 @@
+"""Models: loaded by name with their preprocessing, looked into by layer, identified by content."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vxp.core import VxpError
+from vxp.models.identity import described, state_dict_digest
+from vxp.models.layers import find_layer, last_spatial_layer
+from vxp.models.load import Model, available, from_file, load, model_names
+from vxp.models.passes import Passes
+from vxp.models.randomise import randomised
+
+__all__ = [
+    "Model", "Passes", "available", "check_logits", "described", "evaluating", "find_layer", "from_file",
+    "last_spatial_layer", "load", "model_names", "predict", "randomised", "state_dict_digest",
+]
+
+
+def check_logits(logits: object, rows: int) -> Tensor:
+    """The logits [N, K] as they are; VxpError for another type or shape."""
+    if not isinstance(logits, Tensor):
+        raise VxpError(f"the model returned a {type(logits).__name__}, expected a tensor of logits [B, K]: wrap it in a "
+                       "module that returns the logits alone")
+    if logits.ndim != 2 or len(logits) != rows:
+        raise VxpError(f"the model returned a tensor {tuple(logits.shape)} for {rows} inputs, expected logits [{rows}, K]: "
+                       "wrap it in a module that returns one row of logits per input")
+    return logits
+
+
+def predict(model: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
+    """Logits [B, K] without gradients; VxpError for a wrong shape, NaN or infinity."""
+    with torch.no_grad():
+        logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
+    bad = torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()
+    if bad:
+        raise VxpError(f"the model returned NaN or infinite logits for items {bad[:5]}, expected finite ones: check its "
+                       "weights, its normalization and the inputs")
+    return logits
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in eval mode, every submodule's mode as it was afterwards."""
+    modes = {name: module.training for name, module in model.named_modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for name, module in model.named_modules():
+            module.training = modes[name]

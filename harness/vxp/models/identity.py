@@ -1,0 +1,62 @@
+"""What a model is, by content: the digest of its weights and its answers to a fixed probe."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import vxp_schemas
+from vxp import random
+from vxp.core import Normalization
+
+PROBE = 8
+ATOL = 1e-3
+
+
+def state_dict_digest(model: nn.Module) -> str:
+    """sha256 over the entries sorted by key bytes: key length (int64 LE), key, dtype name, number of dimensions and
+    shape (int64 LE), then the raw little-endian bytes in C order."""
+    hasher = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items(), key=lambda kv: kv[0].encode()):
+        name = key.encode()
+        tensor = value.detach().cpu().contiguous()
+        hasher.update(struct.pack("<q", len(name)) + name + str(tensor.dtype).removeprefix("torch.").encode())
+        hasher.update(struct.pack(f"<{1 + tensor.ndim}q", tensor.ndim, *tensor.shape))
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"sha256:{hasher.hexdigest()}"
+
+
+def probe_inputs(size: tuple[int, int], normalization: Normalization) -> Tensor:
+    """8 fixed inputs [8, 3, H, W]: raw values uniform by Philox, purpose `probe@1`, stream = the number of the input."""
+    H, W = size
+    raw = torch.stack([random.uniforms(random.key(0, "", "probe@1", str(i)), 0, H * W, 3).view(3, H, W) for i in range(PROBE)])
+    return normalization.to_inputs(raw)
+
+
+def described(
+    module: nn.Module, *, id: str, title: str, license: str, symbol: str, size: tuple[int, int],
+    normalization: Normalization, classes: int, status: str = "active", more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""
+    inputs = probe_inputs(size, normalization)
+    with torch.no_grad():
+        logits = torch.cat([module(x[None]) for x in inputs]).double()
+    bytes_ = inputs.contiguous().numpy().tobytes()
+    return {
+        "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+        "id": id, "version": 1, "title": title, "status": status, "license": license,
+        "architecture": {"symbol": symbol}, "state_dict_digest": state_dict_digest(module),
+        "num_params": sum(p.numel() for p in module.parameters()), "eval_mode": True,
+        "input": {"size": list(size), "channels": "rgb",
+                  "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)}},
+        "classes": {"count": classes},
+        "probe": {"inputs": "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
+                  "inputs_digest": f"sha256:{hashlib.sha256(bytes_).hexdigest()}",
+                  "logits": [[round(v, 5) for v in row[:8].tolist()] for row in logits], "atol": ATOL},
+        **(more or {}),
+    }

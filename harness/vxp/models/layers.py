@@ -1,0 +1,53 @@
+"""Find the layer whose activations a CAM reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from vxp.catalogue import nearest
+from vxp.core import VxpError
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of this dotted name; VxpError with the nearest name."""
+    known = dict(model.named_modules())
+    known.pop("", None)
+    if name not in known:
+        raise VxpError(f"the model has no layer {name!r}{nearest(name, list(known))}; "
+                       f"print(model) shows its {len(known)} layers")
+    return known[name]
+
+
+def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
+    """The dotted name of the last features that still have a grid: the last module in execution order that runs once
+    per forward pass and returns [B, C, h, w] with h*w > 1.
+
+    A module that runs several times (a shared activation) has no single output to hook, so the module around it or
+    before it is taken. inputs [1, C, H, W]. VxpError where the model has no such layer.
+    """
+    calls: Counter[str] = Counter()
+    spatial: list[str] = []
+    handles = []
+
+    def seen(name: str, output: object) -> None:
+        calls[name] += 1
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+            spatial.append(name)
+
+    for name, module in model.named_modules():
+        if name:
+            handles.append(module.register_forward_hook(lambda m, a, out, name=name: seen(name, out)))
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    once = [name for name in spatial if calls[name] == 1]
+    if not once:
+        raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid: name a layer= whose output "
+                       "has one, or use an explainer that needs no layer")
+    return once[-1]

@@ -1,0 +1,60 @@
+"""The randomised model of the sanity checks: every parameter drawn anew, each tensor by its own key."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vxp import random
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+OTHER_SD = 0.02
+"""Standard deviation of what is no weight matrix, bias or norm: class tokens, position embeddings, layer scales."""
+
+
+def randomised(model: nn.Module, stream: str, seed: int) -> nn.Module:
+    """A copy of the model with every parameter drawn anew from the initial distribution of its kind.
+
+    Weights of two or more dimensions: normal with variance 2/fan_in (He et al. 2015), which keeps signals alive in
+    networks without working normalisation statistics. Norm layers: scale 1, shift 0, running mean 0 and variance 1.
+    Other biases: 0. Everything else (class token, position embedding, layer scale): normal with sd 0.02. Each tensor
+    has the key (seed, "", "randomise@1", "<stream>/<tensor name>"), so no two tensors are twins. The copy is in eval
+    mode; the model is untouched.
+    """
+    twin = copy.deepcopy(model).eval()
+    norm_of = {f"{prefix}.{name}".lstrip("."): name for prefix, module in twin.named_modules() if isinstance(module, NORMS)
+               for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]}
+    owners = dict(twin.named_modules())
+    with torch.no_grad():
+        for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+            if name in norm_of:
+                _reset_norm(norm_of[name], tensor)
+            elif isinstance(tensor, nn.Parameter):
+                _draw(tensor, name, owners[name.rpartition(".")[0]], random.key(seed, "", "randomise@1", f"{stream}/{name}"))
+    return twin
+
+
+def _reset_norm(name: str, tensor: Tensor) -> None:
+    tensor.fill_(1) if name in ("weight", "running_var") else tensor.zero_()
+
+
+def _draw(tensor: Tensor, name: str, owner: nn.Module, key: random.Key) -> None:
+    leaf = name.rpartition(".")[2]
+    if tensor.ndim >= 2 and leaf.endswith("weight") and not isinstance(owner, nn.Embedding):
+        fan_in = tensor[0].numel()
+        if isinstance(owner, nn.modules.conv._ConvTransposeNd):
+            fan_in = tensor.shape[0] * tensor[0, 0].numel() // owner.groups
+        tensor.copy_(_normal(key, tensor) * math.sqrt(2 / fan_in))
+    elif tensor.ndim == 1 and leaf.endswith("bias"):
+        tensor.zero_()
+    else:
+        tensor.copy_(_normal(key, tensor) * OTHER_SD)
+
+
+def _normal(key: random.Key, like: Tensor) -> Tensor:
+    """Standard normals in the tensor's shape: element e is channel e % 4 of position e // 4, draw 0."""
+    n = like.numel()
+    return random.normals(key, 0, -(-n // 4), 4).T.reshape(-1)[:n].view(like.shape).to(like.device, like.dtype)

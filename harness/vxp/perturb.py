@@ -1,0 +1,110 @@
+"""Pure tensor functions behind the edits: what replaces a position, and the arithmetic of curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.nn import functional as F
+
+from vxp import random
+from vxp.catalogue import nearest
+from vxp.core import Batch, VxpError
+from vxp.imputation import NLI_NOISE, nli
+
+__all__ = ["FILLS", "NLI_NOISE", "cuts", "fill_image", "minmax", "nli", "trapezoid"]
+
+FILLS = ("black", "mean", "blur", "noise", "nli", "rise-blur")
+"""Names of the fills. `nli` depends on what is removed, so only rows that remove positions can have it."""
+
+RISE_WIDTH, RISE_SIGMA = 11, 5.0
+
+
+def fill_image(fill: str, batch: Batch) -> Tensor:
+    """What the fill puts at every position, [B, C, H, W] in the model's input space.
+
+    Fills live in raw pixels (rule 7): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated Gaussian of
+    radius and sigma round(5*min(H, W)/224), reflect padding; `noise` uniform per value, keyed by item; `rise-blur` RISE's
+    own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name and for `nli`.
+    """
+    if fill not in IMAGES:
+        hint = "; `nli` imputes from what is left, so it only fills removed positions" if fill == "nli" else nearest(fill, FILLS)
+        raise VxpError(f"no fill image is called {fill!r}{hint}; expected one of {', '.join(IMAGES)}")
+    return IMAGES[fill](batch)
+
+
+def _constant(values: Sequence[float], batch: Batch) -> Tensor:
+    raw = torch.tensor(values, dtype=batch.inputs.dtype, device=batch.inputs.device).view(1, -1, 1, 1)
+    return batch.normalization.to_inputs(raw.expand_as(batch.inputs[:1])).expand_as(batch.inputs)
+
+
+def _mean(batch: Batch) -> Tensor:
+    return _constant(batch.normalization.mean, batch)
+
+
+def _black(batch: Batch) -> Tensor:
+    return _constant([0.0] * batch.inputs.shape[1], batch)
+
+
+def _blur(batch: Batch) -> Tensor:
+    r = math.floor(5 * min(batch.space) / 224 + 0.5)
+    if r == 0:
+        return batch.inputs
+    at = torch.arange(-r, r + 1, dtype=batch.inputs.dtype, device=batch.inputs.device)
+    line = torch.exp(-(at**2) / (2 * r**2))
+    line = line / line.sum()
+    raw = batch.raw().flatten(0, 1)[:, None]
+    wide = F.pad(raw, (r, r, r, r), mode="reflect")
+    smooth = F.conv2d(F.conv2d(wide, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
+    return batch.normalization.to_inputs(smooth.view_as(batch.inputs))
+
+
+def _noise(batch: Batch) -> Tensor:
+    raw = torch.stack([
+        random.uniforms(random.key(batch.seed, item, "fill-noise@1", "noise"), 0, batch.positions, batch.inputs.shape[1],
+                        device=batch.inputs.device)
+        for item in batch.ids
+    ])
+    return batch.normalization.to_inputs(raw.view_as(batch.inputs))
+
+
+def _rise_blur(batch: Batch) -> Tensor:
+    """A delta of 11x11 diffused by sigma 5 (Petsiuk et al. 2018, published script), applied in the input space."""
+    import numpy as np
+
+    delta = np.zeros((RISE_WIDTH, RISE_WIDTH))
+    delta[RISE_WIDTH // 2, RISE_WIDTH // 2] = 1
+    kernel = torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs)
+    C = batch.inputs.shape[1]
+    return F.conv2d(batch.inputs, kernel.expand(C, 1, -1, -1), padding=RISE_WIDTH // 2, groups=C)
+
+
+IMAGES: dict[str, Callable[[Batch], Tensor]] = {
+    "black": _black, "mean": _mean, "blur": _blur, "noise": _noise, "rise-blur": _rise_blur,
+}
+
+
+def minmax(maps: Tensor) -> Tensor:
+    """Each map [B, ...] on [0, 1] by its own minimum and maximum (rule 4); zeros for a constant map."""
+    shape = (-1, *[1] * (maps.ndim - 1))
+    flat = maps.flatten(1)
+    low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)
+    width = high - low
+    return (maps - low) / torch.where(width == 0, torch.ones_like(width), width)
+
+
+def cuts(steps: int, positions: int) -> list[int]:
+    """k_s = floor(s*P/S) for s = 0..S; VxpError unless 1 <= S <= P."""
+    if not 1 <= steps <= positions:
+        raise VxpError(f"steps is {steps}, expected 1 to {positions}, the number of positions")
+    return [s * positions // steps for s in range(steps + 1)]
+
+
+def trapezoid(curve: Tensor, x: Sequence[float]) -> Tensor:
+    """Area [B] float64 under curve [B, S+1] over the fractions x by the trapezoid rule."""
+    at = torch.tensor(x, dtype=torch.float64, device=curve.device)
+    y = curve.double()
+    return ((y[:, 1:] + y[:, :-1]) / 2 * at.diff()).sum(1)

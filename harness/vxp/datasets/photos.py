@@ -83,7 +83,7 @@ def crop(recipe: Mapping[str, Any], dataset: str) -> Image.Image:
     """The 224 x 224 crop of a recipe: photo, box [left, top, side], flip."""
     left, top, side = recipe["box"]
     image = photograph(PHOTOS[recipe["photo"]].path, dataset)
-    cut = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    cut = image.crop((left, top, left + side, top + side)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if recipe["flip"] else cut
 
 

@@ -1,0 +1,258 @@
+"""`python docs/_generate.py` writes the reference pages that are made from the code: commands, metrics, explainers, tasks.
+
+tests/test_docs.py holds the pages to what this script gives, so that a page never says what the code does not do.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+import vxp_schemas
+from vxp import explainers, metrics
+from vxp.cli import app
+from vxp.core import Explainer, Metric
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Made by `python docs/_generate.py`; do not edit. -->"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path under docs/."""
+    made: dict[str, Callable[[], str]] = {
+        "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
+        "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page,
+    }
+    return {path: make() for path, make in made.items()}
+
+
+def page(title: str, *blocks: str) -> str:
+    return "\n\n".join([f"# {title}", NOTE, *(block for block in blocks if block)]) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, or nothing where there are no rows."""
+    body = [f"| {' | '.join(map(cell, row))} |" for row in rows]
+    if not body:
+        return ""
+    return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *body])
+
+
+def cell(text: str) -> str:
+    """Text of a cell. Dialects of Markdown differ in how a bar is escaped in code; they agree on HTML."""
+    bars = re.sub(r"`([^`]*\|[^`]*)`", lambda found: f"<code>{html.escape(found[1])}</code>", text)
+    return bars.replace("|", "&#124;")
+
+
+def prose(text: str) -> str:
+    """Docstring text as Markdown: one line, and signs that Markdown would read are escaped outside of code."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(p if p.startswith("`") else re.sub(r"([*_\\])", r"\\\1", p).replace("<", "&lt;") for p in parts)
+
+
+def described(function: Callable[..., Any]) -> str:
+    """The paragraphs of a function's docstring."""
+    return "\n\n".join(prose(part) for part in (inspect.getdoc(function) or "").split("\n\n"))
+
+
+def code(value: object) -> str:
+    return f"`{value}`"
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    return bullets(f"**{name}**: {value}" for name, value in pairs if value)
+
+
+def settings(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{code(name)} = {code(value)}" for name, value in parameters.items()) or "none"
+
+
+def bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+
+def cli_page() -> str:
+    root = typer.main.get_command(app)
+    return page("Commands", prose(root.help or ""),
+                "`python -m vxp` is the same command as `vxp`. Exit codes: 0 done, 2 bad input (the message says what was "
+                "got, what was expected and what to do), 130 stopped by Ctrl-C.", *_commands(root, "vxp"))
+
+
+def _commands(command: Any, path: str) -> list[str]:
+    """The sections of a command, or of all commands of a group."""
+    if hasattr(command, "commands"):
+        return [part for name, child in command.commands.items() for part in _commands(child, f"{path} {name}")]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    usage = " ".join([path, *(_usage(a) for a in arguments), *(["[OPTIONS]"] if options else [])])
+    # the usage line says all of an argument without help
+    rows = [*((code(_name(a)), prose(a.help), "") for a in arguments if getattr(a, "help", None)),
+            *((", ".join(code(name) for name in o.opts), prose(o.help or ""), _default(o)) for o in options)]
+    return [f"## {path}", prose(command.help or ""), f"```text\n{usage}\n```",
+            table(("argument or option", "meaning", "default"), rows)]
+
+
+def _name(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper()).strip("[]")
+
+
+def _usage(argument: Any) -> str:
+    return _name(argument) if argument.required else f"[{_name(argument)}]"
+
+
+def _default(option: Any) -> str:
+    return code(option.default) if option.default not in (None, [], ()) else ""
+
+
+# ------------------------------------------------------------------------------------------------------------- metrics
+
+
+def ours(function: Callable[..., Any]) -> bool:
+    """Whether it is of this project, and not of a plugin that is installed here."""
+    return function.__module__.split(".")[0] in ("vxp", "vxp_explainers")
+
+
+def metrics_page() -> str:
+    found = [m for m in metrics.catalogue().values() if ours(m.plan)]
+    families = list(dict.fromkeys(m.family for m in sorted(found, key=lambda m: m.family)))
+    summary = table(("metric", "family", "better", "needs"),
+                    ((f"[{m.id}](#{m.id})", m.family, m.better, _needs(m)) for m in found))
+    aliases = table(("alias", "stands for"), (
+        (code(alias), code("|".join([target, *(f"{k}:{v}" for k, v in preset.items())])))
+        for alias, (target, preset) in metrics.ALIASES.items()))
+    return page(
+        "Metrics",
+        f"{len(found)} metrics in {len(families)} families ({', '.join(families)}). Every score is computed from the "
+        "stored map, resampled to the model's input grid, and the explained class is frozen before anything is "
+        "perturbed. A map with a NaN or an infinity is `undefined:non-finite-map` for all of them; the other "
+        "[statuses](statuses.md) are named with each metric.",
+        summary, *(section for m in found for section in _metric(m)), "## Aliases", aliases,
+    )
+
+
+def _needs(metric: Metric) -> str:
+    truth = [f"truth: {' or '.join(metric.truth)}"] if metric.truth else []
+    again = ["the explainer"] if metric.re_explains else []
+    return ", ".join(truth + again) or "-"
+
+
+def _metric(metric: Metric) -> list[str]:
+    low, high = (("no bound" if end is None else f"{end:g}") for end in metric.range)
+    listed = facts((
+        ("Signature", code(metrics.Bound(metric, metric.parameters).signature)),
+        ("Parameters and defaults", settings(metric.parameters)),
+        ("Family", metric.family), ("Range", f"{low} to {high}, {metric.better} is better"),
+        ("Truth", " or ".join(code(key) for key in metric.truth) or "none"),
+        ("Asks the explainer again", _again(metric.re_explains)),
+        ("Undefined", ", ".join(code(f"undefined:{status}") for status in metric.undefined) or "never"),
+        ("Source", prose(metric.source)),
+    ))
+    caveats = f"What is known against it:\n\n{bullets(prose(c) for c in metric.caveats)}" if metric.caveats else ""
+    return [f"## {metric.id}", described(metric.plan), listed, caveats]
+
+
+def _again(times: int | str) -> str:
+    if isinstance(times, str):
+        return f"{code(times)} times per item"
+    return {0: "no", 1: "once per item"}.get(times, f"{times} times per item")
+
+
+# ---------------------------------------------------------------------------------------------------------- explainers
+
+
+def explainers_page() -> str:
+    found = [e for e in explainers.catalogue().values() if ours(e.explain)]
+    methods, references = [e for e in found if not e.reference], [e for e in found if e.reference]
+    return page(
+        "Explainers",
+        f"{len(methods)} methods and {len(references)} fixed references. The references stand beside every result, so "
+        "that a reader sees floor and ceiling. Parameters are set by name: `--explainer 'rise|masks:200'` on the command "
+        "line, `parameters={\"masks\": 200}` in Python. Passes are forward plus backward passes per map at the defaults; "
+        "the card of a task bounds them.",
+        table(("explainer", "family", "passes per map"),
+              ((f"[{e.id}](#{e.id})", _family(e), str(_passes(e))) for e in methods + references)),
+        *(section for e in methods + references for section in _explainer(e)),
+    )
+
+
+def _family(explainer: Explainer) -> str:
+    return "reference" if explainer.reference else explainer.family
+
+
+def _passes(explainer: Explainer) -> int:
+    passes = explainer.passes
+    return passes if isinstance(passes, int) else passes(**explainer.parameters)
+
+
+def _explainer(explainer: Explainer) -> list[str]:
+    listed = facts((
+        ("Parameters and defaults", settings(explainer.parameters)), ("Family", _family(explainer)),
+        ("Values", "signed: negative is evidence against" if explainer.signed else "unsigned"),
+        ("Resampled to the input grid", explainer.resample), ("Depends on the target", _yes(explainer.target_specific)),
+        ("Needs", ", ".join(sorted(explainer.needs)) or "nothing but the model's outputs"),
+        ("Passes per map", str(_passes(explainer))), ("Source", prose(explainer.source)),
+    ))
+    return [f"## {explainer.id}", described(explainer.explain), listed]
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+# --------------------------------------------------------------------------------------------------- tasks and statuses
+
+
+def tasks_page() -> str:
+    cards = list(vxp_schemas.registry("tasks").values())
+    return page(
+        "Tasks",
+        "A task is a card of the registry: which items, which model, which targets, which metrics, at what budget. "
+        "`vxp list tasks` also says whether the data is on this machine.",
+        table(("task", "title", "items", "model"),
+              ((f"[{c['id']}](#{c['id']})", c["title"], str(c["budget"]["items"]), c["model"]["id"]) for c in cards)),
+        *(section for card in cards for section in _task(card)),
+    )
+
+
+def _task(card: Mapping[str, Any]) -> list[str]:
+    name = f"{card['dataset']['id']}@{card['dataset']['version']}"
+    data = vxp_schemas.registry_document("datasets", name)
+    budget = card["budget"]
+    fixed = [code("|".join([e, *(f"{k}:{v}" for k, v in given.items())])) for e, given in budget.get("explainers", {}).items()]
+    listed = facts((
+        ("Data set", code(name)), ("Licence of the data", prose(data["license"])),
+        ("How to get the data", prose(data.get("how_to_get", "nothing to get: it is made by the code"))),
+        ("Model", ", ".join(code(m["id"]) for m in [card["model"], *card.get("also_models", [])])),
+        ("Items", str(budget["items"])), ("Targets", card["targets"]), ("Input", " x ".join(map(str, card["input_size"]))),
+        ("Truth", ", ".join(code(key) for key in card["truth"]) or "none"), ("Cluster of the statistics", card["cluster_key"]),
+        ("Passes per map allowed", str(budget["max_passes_per_map"])),
+        ("Explainers' budgets", ", ".join(fixed) or "their defaults"), ("Seed", str(card["seed"])),
+        ("Metrics", ", ".join(code(m) for m in card["metrics"])),
+    ))
+    return [f"## {card['id']}", f"{prose(card['title'])}. {prose(card.get('about', ''))}".strip(), listed]
+
+
+def statuses_page() -> str:
+    return page(
+        "Statuses",
+        "Every score of every item has a status. Where it is not `ok` there is no number: the value is null in Parquet and "
+        "NaN in tensors, and the aggregate says how many items have which status.",
+        table(("status", "meaning"), ((code(k), prose(v)) for k, v in vxp_schemas.STATUSES.items())),
+    )
+
+
+def main() -> None:
+    for path, text in pages().items():
+        (DOCS / path).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

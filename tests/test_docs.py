@@ -1,0 +1,361 @@
+"""The documentation says what the code does: its code runs, its commands parse, its documents are valid, it builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer.main
+import vxp
+import vxp_schemas
+from torch import nn
+from torchvision.io import write_png
+from torchvision.transforms.functional import gaussian_blur
+from vxp import datasets, explainers, metrics, models, tasks
+from vxp.cli import app
+from vxp.datasets import Source
+
+ROOT = Path(__file__).resolve().parents[1]
+HOWTO = ROOT / "tests" / "howto"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def ident(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language, those that include a file left out."""
+    found = re.findall(rf"^```{language}[^\n]*\n(.*?)^```", page.read_text(), re.M | re.S)
+    return [block for block in found if "--8<--" not in block]
+
+
+# --------------------------------------------------------------------------------------------------- code and documents
+
+
+def generated() -> Any:
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "_generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", ["cli", "metrics", "explainers", "tasks", "statuses"])
+def test_generated_page_is_up_to_date(path: str) -> None:
+    name = f"reference/{path}.md"
+    assert (ROOT / "docs" / name).read_text() == generated().pages()[name], "run `python docs/_generate.py`"
+
+
+def test_every_metric_and_explainer_of_ours_has_a_section() -> None:
+    made = generated().pages()
+    for name in metrics.catalogue():
+        assert f"\n## {name}\n" in made["reference/metrics.md"]
+    for name in explainers.catalogue():
+        assert f"\n## {name}\n" in made["reference/explainers.md"]
+
+
+def test_signs_of_markdown_in_a_docstring_are_escaped() -> None:
+    assert generated().prose("a*b < c_d and `e*f`") == r"a\*b &lt; c\_d and `e*f`"
+
+
+def test_home_and_readme_show_the_same_call() -> None:
+    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs" / "index.md", "python")
+
+
+def test_the_call_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks(ROOT / "README.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(block, "<README.md>", "exec"), names)
+    assert names["maps"].shape[0] == 4
+    assert list(names["scores"]) == ["deletion@1|steps:28|fill:mean", "insertion@1|steps:28|fill:blur"]
+    assert set(names["scores"]["deletion"].status) == {"ok"}
+    # on photos that the model knows, Grad-CAM ranks far better than it would by chance
+    assert names["scores"]["insertion"].mean > names["scores"]["deletion"].mean
+    assert "deletion@1|steps:28|fill:mean" in capsys.readouterr().out
+
+
+def test_the_code_of_the_quickstart_runs_in_order() -> None:
+    names: dict[str, Any] = {}
+    for block in blocks(ROOT / "docs" / "quickstart.md", "python"):
+        exec(compile(block, "<quickstart.md>", "exec"), names)
+    assert set(names["document"]) == {"deletion@1|steps:7|fill:mean", "gini@1"}
+    assert list(names["scores"]) == ["random-logit@1|window:11|sigma:1.5"]
+    assert names["scores"]["random-logit"].status == ("ok", "ok")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ident)
+def test_documents_on_the_page_are_valid(page: Path) -> None:
+    for block in blocks(page, "json"):
+        document = vxp_schemas.loads(block.encode())
+        if "type" in document:
+            vxp_schemas.validate(document)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent == ROOT], ids=ident)
+def test_links_of_the_page_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (ROOT / link).exists(), f"{page.name} links {link}"
+
+
+def test_every_dependency_is_listed_with_its_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = (ROOT / "THIRD_PARTY.md").read_text().lower()
+    for requirement in [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]:
+        name = re.split(r"[\[<>=~! ]", requirement)[0].lower()
+        assert re.search(rf"\b{re.escape(name)}\b", listed), f"{name} is not in THIRD_PARTY.md"
+
+
+def test_every_file_of_a_data_set_is_listed() -> None:
+    listed = (ROOT / "THIRD_PARTY.md").read_text()
+    for document in vxp_schemas.registry("datasets").values():
+        for file in document.get("files", []):
+            if "/" in file["path"] and file.get("package", "").startswith("scikit"):
+                assert Path(file["path"]).name in listed
+
+
+# ------------------------------------------------------------------------------------------------------------- commands
+
+
+def commands(program: str) -> list[tuple[str, str]]:
+    """(page, command line) of every line of a shell block that begins with this program."""
+    return [(ident(page), line) for page in PAGES for block in blocks(page, "sh")
+            for line in block.replace("\\\n", " ").splitlines() if line.startswith(f"{program} ")]
+
+
+def parsed(line: str) -> tuple[Any, dict[str, Any]]:
+    """The command of a line and its parameters, parsed by the parser that runs it."""
+    words = shlex.split(line, comments=True)[1:]
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    with command.make_context(command.name, words) as context:
+        return command, dict(context.params)
+
+
+@pytest.mark.parametrize(("page", "line"), commands("vxp"))
+def test_command_line_names_what_exists(page: str, line: str) -> None:
+    _, given = parsed(line)
+    for name in given.get("explainer") or []:
+        head, _, parameters = name.partition("|")
+        bound = explainers.bind("|".join([f"{HOWTO}/{head}", parameters]).strip("|") if ".py:" in head else name)
+        assert callable(bound.explainer.explain)
+    if model := given.get("model"):
+        assert models.from_file(f"{HOWTO}/{model}") if ".py:" in model else model in models.model_names()
+    for name in ",".join(given.get("metrics") or []).split(","):
+        assert not name or metrics.bind(name)
+    known = [*tasks.names(), "shapes-few@1"]
+    assert given.get("task") is None or f"{given['task']}@1" in known
+
+
+@pytest.mark.parametrize(("page", "line"), commands("make"))
+def test_make_knows_the_target(page: str, line: str) -> None:
+    target = shlex.split(line, comments=True)[1]
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+def test_commands_in_the_text_exist() -> None:
+    root: Any = typer.main.get_command(app)
+    for page in PAGES:
+        for words in re.findall(r"`vxp ([a-z][^`]*)`", page.read_text()):
+            command = root.commands[words.split()[0]]
+            options = {name for parameter in command.params for name in parameter.opts}
+            for option in re.findall(r"(?<=\s)--[a-z-]+", words):
+                assert option in options, f"{ident(page)}: `vxp {words}`"
+
+
+# ------------------------------------------------------------------------------------------------------------- the site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_site_holds_its_pages_and_includes_the_complete_files(site: Path) -> None:
+    for page in ("index", "quickstart", "concepts", "figures", "reference/cli", "reference/python", "third-party",
+                 "changelog", "security", "contributing"):
+        assert (site / f"{page}.html").is_file()
+    for page, word in (("metric", "comprehensiveness"), ("explainer", "taylor_blur"), ("dataset", "GRATINGS"),
+                       ("task", "shapes-few")):
+        assert word in (site / "howto" / f"{page}.html").read_text()
+    assert not list(site.rglob("*.py"))
+
+
+def test_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"<(?:script|img|iframe)[^>]*\bsrc=\"(?:https?:)?//|<link[^>]*rel=\"(?:stylesheet|preconnect)\""
+                       r"[^>]*href=\"(?:https?:)?//")
+    for page in site.rglob("*.html"):
+        assert not loads.search(page.read_text()), f"{page.relative_to(site)} loads something from elsewhere"
+
+
+# ------------------------------------------------------------------------------------- how to: each complete file, run
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment where the how-to files are installed as a package with the entry points that the pages show."""
+    folder = tmp_path_factory.mktemp("plugin") / "howto-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: howto\nVersion: 1.0\n")
+    lines = []
+    for page in sorted((ROOT / "docs" / "howto").glob("*.md")):
+        for block in blocks(page, "toml"):
+            for group, points in tomllib.loads(block)["project"]["entry-points"].items():
+                lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    assert len(lines) == 6
+    (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder.parent), str(HOWTO)])}
+
+
+def python(environment: Mapping[str, str], folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env={**environment, "COLUMNS": "200"}, text=True,
+                          capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+METRIC = """
+import json, torch, vxp
+model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 5, 2, bias=False)).eval()
+with torch.no_grad():
+    model[1].weight.zero_()
+    model[1].weight[1, :20] = 1.0  # the log-odds of class 1 are the sum of the first channel
+inputs = torch.ones(1, 3, 4, 5)
+maps = torch.arange(20.0).view(1, 4, 5)
+metrics = ("comprehensiveness|share:10", "comprehensiveness|share:50", "comprehensiveness")
+scores = vxp.score(model, inputs, torch.cat([maps]), targets=[1], metrics=metrics)
+flat = vxp.score(model, inputs, torch.zeros(1, 4, 5), targets=[1], metrics=metrics[:1])
+print(json.dumps([scores.to_dict(), flat.to_dict()]))
+"""
+
+
+def test_howto_metric_is_found_and_scores(plugin: dict[str, str], tmp_path: Path) -> None:
+    scores, flat = json.loads(python(plugin, tmp_path, "-c", METRIC))
+    # 20 positions of value 1; removing k of them by the mean, 0, leaves log-odds of 20 - k
+    gone = {share: 1 / (1 + torch.tensor(-20.0).exp()) - 1 / (1 + torch.tensor(20.0 * share / 100 - 20).exp())
+            for share in (10, 50)}
+    assert list(scores) == ["comprehensiveness@1|share:10|fill:mean", "comprehensiveness@1|share:50|fill:mean"]
+    for share, expected in gone.items():
+        assert scores[f"comprehensiveness@1|share:{share}|fill:mean"]["values"] == pytest.approx([float(expected)], abs=1e-6)
+    assert flat["comprehensiveness@1|share:10|fill:mean"]["status"] == ["undefined:constant-map"]
+
+
+def test_howto_metric_refuses_a_share_that_is_none() -> None:
+    declared = models.from_file(f"{HOWTO}/comprehensiveness.py:comprehensiveness")
+    with pytest.raises(vxp.VxpError, match="got share 0, expected a percentage"):
+        next(declared.plan(None, share=0))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("metrics", "comprehensiveness"), ("explainers", "taylor-blur"),
+                                            ("datasets", "gratings")])
+def test_howto_files_are_listed_once_installed(plugin: dict[str, str], tmp_path: Path, kind: str, name: str) -> None:
+    assert name in python(plugin, tmp_path, "-m", "vxp", "list", kind)
+
+
+def test_howto_explainer_gives_the_known_answer_of_a_linear_model() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 10, 4)).eval()
+    inputs = torch.rand(2, 3, 8, 10, generator=torch.Generator().manual_seed(0))
+    maps = vxp.explain(model, inputs, f"{HOWTO}/taylor.py:taylor_blur", targets=[3, 1], parameters={"radius": 2})
+    weights = model[1].weight.detach()[[3, 1]].view(2, 3, 8, 10)
+    blurred = gaussian_blur(inputs, [5, 5], [1.0, 1.0])
+    torch.testing.assert_close(maps, (weights * (inputs - blurred)).sum(1))
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two images, one with a mask."""
+    folder = tmp_path / "my-photos"
+    (folder / "masks").mkdir(parents=True)
+    generator = torch.Generator().manual_seed(4)
+    for name in ("one", "two"):
+        write_png(torch.randint(0, 256, (3, 230, 250), generator=generator, dtype=torch.uint8), str(folder / f"{name}.png"))
+    mask = torch.zeros(1, 230, 250, dtype=torch.uint8)
+    mask[:, 60:160, 60:160] = 255
+    write_png(mask, str(folder / "masks" / "one.png"))
+    return folder
+
+
+@pytest.mark.parametrize(("page", "name", "parameters"), [("docs/howto/explainer.md", "taylor-blur", {"radius": 11}),
+                                                          ("README.md", "vanilla", {})])
+def test_the_command_on_ones_own_images_runs(photos: Path, page: str, name: str, parameters: dict[str, Any]) -> None:
+    (line,) = [line for where, line in commands("vxp") if where == page and "--images" in line]
+    for file in HOWTO.glob("*.py"):
+        shutil.copy(file, photos.parent)
+    small = ["--metrics", "deletion|steps:4,energy-pointing-game", "--batch-size", "8", "--threads", "1", "--device", "cpu"]
+    words = shlex.split(line)[1:]
+    python(os.environ, photos.parent, "-m", "vxp", *words, *small)
+    (found,) = (photos.parent / words[-1] / "results").glob(f"*-{name}-*/result.json")
+    document = vxp_schemas.loads(found.read_bytes())
+    vxp_schemas.validate(document)
+    assert document["division"] == "open"
+    assert (document["explainer"]["id"], document["explainer"]["parameters"]) == (name, parameters)
+    assert [s["statuses"] for s in document["scores"]] == [{"ok": 2}, {"ok": 1, "undefined:empty-truth": 1}]
+    assert (photos.parent / words[-1] / "report.html").is_file()
+
+
+def test_howto_dataset_makes_what_it_says() -> None:
+    source = models.from_file(f"{HOWTO}/gratings.py:GRATINGS")
+    assert isinstance(source, Source)
+    assert source.missing() is None
+    items = list(itertools.islice(source.propose(0), 6))
+    assert items == list(itertools.islice(source.propose(0), 6))
+    assert items[0].recipe != next(source.propose(1)).recipe
+    assert [item.label for item in items] == [(0,), (1,)] * 3
+    for item in items:
+        assert json.loads(json.dumps(dict(item.recipe))) == item.recipe
+        sample, again = source.load(item), source.load(item)
+        assert torch.equal(sample.image, again.image)
+        mask = sample.truth["mask"]
+        assert (sample.image.shape, sample.image.dtype, int(mask.sum())) == ((3, 64, 64), torch.uint8, 24 * 24)
+        assert set(sample.image[:, mask].unique().tolist()) == {32, 223}
+        around = sample.image[:, ~mask]
+        assert (int(around.min()), int(around.max())) == (96, 159)
+        rows, columns = torch.where(mask)
+        patch = sample.image[0][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        # vertical stripes change along a row, horizontal ones along a column
+        assert bool((patch == patch[:1]).all()) == (item.label == (1,))
+        assert bool((patch == patch[:, :1]).all()) == (item.label == (0,))
+
+
+def test_howto_task_is_frozen_checked_and_run(tmp_path: Path) -> None:
+    assert "shapes" in datasets.sources()
+    # a registry of one's own, so that the checkout's is left alone
+    copy = tmp_path / "standard" / "vxp_schemas"
+    shutil.copytree(Path(vxp_schemas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    card = copy / "registry" / "tasks" / "shapes-few@1.json"
+    shutil.copy(HOWTO / card.name, card)
+    vxp_schemas.validate(vxp_schemas.loads(card.read_bytes()))
+    environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
+    lines = [shlex.split(line)[1:] for page, line in commands("python") if page == "docs/howto/task.md"]
+    assert [line[-1] for line in lines] == ["shapes-few", "--check"]
+    python(environment, tmp_path, *lines[0])
+    sealed = vxp_schemas.loads(card.read_bytes())
+    assert sealed["items"]["rows"] == 40
+    assert all("0" * 64 not in sealed[key]["digest"] for key in ("dataset", "model", "items"))
+    rows = json.loads((copy / "registry" / sealed["items"]["path"]).read_bytes())
+    assert all(row["target"] in row["label"] for row in rows)
+    assert python(environment, tmp_path, *lines[1]) == "shapes-few: as stored\n"
+    (line,) = [line for page, line in commands("vxp") if page == "docs/howto/task.md" and " shapes-few " in line]
+    python(environment, tmp_path, "-m", "vxp", *shlex.split(line)[1:], "--limit", "2", "--threads", "1", "--batch-size", "16",
+           "--device", "cpu")
+    assert len(list((tmp_path / "runs" / "shapes-few" / "results").glob("*/result.json"))) == 6

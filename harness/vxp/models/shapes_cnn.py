@@ -15,8 +15,7 @@ class ShapesCNN(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_block(3, 16, kernel=5, stride=2), *_block(16, 32), nn.MaxPool2d(2), *_block(32, 64), nn.MaxPool2d(2),
-            *_block(64, 96))
+            *_block(3, 16, kernel=5, stride=2), *_block(16, 32, stride=2), *_block(32, 64, stride=2), *_block(64, 96))
         self.head = nn.Linear(96, classes)
 
     def forward(self, x: Tensor) -> Tensor:

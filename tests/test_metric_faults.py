@@ -13,6 +13,7 @@ import torch
 import vxp
 from oracles import philox
 from torch import Tensor, nn
+from vxp.core import resampled
 from vxp.metrics import catalogue
 from vxp.models import randomised
 
@@ -150,6 +151,24 @@ def test_one_broken_map_leaves_the_others_bit_equal(toy: Toy, bad: float) -> Non
         assert score.status == (good[signature].status[0], "undefined:non-finite-map", good[signature].status[2])
         assert math.isnan(score.values[1])
         assert score.values[[0, 2]].equal(good[signature].values[[0, 2]])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, -0.7, 1.1])
+def test_a_constant_map_is_constant_on_any_grid(toy: Toy, value: float) -> None:
+    """Interpolated in float32, a constant 7 x 7 map gets a last digit here and there, and so an order and a score."""
+    flat = torch.full((3, 7, 7), value)
+    scores = vxp.score(toy.model, toy.inputs, flat, metrics=everything(RANKING), **toy.arguments())
+    assert {status for score in scores.values() for status in score.status} == {"undefined:constant-map"}
+
+
+def test_a_plateau_of_the_stored_map_is_a_plateau_of_the_evaluation_map() -> None:
+    """Else the order of its positions is that of rounding errors, which differ between machines."""
+    native = torch.full((1, 7, 7), 0.1)
+    native[:, 5:] = 0.7
+    values = resampled(native, (24, 32), "bilinear")[0]
+    assert bool((values == values[:, :1]).all())
+    assert bool((values[:15] == native[0, 0, 0]).all())
+    assert bool((values[20:] == native[0, 6, 0]).all())
 
 
 @pytest.mark.parametrize("kind", ["random", "ties"])
@@ -451,7 +470,7 @@ def test_bad_input_is_an_error_that_says_what_was_got(toy: Toy, change: dict[str
 
 
 @pytest.mark.parametrize(("logits", "words"), [
-    (lambda x: torch.zeros(len(x), 3, 1), ["logits", "(1, 3, 1)"]),
+    (lambda x: torch.zeros(len(x), 3, 1), ["logits", "3, 1)"]),
     (lambda x: torch.full((len(x), 3), float("nan")), ["logits", "NaN"]),
     (lambda x: torch.zeros(5, 3), ["logits", "(5, 3)"]),
 ])

@@ -74,7 +74,13 @@ def test_signs_of_markdown_in_a_docstring_are_escaped() -> None:
 
 
 def test_home_and_readme_show_the_same_call() -> None:
-    assert blocks(ROOT / "README.md", "python") == blocks(ROOT / "docs" / "index.md", "python")
+    for language in ("python", "text"):
+        assert blocks(ROOT / "README.md", language) == blocks(ROOT / "docs" / "index.md", language)
+
+
+def printed(text: str) -> dict[str, float]:
+    """The mean of every signature in the printed scores."""
+    return {signature: float(mean) for signature, mean in re.findall(r"^  (\S+) +mean +(\S+)", text, re.M)}
 
 
 def test_the_call_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,9 +90,9 @@ def test_the_call_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert names["maps"].shape[0] == 4
     assert list(names["scores"]) == ["deletion@1|steps:28|fill:mean", "insertion@1|steps:28|fill:blur"]
     assert set(names["scores"]["deletion"].status) == {"ok"}
-    # on photos that the model knows, Grad-CAM ranks far better than it would by chance
-    assert names["scores"]["insertion"].mean > names["scores"]["deletion"].mean
-    assert "deletion@1|steps:28|fill:mean" in capsys.readouterr().out
+    (shown,) = blocks(ROOT / "README.md", "text")
+    # to the last digit but one: sums in another order differ between processors
+    assert printed(capsys.readouterr().out) == pytest.approx(printed(shown), abs=2e-3)
 
 
 def test_the_code_of_the_quickstart_runs_in_order() -> None:

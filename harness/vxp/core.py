@@ -319,13 +319,15 @@ def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
                        f"{tuple(space)}: declare resample 'bilinear' or 'nearest', or store maps on the input grid")
     if rule == "nearest":
         return F.interpolate(native[:, None], size=tuple(space), mode="nearest-exact")[:, 0]
-    return F.interpolate(native[:, None], size=tuple(space), mode="bilinear", align_corners=False)[:, 0]
+    # in float64, so that a plateau stays one value: else its order is that of rounding errors, which differ by machine
+    wide = F.interpolate(native[:, None].double(), size=tuple(space), mode="bilinear", align_corners=False)
+    return wide[:, 0].to(native.dtype)
 
 
 # ----------------------------------------------------------------------------------------------------- declarations
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
     """A declared metric: its plan and the facts that the registry, the result and the report print."""
 
@@ -366,7 +368,7 @@ def metric(
     return declare
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explainer:
     """A declared explainer: (model, batch, *, parameters) -> maps [B, h, w] on the native grid.
 

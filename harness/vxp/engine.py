@@ -300,7 +300,9 @@ def readouts(logits: Tensor, targets: Tensor) -> Tensor:
     total = precise.logsumexp(1, keepdim=True)
     target = precise.gather(1, at)
     others = precise.scatter(1, at, float("-inf")).logsumexp(1, keepdim=True)
-    return torch.cat([target - total, others - total, target, precise.argmax(1, keepdim=True).double()], dim=1)
+    # the argmax of a row with NaN would pass for a class
+    chosen = precise.argmax(1, keepdim=True).double().masked_fill(total.isnan(), float("nan"))
+    return torch.cat([target - total, others - total, target, chosen], dim=1)
 
 
 def _chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:

@@ -17,7 +17,7 @@ from vxp.models import from_file
 GROUP = "vxp.explainers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoundExplainer:
     """An explainer with all its parameters."""
 

@@ -43,7 +43,7 @@ def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float
     x = torch.where(nothing, known_mean, start) if bool(nothing.any()) else start
     top = Fine(free, _weight(free))
     cycle = _cycle(top)
-    exact = Fine(free.double(), top.diagonal.double())
+    exact = Fine(free.double(), _weight(free.double()))
     for _ in range(REFINEMENTS):
         # the residual in float64: where little is known, float32 rounding of it is what limits the solution
         r = exact.apply(x.double()).neg_().to(x.dtype)

@@ -104,8 +104,11 @@ def cuts(steps: int, positions: int) -> list[int]:
     return [s * positions // steps for s in range(steps + 1)]
 
 
-def trapezoid(curve: Tensor, x: Sequence[float]) -> Tensor:
-    """Area [B] float64 under curve [B, S+1] over the fractions x by the trapezoid rule."""
-    at = torch.tensor(x, dtype=torch.float64, device=curve.device)
+def trapezoid(curve: Tensor, counts: Sequence[int]) -> Tensor:
+    """Area [B] float64 under curve [B, S+1] over the fractions k_s/P by the trapezoid rule; counts are k_0 = 0 .. k_S = P.
+
+    Summed over whole counts and divided once: a curve within [0, 1] has an area within [0, 1] to the last digit.
+    """
+    at = torch.tensor(counts, dtype=torch.float64, device=curve.device)
     y = curve.double()
-    return ((y[:, 1:] + y[:, :-1]) / 2 * at.diff()).sum(1)
+    return ((y[:, 1:] + y[:, :-1]) / 2 * at.diff()).sum(1) / (at[-1] - at[0])

@@ -121,7 +121,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         raw = vxp_schemas.registry_bytes(described["path"])
         items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
                  for i in json.loads(raw)]
-    default = document["model"]["id"]
+    default = vxp_schemas.registry_document("models", document["model"]["id"]).get("load_name", document["model"]["id"])
     return Task(document, tuple(items), source, model or default, registered=model in (None, default))
 
 

@@ -39,7 +39,7 @@ def drawn(seed: int, shape: int) -> tuple[NDArray[np.uint8], Bools]:
     """The image uint8 [3, 64, 64] and mask bool [64, 64] of one recipe."""
     random = np.random.Generator(np.random.Philox(seed))
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
-    radius = random.uniform(9, 16)
+    radius = random.uniform(11, 18)
     middle = random.uniform(radius + 1, SIZE - radius - 2, size=2)
     mask = _inside(CLASSES[shape], *_turned(x - middle[0], y - middle[1], random.uniform(0, 2 * np.pi), radius))
     ground = _colour(random)

@@ -16,7 +16,7 @@ ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bound:
     """A metric with all its parameters: one number per item, named by its signature."""
 

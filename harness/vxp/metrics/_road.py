@@ -19,7 +19,8 @@ def road(case: Case, first: Literal["most", "least"], readout: str) -> Generator
         curve = yield case.removed(counts, "nli", first=first)
     elif readout == "class-kept":
         chosen = yield case.removed(counts, "nli", first=first, readout="argmax")
-        curve = (chosen == case.batch.targets[:, None].to(chosen.device)).double()
+        kept = (chosen == case.batch.targets[:, None].to(chosen.device)).double()
+        curve = kept.masked_fill(chosen.isnan(), float("nan"))
     else:
         raise VxpError(f"road: readout {readout!r} is unknown; expected 'probability' or 'class-kept'")
     return outcome(curve.mean(1), {"constant-map": case.constant}, curve=curve, x=[rate / 100 for rate in RATES])

@@ -13,9 +13,9 @@ def deletion(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
 
     At step s the k_s = floor(s*P/S) most relevant positions carry the fill; the area is the trapezoid rule over the
     true fractions k_s/P, both endpoints included. Range [0, 1], lower is better. Undefined for a constant map.
-    Departs from RISE's script, whose fill is black in the model's input space and whose step is in pixels.
+    RISE's script fills with zeros of the normalised input, which is this fill, and steps by a number of pixels.
     """
     counts = cuts(steps, case.batch.positions)
     x = [k / case.batch.positions for k in counts]
     curve = yield case.removed(counts, fill)
-    return outcome(trapezoid(curve, x), {"constant-map": case.constant}, curve=curve, x=x)
+    return outcome(trapezoid(curve, counts), {"constant-map": case.constant}, curve=curve, x=x)

@@ -19,7 +19,8 @@ def efficient_mprt(case: Case, *, bins: int = 100) -> Plan:
     least -1. A constant e' has entropy 0. Undefined for a constant e and where H(e) = 0.
     """
     again = yield Request((Unchanged(),), Explain(state=Randomised("efficient-mprt@1")), "map")
-    before, after = histogram_entropy(case.map, bins), histogram_entropy(again[:, 0], bins)
+    before, after = histogram_entropy(case.map, bins), histogram_entropy(again[:, 0].nan_to_num(), bins)
+    after = after.masked_fill(~torch.isfinite(again[:, 0]).flatten(1).all(1), float("nan"))
     nothing = before == 0
     score = (after - before) / torch.where(nothing, torch.ones_like(before), before)
     return outcome(score, {"constant-map": case.constant, "zero-entropy": nothing})

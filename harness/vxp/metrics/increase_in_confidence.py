@@ -1,5 +1,7 @@
 """Whether the target's probability rises on the masked image, [Y' > Y] (Chattopadhay et al. 2018, eq. 17)."""
 
+import torch
+
 from vxp.core import Case, Plan, metric, outcome
 from vxp.metrics._masked import probabilities
 
@@ -16,4 +18,5 @@ def increase_in_confidence(case: Case, *, keep: int = 100, mask: str = "soft", f
     mean is a share, higher is better. Undefined for a constant map.
     """
     Y, _, masked = yield from probabilities(case, keep=keep, mask=mask, fill=fill, ties=ties)
-    return outcome((masked > Y).double(), {"constant-map": case.constant})
+    rises = torch.where(masked.isnan(), masked, (masked > Y).double())
+    return outcome(rises, {"constant-map": case.constant})

@@ -19,4 +19,4 @@ def insertion(case: Case, *, steps: int = 224, fill: str = "blur") -> Plan:
     counts = cuts(steps, P)
     x = [k / P for k in counts]
     curve = yield case.removed([P - k for k in counts], fill, first="least")
-    return outcome(trapezoid(curve, x), {"constant-map": case.constant}, curve=curve, x=x)
+    return outcome(trapezoid(curve, counts), {"constant-map": case.constant}, curve=curve, x=x)

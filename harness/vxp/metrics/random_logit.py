@@ -22,8 +22,9 @@ def random_logit(case: Case, *, window: int = 11, sigma: float = 1.5) -> Plan:
         raise VxpError(f"random-logit: the SSIM window of {window} does not fit in maps of {case.batch.space}; "
                        f"set window to at most {min(case.batch.space)}")
     other = (yield Request((Unchanged(),), Explain(other="random-logit@1/class"), "map"))[:, 0]
-    single = torch.isnan(other).flatten(1).all(1)
-    score = ssim(minmax(case.map), minmax(other.nan_to_num()), window, sigma)
+    # one class has nothing beside it: log(1 - p) is minus infinity
+    single = (yield case.unchanged("log-complement"))[:, 0] == float("-inf")
+    score = ssim(minmax(case.map), minmax(other), window, sigma)
     return outcome(score, {"constant-map": case.constant, "single-class": single})
 
 

@@ -15,7 +15,6 @@ def srg(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     """
     P = case.batch.positions
     counts = cuts(steps, P)
-    x = [k / P for k in counts]
     most = yield case.removed(counts, fill)
     least = yield case.removed([P - k for k in counts], fill, first="least")
-    return outcome(trapezoid(least, x) - trapezoid(most, x), {"constant-map": case.constant})
+    return outcome(trapezoid(least, counts) - trapezoid(most, counts), {"constant-map": case.constant})

@@ -15,7 +15,8 @@ from vxp import random
 from vxp.core import Normalization
 
 PROBE = 8
-ATOL = 1e-3
+ATOL = 2e-2
+"""Probe logits are kept to two digits, so that threads and kernels do not change the document."""
 
 
 def state_dict_digest(model: nn.Module) -> str:
@@ -45,7 +46,7 @@ def described(
     """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""
     inputs = probe_inputs(size, normalization)
     with torch.no_grad():
-        logits = torch.cat([module(x[None]) for x in inputs]).double()
+        logits = torch.cat([module(x[None]) for x in inputs])
     bytes_ = inputs.contiguous().numpy().tobytes()
     return {
         "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
@@ -57,6 +58,6 @@ def described(
         "classes": {"count": classes},
         "probe": {"inputs": "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
                   "inputs_digest": f"sha256:{hashlib.sha256(bytes_).hexdigest()}",
-                  "logits": [[round(v, 5) for v in row[:8].tolist()] for row in logits], "atol": ATOL},
+                  "logits": [[round(v, 2) + 0.0 for v in row[:8].tolist()] for row in logits], "atol": ATOL},
         **(more or {}),
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vxp import explainers, metrics, models
-from vxp.core import Batch, Case, Explainer, Normalization, Outcome, VxpError
+from vxp.core import Batch, Case, Explainer, Normalization, VxpError
 from vxp.engine import Engine, Job
 
 ExplainerLike = str | Explainer | Callable[..., Tensor]
@@ -176,10 +176,10 @@ def _batch(
     if len(names) != B or len(set(names)) != B:
         raise VxpError(f"ids: got {len(names)} ids, {len(set(names))} different; expected {B} different ones")
     given = {} if truth is None else dict(truth) if isinstance(truth, Mapping) else {"mask": truth}
-    for key, value in given.items():
+    for name, value in given.items():
         if not isinstance(value, Tensor) or tuple(value.shape) != (B, *inputs.shape[2:]):
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise VxpError(f"truth {key!r}: got {got}, expected a bool tensor {(B, *inputs.shape[2:])}")
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise VxpError(f"truth {name!r}: got {found}, expected a bool tensor {(B, *inputs.shape[2:])}")
     return Batch(names, inputs, chosen, norm, seed, {k: v.to(inputs.device) for k, v in given.items()})
 
 

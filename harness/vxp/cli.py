@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 import typer
+import vxp_schemas
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-import vxp_schemas
 from vxp import bench as benchmarks
-from vxp import commands
+from vxp import commands, data_get, datasets, explainers, metrics, models, progress, report, tasks
 from vxp import compare as comparison
-from vxp import data_get, datasets, explainers, metrics, models, progress, report, tasks
 from vxp.core import VxpError
 
 app = typer.Typer(name="vxp", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -41,6 +39,7 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
 Images = Annotated[Path | None, typer.Option(help="A folder of your own images instead of TASK (an open task).")]
 ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
+Results = Annotated[list[Path], typer.Argument(metavar="RESULT RESULT ...", help="result.json or its folder.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
 
 
@@ -50,8 +49,7 @@ def list_(what: Annotated[str, typer.Argument(metavar="tasks|metrics|explainers|
     kinds = {"tasks": _tasks, "metrics": _metrics, "explainers": _explainers, "models": _models, "datasets": _datasets}
     if what not in kinds:
         raise VxpError(f"cannot list {what!r}; expected one of {', '.join(kinds)}")
-    shown = Table(*kinds[what][0], box=None, pad_edge=False) if isinstance(kinds[what], tuple) else kinds[what]()
-    console.print(shown)
+    console.print(kinds[what]())
 
 
 @app.command()
@@ -107,7 +105,7 @@ def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder
 
 
 @app.command()
-def compare(results: Annotated[list[Path], typer.Argument(metavar="RESULT RESULT ...", help="result.json or its folder.")]) -> None:
+def compare(results: Results) -> None:
     """Compare results of one task and model, paired by item."""
     console.print(comparison.table(comparison.compare(results)))
 

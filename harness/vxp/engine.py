@@ -36,7 +36,6 @@ from vxp.core import (
     Request,
     Unchanged,
     VxpError,
-    outcome,
     resampled,
 )
 from vxp.metrics import Bound
@@ -126,7 +125,7 @@ class Engine:
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
         answers = _Answers(self, batch, {})
-        edits = (Unchanged(), *(Filled("mean" if fill == "nli" else fill) for fill in fills))
+        edits: list[Edit] = [Unchanged(), *(Filled("mean" if fill == "nli" else fill) for fill in fills)]
         answers.predict(dict.fromkeys(edits), {})
         return {edit: answers.rows[edit] for edit in edits}
 

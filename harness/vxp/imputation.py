@@ -202,7 +202,8 @@ class Cycle:
 
     def __call__(self, r: Tensor, level: int = 0) -> Tensor:
         if level == len(self.grids) - 1:
-            return (self.inverse @ r.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, self.sizes[level])
+            solved: Tensor = (self.inverse @ r.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, self.sizes[level])
+            return solved
         grid = self.grids[level]
         x = grid.smooth(r)
         coarse = self(_restricted(r - grid.apply(x)), level + 1)

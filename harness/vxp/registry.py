@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import vxp_schemas
+
 from vxp import models, result, store
 from vxp.datasets.shapes import CLASSES
 from vxp.metrics import catalogue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -20,8 +21,8 @@ from typing import Any
 import pyarrow as pa
 import safetensors.torch
 import torch
-
 import vxp_schemas
+
 from vxp import stats, store
 from vxp.core import OK, Metric, Outcome
 from vxp.explainers import BoundExplainer
@@ -114,10 +115,8 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
     function = inspect.unwrap(declared.explain)
     passed = {k: v for k, v in bound.parameters.items() if v != declared.parameters[k]}
     implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
-    try:
+    with contextlib.suppress(TypeError, OSError):  # defined in a notebook cell: there is no file to digest
         implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
-    except (TypeError, OSError):
-        pass  # defined in a notebook cell: there is no file to digest
     if function.__module__.startswith("vxp"):
         implementation |= {"package": "vxp", "version": version("vxp")}
     return header("system") | {

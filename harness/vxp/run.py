@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
+import vxp_schemas
 from torch import Tensor
 
-import vxp_schemas
 from vxp import explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed
@@ -129,7 +129,7 @@ def run(
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
         systems = [*_with_references(task, ()), carried.bound]
-    with _computing(settings, out, _run_document(context, systems, carried)):
+    with Claim(settings, out, _run_document(context, systems, carried)):
         baselines = _baselines(context)
         _gallery(context, baselines)
         written = []
@@ -152,7 +152,7 @@ def explain_set(
     task = task.limited(settings.limit)
     bound = _at_budget(task, bound)
     context = Context(task, model, (), settings, out, progress or Quiet())
-    with _computing(settings, out, _run_document(context, [bound], None)):
+    with Claim(settings, out, _run_document(context, [bound], None)):
         if not (out / "set.json").exists():
             _explain(context, bound, _baselines(context), out)
         store.write_document(out / "system.json", result.system(bound))
@@ -220,7 +220,7 @@ def _run_document(context: Context, systems: Sequence[BoundExplainer], carried: 
     }
 
 
-class _computing:
+class Claim:
     """Claims the output folder for these settings and sets the threads; both before any work."""
 
     def __init__(self, settings: Settings, out: Path, document: dict[str, Any]) -> None:
@@ -337,7 +337,11 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
     """Make all maps in units, then write the set: payload first, set.json last."""
     key = set_id(context, bound)
     context.progress.stage(f"explaining with {bound.name}", len(context.task.items))
-    maps, status, runtime, forward, backward = [], [], [], [], []
+    maps: list[Tensor] = []
+    status: list[str] = []
+    runtime: list[float] = []
+    forward: list[int] = []
+    backward: list[int] = []
     for start, stop in context.ranges():
         name = f"explain/{key}/{start:06d}"
         unit = context.units.load(name)
@@ -346,7 +350,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
             began = time.perf_counter()
             with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
                 made, states = _made(bound, context.model, batch)
-            notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
+            notes: dict[str, Any] = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
                      "backward": passes.backward}
             context.progress.rows(passes.forward)
             context.units.save(name, {"values": made}, notes)

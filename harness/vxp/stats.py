@@ -119,7 +119,8 @@ def _by_cluster(values: Sequence[float] | Floats, clusters: Sequence[str]) -> tu
     # bincount adds in the order of the items; sorting first makes the sum independent of it
     order = np.lexsort((numbers[keep], where))
     sums = np.bincount(where[order], numbers[keep][order], minlength=len(names))
-    return sums, np.bincount(where, minlength=len(names)).astype(float), len(names)
+    counts = np.bincount(where, minlength=len(names))
+    return sums.astype(np.float64), counts.astype(np.float64), len(names)
 
 
 def _ratio(sums: Floats, counts: Floats) -> tuple[float, float]:

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.torch
 import torch
+import vxp_schemas
 from torch import Tensor
 
-import vxp_schemas
 from vxp.core import VxpError
 
 SAFETENSORS = "application/vnd.safetensors"

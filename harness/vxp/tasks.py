@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 import vxp_schemas
+
 from vxp import datasets
 from vxp.catalogue import nearest
 from vxp.core import Batch, VxpError

@@ -36,7 +36,8 @@ def images(start: int, n: int) -> tuple[Tensor, Tensor]:
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     model.eval()
     with torch.no_grad():
-        hits = sum(int((model(x).argmax(1) == y).sum()) for x, y in zip(inputs.split(256), labels.split(256), strict=True))
+        batches = zip(inputs.split(256), labels.split(256), strict=True)
+        hits = sum(float((model(x).argmax(1) == y).sum()) for x, y in batches)
     return hits / len(labels)
 
 
@@ -76,8 +77,8 @@ def train(*, pool: int, epochs: int, batch: int = 64, seed: int = 0) -> tuple[Sh
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vxp.train_shapes", description="Train the shapes classifier again.")
     parser.add_argument("--out", type=Path, default=ASSETS)
-    parser.add_argument("--pool", type=int, default=12000)
-    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--pool", type=int, default=14000)
+    parser.add_argument("--epochs", type=int, default=20)
     given = parser.parse_args()
     model, log = train(pool=given.pool, epochs=given.epochs)
     state = {key: value.contiguous() for key, value in model.state_dict().items()}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def drawn(seed: int, shape: int) -> tuple[NDArray[np.uint8], Bools]:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
     radius = random.uniform(11, 18)
     middle = random.uniform(radius + 1, SIZE - radius - 2, size=2)
-    mask = _inside(CLASSES[shape], *_turned(x - middle[0], y - middle[1], random.uniform(0, 2 * np.pi), radius))
+    mask: Bools = _inside(CLASSES[shape], *_turned(x - middle[0], y - middle[1], random.uniform(0, 2 * np.pi), radius))
     ground = _colour(random)
     image = _texture(random, ground, x, y)
     near = (np.hypot(x - middle[0], y - middle[1]) < radius * 1.05 + MARGIN)
@@ -62,7 +63,7 @@ def _turned(x: Floats, y: Floats, angle: float, radius: float) -> tuple[Floats, 
     return (c * x + s * y) / radius, (c * y - s * x) / radius
 
 
-def _inside(name: str, u: Floats, v: Floats) -> Bools:
+def _inside(name: str, u: Floats, v: Floats) -> Any:
     """bool: which points of the shape's own frame lie in it; every shape fits the unit disc."""
     r = np.hypot(u, v)
     a, b = np.abs(u), np.abs(v)

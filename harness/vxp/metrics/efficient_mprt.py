@@ -32,4 +32,5 @@ def histogram_entropy(maps: Tensor, bins: int) -> Tensor:
     counts = torch.zeros(len(maps), bins, dtype=torch.float64, device=maps.device)
     counts.scatter_add_(1, place, torch.ones_like(place, dtype=torch.float64))
     share = counts / counts.sum(1, keepdim=True)
-    return -torch.special.xlogy(share, share).sum(1)
+    spread: Tensor = torch.special.xlogy(share, share).sum(1)
+    return -spread

@@ -10,7 +10,9 @@ from vxp.metrics._masked import probabilities
         source="Chattopadhay et al. 2018, arXiv:1710.11063; dialect of Gkartzonika 2022 and Ntrougkas 2022",
         caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",
                  "Counts tiny rises like large ones."))
-def increase_in_confidence(case: Case, *, keep: int = 100, mask: str = "soft", fill: str = "black", ties: str = "index") -> Plan:
+def increase_in_confidence(
+    case: Case, *, keep: int = 100, mask: str = "soft", fill: str = "black", ties: str = "index"
+) -> Plan:
     """Whether the target's probability rises on the masked image, [Y' > Y] (Chattopadhay et al. 2018, eq. 17).
 
     The map is min-maxed on its native grid and resampled; the `keep` percent highest positions keep their soft value

@@ -1,6 +1,5 @@
 """Relevance rank accuracy: how many of the top positions lie inside the truth."""
 
-import torch
 
 from vxp.core import Case, Outcome, metric, outcome
 from vxp.metrics._truth import truth

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import vxp_schemas
 from torch import Tensor, nn
 
-import vxp_schemas
 from vxp import random
 from vxp.core import Normalization
 

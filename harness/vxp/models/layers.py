@@ -11,7 +11,7 @@ from vxp.core import VxpError
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
     """The submodule of this dotted name; VxpError with the nearest name."""
-    known = dict(model.named_modules())
+    known: dict[str, nn.Module] = dict(model.named_modules())
     known.pop("", None)
     if name not in known:
         raise VxpError(f"the model has no layer {name!r}{nearest(name, list(known))}; "
@@ -24,13 +24,15 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     [B, C, h, w] with h*w > 1.
 
     A module that runs several times in a pass (a shared activation) is meant by its last run, which is what the CAMs
-    read. inputs [1, C, H, W]. VxpError where the model has no such layer.
+    read: one whose last run has no grid, because the classifier uses it too, is passed over. inputs [1, C, H, W].
+    VxpError where the model has no such layer.
     """
-    spatial: list[str] = []
+    spatial: dict[str, None] = {}
 
     def seen(name: str, output: object) -> None:
+        spatial.pop(name, None)
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            spatial.append(name)
+            spatial[name] = None
 
     handles = [module.register_forward_hook(lambda m, a, out, name=name: seen(name, out))
                for name, module in model.named_modules() if name]
@@ -43,4 +45,4 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     if not spatial:
         raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid: name a layer= whose output "
                        "has one, or use an explainer that needs no layer")
-    return spatial[-1]
+    return next(reversed(spatial))

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from vxp import random
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+SCALES = ("weight", "gamma", "scale", "running_var")
+"""What the tensors of a norm that are 1 at the start are called; all others are 0."""
 OTHER_SD = 0.02
 """Standard deviation of what is no weight matrix, bias or norm: class tokens, position embeddings, layer scales."""
 
@@ -19,13 +21,14 @@ def randomised(model: nn.Module, stream: str, seed: int) -> nn.Module:
     """A copy of the model with every parameter drawn anew from the initial distribution of its kind.
 
     Weights of two or more dimensions: normal with variance 2/fan_in (He et al. 2015), which keeps signals alive in
-    networks without working normalisation statistics. Norm layers: scale 1, shift 0, running mean 0 and variance 1.
+    networks without working normalisation statistics. Norm layers (torch's, any with running statistics, frozen ones
+    too, and any whose class is called so): scale 1, shift 0, running mean 0 and variance 1.
     Other biases: 0. Everything else (class token, position embedding, layer scale): normal with sd 0.02. Each tensor
     has the key (seed, "", "randomise@1", "<stream>/<tensor name>"), so no two tensors are twins. The copy is in eval
     mode; the model is untouched.
     """
     twin = copy.deepcopy(model).eval()
-    norm_of = {f"{prefix}.{name}".lstrip("."): name for prefix, module in twin.named_modules() if isinstance(module, NORMS)
+    norm_of = {f"{prefix}.{name}".lstrip("."): name for prefix, module in twin.named_modules() if _is_norm(module)
                for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]}
     owners = dict(twin.named_modules())
     with torch.no_grad():
@@ -37,8 +40,12 @@ def randomised(model: nn.Module, stream: str, seed: int) -> nn.Module:
     return twin
 
 
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, NORMS) or hasattr(module, "running_var") or "norm" in type(module).__name__.lower()
+
+
 def _reset_norm(name: str, tensor: Tensor) -> None:
-    tensor.fill_(1) if name in ("weight", "running_var") else tensor.zero_()
+    tensor.fill_(1) if name in SCALES else tensor.zero_()
 
 
 def _draw(tensor: Tensor, name: str, owner: nn.Module, key: random.Key) -> None:

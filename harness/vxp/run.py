@@ -8,6 +8,7 @@ of scores. What depends on the item and the fill only is a unit of its own that 
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import os
 import resource
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import torch
 import vxp_schemas
+from PIL import Image
 from torch import Tensor
 
 from vxp import explainers, models, result, store
@@ -303,8 +305,6 @@ def _gallery(context: Context, baselines: Mapping[int, Baseline]) -> None:
     index = context.out / "gallery" / "index.json"
     if index.exists():
         return
-    from torchvision.io import encode_png
-
     seen: dict[str, list[int]] = {}
     for i, item in enumerate(context.task.items):
         seen.setdefault(item.cluster, []).append(i)
@@ -316,10 +316,16 @@ def _gallery(context: Context, baselines: Mapping[int, Baseline]) -> None:
         start = i // UNIT * UNIT
         target = int(baselines[start].targets[i - start])
         file = f"{number:02d}.png"
-        store.write_bytes(index.parent / file, bytes(encode_png(context.task.source.load(item).image).tolist()))
+        store.write_bytes(index.parent / file, _png(context.task.source.load(item).image))
         entries.append({"item_id": item.id, "file": file, "row": i, "target": target,
                         "target_name": context.model.class_name(target)})
     store.write_bytes(index, result.plain_json(entries))
+
+
+def _png(image: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 # -------------------------------------------------------------------------------------------------- stage: explanations

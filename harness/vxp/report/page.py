@@ -1,0 +1,144 @@
+"""Put a run on one page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from vxp import stats, store
+from vxp.report import pictures
+from vxp.report.read import Run, System, read
+from vxp.report.words import FAMILIES, columns, interval, number, statuses
+
+
+def write(folder: Path, out: Path | None = None) -> Path:
+    """Write the report of a run folder as one self-contained HTML file; VxpError for missing or damaged results."""
+    run = read(folder)
+    environment = Environment(loader=PackageLoader("vxp.report"), autoescape=select_autoescape(default=True),
+                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    html = environment.get_template("page.html.j2").render(**_content(run))
+    path = out or folder / "report.html"
+    store.write_bytes(path, html.encode())
+    return path
+
+
+def _content(run: Run) -> dict[str, Any]:
+    first = run.systems[0].document
+    flags = sorted({flag for system in run.systems for flag in system.document["flags"]})
+    clusters = sorted(set(run.systems[0].clusters))
+    return {
+        "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
+        "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
+        "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
+        "flags": flags, "few": stats.FEW_CLUSTERS, "families": _families(run), "panels": _panels(run),
+        "legend": [(s.name, *pictures.style(i, s.reference)) for i, s in enumerate(_in_order(run))],
+        "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
+        "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
+        "settings": first["settings"], "environment": run.environment, "command": _command(run),
+        "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
+    }
+
+
+def _in_order(run: Run) -> list[System]:
+    """Methods first: what the reader came for."""
+    return sorted(run.systems, key=lambda s: s.reference)
+
+
+def _cluster_key(run: Run) -> str:
+    keys = [s["ci"]["cluster_key"] for system in run.systems for s in system.document["scores"] if "ci" in s]
+    return keys[0] if keys else "cluster"
+
+
+def _families(run: Run) -> list[dict[str, Any]]:
+    scores = run.systems[0].scores
+    heads = columns(list(scores))
+    families = []
+    for family in dict.fromkeys(s["family"] for s in scores.values()):
+        wanted = [sig for sig, s in scores.items() if s["family"] == family]
+        tied = {sig: _tied(run, sig, scores[sig]["better"]) for sig in wanted}
+        rows = [{"name": s.name, "reference": s.reference,
+                 "cells": [_cell(s.scores[sig], s.name in tied[sig]) for sig in wanted]} for s in run.systems]
+        families.append({
+            "name": family, "about": FAMILIES.get(family, ""), "rows": rows,
+            "columns": [{"metric": heads[sig][0], "telling": heads[sig][1], "signature": sig,
+                         "arrow": "↑" if scores[sig]["better"] == "higher" else "↓",
+                         "direction": f"{scores[sig]['better']} is better"} for sig in wanted],
+        })
+    return families
+
+
+def _tied(run: Run, signature: str, better: Any) -> tuple[str, ...]:
+    """The methods that cannot be told from the best; nobody where there are too few clusters or one method."""
+    methods = {s.name: s.values[signature] for s in run.systems if not s.reference and np.isfinite(s.values[signature]).any()}
+    if len(methods) < 2:
+        return ()
+    found = stats.compare_all(methods, run.systems[0].clusters, better)
+    return () if found.few_clusters else found.tied_for_best
+
+
+def _cell(score: Mapping[str, Any], tied: bool) -> dict[str, Any]:
+    metric = score["metric"]["id"]
+    return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score),
+            "note": statuses(score), "tied": tied}
+
+
+def _panels(run: Run) -> list[dict[str, Any]]:
+    """A panel per score that has curves, the area's own definition of x beneath it."""
+    systems = _in_order(run)
+    panels = []
+    for signature in run.systems[0].scores:
+        lines = []
+        for place, system in enumerate(systems):
+            if signature in system.curves:
+                x, curve = system.curves[signature]
+                good = np.isfinite(system.values[signature])
+                if good.any():
+                    kept = [c for c, g in zip(system.clusters, good, strict=True) if g]
+                    lines.append((system.name, system.reference, place, x, *pictures.band(curve[good], kept)))
+        if lines:
+            label = "share shown" if signature.startswith("insertion") else "share removed"
+            panels.append({"signature": signature, "svg": Markup(pictures.curve_svg(signature, lines, label))})
+    return panels
+
+
+def _gallery(run: Run) -> list[dict[str, Any]]:
+    if not run.gallery:
+        return []
+    maps = {s.name: s.maps() for s in run.systems}
+    rows = []
+    for picture in run.gallery:
+        photo = pictures.small(picture.png)
+        cells = [(s.name, pictures.data_uri(pictures.overlay(photo, maps[s.name][picture.row],
+                                                             s.document["explainer"]["signed"]))) for s in _in_order(run)]
+        rows.append({"item": picture.item_id, "target": picture.target_name, "photo": pictures.data_uri(photo), "cells": cells})
+    return rows
+
+
+def _cost(system: System) -> dict[str, Any]:
+    explain, score = system.document["cost"]["explain"], system.document["cost"]["score"]
+    maps = max(explain["maps"], 1)
+    return {"name": system.name, "reference": system.reference, "forward": explain["forward_rows"] / maps,
+            "backward": explain["backward_rows"] / maps, "ms": 1000 * explain["seconds"] / maps,
+            "asked": score["rows_asked"], "run": score["rows_run"], "again": score["explain_rows"], "seconds": score["seconds"]}
+
+
+def _command(run: Run) -> str:
+    """The command that makes this run again, where the task is a registered one."""
+    document = run.document
+    settings = document["settings"]
+    parts = ["vxp", "run", document["task"]["id"]]
+    for system in run.systems:
+        if not system.reference:
+            given = "".join(f"|{k}:{v}" for k, v in system.document["explainer"]["parameters"].items() if v is not None)
+            parts += ["--explainer", system.document["explainer"]["id"] + given]
+    parts += ["--metrics", ",".join(document["metrics"])]
+    parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
+              "--threads", str(settings["threads"])]
+    parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
+    return shlex.join([*parts, "--out", "DIR"])

@@ -1,0 +1,111 @@
+"""What a report shows, read from a run folder and checked against the digests in its documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+import vxp_schemas
+from vxp import store
+from vxp.core import VxpError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """One result with its per-item scores, curves and the folder of its maps."""
+
+    name: str
+    document: Mapping[str, Any]
+    values: Mapping[str, Floats]
+    curves: Mapping[str, tuple[Floats, Floats]]
+    clusters: Sequence[str]
+    set_folder: Path
+
+    @property
+    def reference(self) -> bool:
+        return bool(self.document["explainer"]["reference"])
+
+    @property
+    def scores(self) -> dict[str, Mapping[str, Any]]:
+        return {s["signature"]: s for s in self.document["scores"]}
+
+    def maps(self) -> NDArray[np.float32]:
+        document = store.read_document(self.set_folder / "set.json")
+        maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
+        return maps
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An input image of the gallery."""
+
+    item_id: str
+    row: int
+    target_name: str
+    png: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder: its systems, references first, its settings and its gallery."""
+
+    folder: Path
+    document: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    systems: tuple[System, ...]
+    gallery: tuple[Picture, ...]
+
+
+def read(folder: Path) -> Run:
+    """Everything a report needs; VxpError names what is missing or damaged."""
+    paths = sorted(folder.glob("results/*/result.json"))
+    if not paths:
+        raise VxpError(f"{folder} holds no results: expected results/*/result.json, as vxp run and vxp score write them")
+    run = store.read_document(folder / "run.json")
+    systems = [_system(folder, path) for path in paths]
+    order = [m["id"] for m in run["explainers"]]
+    systems.sort(key=lambda s: (not s.reference, order.index(s.document["explainer"]["id"])
+                                if s.document["explainer"]["id"] in order else len(order), s.document["result_id"]))
+    environment = vxp_schemas.loads(store.read_described(folder, systems[-1].document["environment"]))
+    return Run(folder, run, environment, tuple(_named_apart(systems)), _gallery(folder))
+
+
+def _system(folder: Path, path: Path) -> System:
+    document = store.read_document(path)
+    table = store.read_table(store.read_described(folder, document["samples"]))
+    missing = [s["signature"] for s in document["scores"] if s["signature"] not in table.column_names]
+    if missing:
+        raise VxpError(f"{path.parent / 'samples.parquet'} has no column {missing[0]!r}, which {path.name} summarises")
+    values = {s["signature"]: np.array([np.nan if v is None else v for v in table[s["signature"]].to_pylist()], float)
+              for s in document["scores"]}
+    curves = {}
+    if "curves" in document:
+        stored = safetensors.numpy.load(store.read_described(folder, document["curves"]))
+        curves = {k: (stored[f"{k}#x"].astype(float), v.astype(float)) for k, v in stored.items() if not k.endswith("#x")}
+    store.read_described(folder, document["set"])
+    return System(document["explainer"]["id"], document, values, curves, table["cluster"].to_pylist(),
+                  (folder / document["set"]["path"]).parent)
+
+
+def _named_apart(systems: Sequence[System]) -> list[System]:
+    """Names as short as they can be: the id, and the result's own id where two share one."""
+    ids = [s.name for s in systems]
+    return [s if ids.count(s.name) == 1 else System(s.document["result_id"], s.document, s.values, s.curves, s.clusters,
+                                                    s.set_folder) for s in systems]
+
+
+def _gallery(folder: Path) -> tuple[Picture, ...]:
+    index = folder / "gallery" / "index.json"
+    if not index.exists():
+        return ()
+    return tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes())
+                 for e in json.loads(index.read_text()))

@@ -1,0 +1,53 @@
+"""How scores are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PERCENT = ("average-drop", "increase-in-confidence", "average-gain")
+"""Fractions that the literature prints as percent."""
+
+FAMILIES = {
+    "faithfulness": "Does the map name the pixels that the model used? Pixels are removed or shown in its order.",
+    "localisation": "Does the map lie on the object? A model may rightly use more or less than the object.",
+    "sanity": "Does the map depend on the model's parameters and on the class?",
+    "robustness": "Does the map stay the same under small noise? Says nothing about whether it is right.",
+    "complexity": "Is the map concise? A concise map can be wrong.",
+}
+
+
+def number(value: float, metric: str) -> str:
+    if metric in PERCENT:
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    if "ci" not in score:
+        return ""
+    metric = score["metric"]["id"]
+    lo, hi = (number(score["ci"][k], metric).removesuffix(" %") for k in ("lo", "hi"))
+    return f"[{lo}, {hi}]"
+
+
+def statuses(score: Mapping[str, Any]) -> str:
+    """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
+    others = {k: v for k, v in score["statuses"].items() if k != "ok"}
+    words = []
+    for status, count in others.items():
+        kind, _, code = status.partition(":")
+        said = f"{kind.replace('-', ' ')}: {code.replace('-', ' ')}"
+        words.append(said if count == score["n"] else f"{count} of {score['n']} {said}")
+    return "; ".join(words)
+
+
+def columns(signatures: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Per signature its metric id and the parameters that tell columns apart (or all, where only one stands)."""
+    heads = {s: (s.split("|")[0].split("@")[0], s.split("|")[1:]) for s in signatures}
+    found = {}
+    for signature, (metric, parameters) in heads.items():
+        same = [p for s, (m, p) in heads.items() if m == metric]
+        telling = [p for p in parameters if len(same) > 1 and any(p not in other for other in same)]
+        found[signature] = (metric, ", ".join(p.replace(":", " ") for p in telling))
+    return found

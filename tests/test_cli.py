@@ -1,0 +1,84 @@
+"""The command line, as a newcomer meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WIDE = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+def vxp(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "vxp", *arguments], capture_output=True, text=True, env=WIDE, cwd=cwd, timeout=300)
+
+
+@pytest.mark.parametrize(("what", "names"), [
+    ("tasks", ["photos", "mosaic-photos", "stamps", "shapes"]),
+    ("metrics", ["deletion@1", "max-sensitivity@1", "alias of insertion"]),
+    ("explainers", ["grad-cam", "rise", "centre-gaussian"]),
+    ("models", ["efficientnet-lite0", "torchvision/resnet50", "file.py:factory"]),
+    ("datasets", ["photos@1", "stamps@1", "shapes@1", "imagenet"]),
+])
+def test_list(what: str, names: list[str]) -> None:
+    done = vxp("list", what)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in names)
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["list", "taks"], "cannot list 'taks'"),
+    (["run", "photo", "--explainer", "grad-cam", "--out", "x"], "did you mean 'photos"),
+    (["run", "photos", "--out", "x"], "name one with --explainer"),
+    (["run", "photos", "--explainr", "x"], "No such option"),
+    (["run", "shapes", "--explainer", "grad-cam", "--metrics", "deletoin", "--out", "x"], "did you mean 'deletion'"),
+    (["report", "nowhere"], "nowhere"),
+    (["compare", "a", "b"], "a/result.json does not exist"),
+    (["data", "get", "stamp"], "stamps"),
+])
+def test_errors_name_the_thing_and_exit_2(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = vxp(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists() or not list((tmp_path / "x").rglob("result.json"))
+
+
+def test_the_demo_on_two_items_then_report_and_compare(tmp_path: Path) -> None:
+    """The demo's own command on two photos, through the real command line, to the report and a comparison."""
+    out = tmp_path / "demo"
+    done = vxp("run", "photos", "--limit", "2", "--out", str(out), "--batch-size", "8", "--threads", "1", "--device", "cpu",
+               "--explainer", "grad-cam", "--explainer", "saliency", "--metrics",
+               "deletion|steps:4,insertion|steps:4,average-drop|keep:50,road-morf,random-logit,max-sensitivity|samples:1,gini")
+    assert done.returncode == 0, done.stderr
+    assert "deletion@1|steps:4|fill:mean" in done.stdout
+    assert "grad-cam" in done.stdout
+    assert "scoring saliency" in done.stderr
+    assert "rows/s" in done.stderr
+    html = (out / "report.html").read_text()
+    assert "grad-cam" in html
+    (out / "report.html").unlink()
+    assert vxp("report", str(out)).returncode == 0
+    assert (out / "report.html").exists()
+    results = [str(next(out.glob(f"results/photos-{name}-*"))) for name in ("grad-cam", "saliency")]
+    compared = vxp("compare", *results)
+    assert compared.returncode == 0, compared.stderr
+    assert "few clusters" in compared.stdout
+    assert "grad-cam - saliency" in compared.stdout
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    import signal
+    import time
+
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-m", "vxp", "run", "shapes", "--explainer", "rise", "--out", str(out), "--threads",
+                                "1", "--batch-size", "16", "--limit", "40"], stderr=subprocess.PIPE, text=True, env=WIDE)
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".units/*/*.sha256")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Run the same command again to go on" in said

@@ -25,6 +25,8 @@ FEW_CLUSTERS = 20
 """Below this many clusters nothing is called separated (a sign flip over six cannot go below p = .031)."""
 RESAMPLES = 10_000
 LEVEL = 0.95
+MIN_CLUSTERS = 5
+"""Below this many clusters there is no interval: their resamples cannot say how clusters vary."""
 BLOCK = 2_000
 """Resamples per block, so that 10,000 of them over 50,000 clusters stay within memory."""
 
@@ -84,7 +86,7 @@ def interval(
     values: Sequence[float] | Floats, clusters: Sequence[str], *, range: Range = (None, None), level: float = LEVEL,
     resamples: int = RESAMPLES, seed: int = 0,
 ) -> Interval | None:
-    """Interval of the mean over items, NaN left out; None for fewer than two clusters.
+    """Interval of the mean over items, NaN left out; None for fewer than MIN_CLUSTERS clusters.
 
     Studentised bootstrap over clusters (Efron and Tibshirani 1993, ch. 12): clusters are drawn with replacement, the mean
     is the ratio of the drawn sums to the drawn counts (so it is the mean over items, also when clusters differ in size),
@@ -92,7 +94,7 @@ def interval(
     between clusters the interval is the point. Unclustered proportions get Wilson's interval.
     """
     sums, counts, n_clusters = _by_cluster(values, clusters)
-    if n_clusters < 2:
+    if n_clusters < MIN_CLUSTERS:
         return None
     numbers = np.asarray(values, float)
     numbers = numbers[np.isfinite(numbers)]

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from vxp.report.words import columns, interval, number, statuses
 
-PER_TABLE = 5
+PER_TABLE = 4
 """Score columns that fit a terminal of 100 characters."""
 
 
@@ -26,7 +26,7 @@ def console_tables(documents: Sequence[Mapping[str, Any]]) -> list[Table]:
         for start in range(0, len(wanted), PER_TABLE):
             part = wanted[start : start + PER_TABLE]
             table = Table(title=family, title_justify="left", box=None, padding=(0, 1))
-            table.add_column("explainer")
+            table.add_column("explainer", no_wrap=True)
             for score in part:
                 metric, telling = heads[score["signature"]]
                 arrow = "↑" if score["better"] == "higher" else "↓"

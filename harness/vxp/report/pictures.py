@@ -31,12 +31,13 @@ def small(png: bytes) -> Image.Image:
 
 def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Image.Image:
     """The map over the grey image. Unsigned: inferno, from the map's minimum to its maximum; signed: a diverging map,
-    symmetric about 0 to the largest absolute value."""
+    symmetric about 0 to the 99th percentile of the absolute values (a few pixels would hide all others)."""
     grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
     scaled = np.asarray(grid.resize((SIDE, SIDE), Image.Resampling.BILINEAR), float)
     if signed:
-        top = np.abs(scaled).max()
-        level, strength = (scaled / top + 1) / 2 if top else np.full_like(scaled, 0.5), np.abs(scaled) / (top or 1)
+        top = float(np.quantile(np.abs(scaled), 0.99)) or float(np.abs(scaled).max()) or 1.0
+        scaled = (scaled / top).clip(-1, 1)
+        level, strength = (scaled + 1) / 2, np.abs(scaled)
         colours = colormaps["RdBu_r"](level)[..., :3]
     else:
         width = scaled.max() - scaled.min()

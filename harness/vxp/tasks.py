@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import vxp_schemas
 
-from vxp import datasets
+from vxp import datasets, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, VxpError
 from vxp.datasets.own_images import folder
@@ -119,6 +119,9 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         items = datasets.own_items(document, source)
     else:
         raw = vxp_schemas.registry_bytes(described["path"])
+        if store.digest(raw) != described["digest"]:
+            raise VxpError(f"task {name}: its list of items has {store.digest(raw)}, expected {described['digest']} as its card "
+                           "says: install vxp again")
         items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
                  for i in json.loads(raw)]
     default = vxp_schemas.registry_document("models", document["model"]["id"]).get("load_name", document["model"]["id"])

@@ -1,6 +1,6 @@
-"""Result documents -> one self-contained HTML file, and tables for a terminal."""
+"""The report of a run: one self-contained HTML file, and tables for the terminal."""
 
-from vxp.report.console import console_tables
-from vxp.report.page import write
+from vxp.report.html import write
+from vxp.report.terminal import console_tables
 
 __all__ = ["console_tables", "write"]

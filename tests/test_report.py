@@ -1,0 +1,150 @@
+"""The report: self-contained, escaped, true to the documents, and right in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from vxp import commands, report, run
+from vxp.commands import Order
+from vxp.core import VxpError
+from vxp.report.words import columns, interval, number, statuses
+
+METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "energy-pointing-game", "max-sensitivity|samples:1",
+           "gini")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "out"
+    order = Order("shapes", None, None, None, ("grad-cam", "saliency", "input-x-gradient"), METRICS, "cpu", "fp32", 24, 16, 1)
+    commands.run_(order, out, run.Quiet())
+    report.write(out)
+    return out
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".units"))
+    return tmp_path / "copy"
+
+
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+def result(folder: Path, explainer: str) -> dict:
+    (path,) = folder.glob(f"results/shapes-{explainer}-*/result.json")
+    return json.loads(path.read_text())
+
+
+def test_the_page_needs_nothing_from_outside(folder: Path) -> None:
+    html = page(folder)
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:)[a-z./]""", html)
+    assert "<script" not in html
+    assert len(html) < 5_000_000
+
+
+def test_every_mean_and_interval_stands_on_the_page(folder: Path) -> None:
+    text = re.sub(r"<[^>]+>", " ", page(folder))
+    for explainer in ("random", "oracle", "grad-cam", "saliency"):
+        for score in result(folder, explainer)["scores"]:
+            assert score["signature"] in text
+            if "mean" in score:
+                assert number(score["mean"], score["metric"]["id"]) in text
+                assert interval(score) in text
+
+
+def test_what_was_not_run_is_said_in_words(folder: Path) -> None:
+    assert page(folder).count("not run: reference") == 4
+
+
+def test_methods_tied_for_best_are_marked_and_references_never(folder: Path) -> None:
+    rows = re.findall(r'<tr class="([^"]*)"><th scope="row">([^<]*)</th>(.*?)</tr>', page(folder), re.S)
+    marked = {name for _, name, cells in rows if "tied for best" in cells}
+    assert marked
+    assert marked <= {"grad-cam", "saliency", "input-x-gradient"}
+
+
+def test_few_clusters_mark_nobody(tmp_path: Path) -> None:
+    order = Order("shapes", None, None, None, ("grad-cam", "saliency"), ("deletion|steps:2",), "cpu", "fp32", 6, 16, 1)
+    commands.run_(order, tmp_path / "out", run.Quiet())
+    html = report.write(tmp_path / "out").read_text()
+    assert "No two explainers are called separated here" in html
+    assert 'title="tied for best"' not in html
+
+
+def test_names_from_strangers_are_escaped(folder: Path, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    index = out / "gallery" / "index.json"
+    entries = json.loads(index.read_text())
+    entries[0]["item_id"] = "<img src=x onerror=alert(1)>"
+    entries[0]["target_name"] = "\"><script>alert(2)</script>"
+    index.write_text(json.dumps(entries))
+    html = report.write(out).read_text()
+    assert "<img src=x" not in html
+    assert "<script" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VxpError, match="holds no results"):
+        report.write(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["samples.parquet", "curves.safetensors", "environment.json"])
+def test_damaged_files_are_named(folder: Path, tmp_path: Path, file: str) -> None:
+    out = copied(folder, tmp_path)
+    for path in out.glob(f"results/*/{file}"):
+        path.write_bytes(path.read_bytes()[:-2] + b"!!")
+    with pytest.raises(VxpError, match=rf"{file} is damaged or was changed"):
+        report.write(out)
+
+
+def test_words() -> None:
+    assert number(0.12345, "deletion") == "0.123"
+    assert number(0.12345, "average-drop") == "12.3 %"
+    assert number(10123.4, "entropy") == "10123.4"
+    score = {"n": 24, "statuses": {"ok": 20, "undefined:constant-map": 4}, "metric": {"id": "gini"}}
+    assert statuses(score) == "4 of 24 undefined: constant map"
+    assert statuses({"n": 3, "statuses": {"not-run:budget": 3}}) == "not run: budget"
+    heads = columns(["average-drop@1|keep:50|mask:soft", "average-drop@1|keep:15|mask:soft", "gini@1"])
+    assert heads == {"average-drop@1|keep:50|mask:soft": ("average-drop", "keep 50"),
+                     "average-drop@1|keep:15|mask:soft": ("average-drop", "keep 15"), "gini@1": ("gini", "")}
+
+
+def test_the_terminal_tables_fit_and_hold_the_means(folder: Path) -> None:
+    documents = [result(folder, name) for name in ("random", "oracle", "grad-cam", "saliency")]
+    console = Console(width=100, record=True, force_terminal=False)
+    for table in report.console_tables(documents):
+        console.print(table)
+    text = console.export_text()
+    assert max(len(line) for line in text.splitlines()) <= 100
+    for score in documents[2]["scores"]:
+        assert number(score["mean"], score["metric"]["id"]) in text
+
+
+BROWSER = shutil.which("chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed (apt-get install chromium)")
+def test_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
+    """The tables, curves and pictures are there once a browser has read the page, and every picture decodes."""
+    probe = ("<script>addEventListener('load', () => { document.body.dataset.probe = JSON.stringify({"
+             "tables: document.querySelectorAll('table').length, figures: document.querySelectorAll('figure svg').length,"
+             "pictures: document.images.length, broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth)"
+             ".length, wide: document.documentElement.scrollWidth > innerWidth}) })</script></body>")
+    probed = tmp_path / "probed.html"
+    probed.write_text(page(folder).replace("</body>", probe))
+    done = subprocess.run([str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900",
+                           "--virtual-time-budget=5000", "--dump-dom", probed.as_uri()], capture_output=True, text=True, timeout=120)
+    seen = json.loads(re.search(r'data-probe="([^"]*)"', done.stdout).group(1).replace("&quot;", '"'))
+    assert seen["tables"] == 5 + 1
+    assert seen["figures"] == 1
+    assert seen["pictures"] == 8 * (1 + 7)
+    assert seen["broken"] == 0
+    assert not seen["wide"], "the page scrolls sideways on a phone"

@@ -11,7 +11,8 @@ WIDE = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
 def vxp(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vxp", *arguments], capture_output=True, text=True, env=WIDE, cwd=cwd, timeout=300)
+    command = [sys.executable, "-m", "vxp", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=WIDE, cwd=cwd, timeout=300)
 
 
 @pytest.mark.parametrize(("what", "names"), [
@@ -73,8 +74,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     import time
 
     out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-m", "vxp", "run", "shapes", "--explainer", "rise", "--out", str(out), "--threads",
-                                "1", "--batch-size", "16", "--limit", "40"], stderr=subprocess.PIPE, text=True, env=WIDE)
+    command = [sys.executable, "-m", "vxp", "run", "shapes", "--explainer", "rise", "--out", str(out), "--threads", "1",
+               "--batch-size", "16", "--limit", "40"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=WIDE)
     deadline = time.monotonic() + 120
     while not list(out.glob(".units/*/*.sha256")) and time.monotonic() < deadline:
         time.sleep(0.02)

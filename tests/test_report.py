@@ -13,8 +13,8 @@ from vxp.commands import Order
 from vxp.core import VxpError
 from vxp.report.words import columns, interval, number, statuses
 
-METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "energy-pointing-game", "max-sensitivity|samples:1",
-           "gini")
+METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "energy-pointing-game",
+           "max-sensitivity|samples:1", "gini")
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +136,14 @@ def test_in_a_real_browser(folder: Path, tmp_path: Path) -> None:
     """The tables, curves and pictures are there once a browser has read the page, and every picture decodes."""
     probe = ("<script>addEventListener('load', () => { document.body.dataset.probe = JSON.stringify({"
              "tables: document.querySelectorAll('table').length, figures: document.querySelectorAll('figure svg').length,"
-             "pictures: document.images.length, broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth)"
-             ".length, wide: document.documentElement.scrollWidth > innerWidth}) })</script></body>")
+             "pictures: document.images.length,"
+             "broken: [...document.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).length,"
+             "wide: document.documentElement.scrollWidth > innerWidth}) })</script></body>")
     probed = tmp_path / "probed.html"
     probed.write_text(page(folder).replace("</body>", probe))
-    done = subprocess.run([str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900",
-                           "--virtual-time-budget=5000", "--dump-dom", probed.as_uri()], capture_output=True, text=True, timeout=120)
+    command = [str(BROWSER), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=390,900",
+               "--virtual-time-budget=5000", "--dump-dom", probed.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     seen = json.loads(re.search(r'data-probe="([^"]*)"', done.stdout).group(1).replace("&quot;", '"'))
     assert seen["tables"] == 5 + 1
     assert seen["figures"] == 1

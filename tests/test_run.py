@@ -19,7 +19,8 @@ from vxp import commands, registry, run, store
 from vxp.commands import Order
 from vxp.core import VxpError
 
-METRICS = ("deletion|steps:4", "insertion|steps:4", "random-logit", "max-sensitivity|samples:2", "energy-pointing-game", "entropy")
+METRICS = ("deletion|steps:4", "insertion|steps:4", "random-logit", "max-sensitivity|samples:2", "energy-pointing-game",
+           "entropy")
 
 
 def order(*explainers: str, **changes: object) -> Order:
@@ -116,8 +117,8 @@ def test_run_equals_explain_then_score(finished: Path, tmp_path: Path) -> None:
     assert scores(tmp_path / "scores")[name] == scores(finished)[name]
 
 
-COMMAND = ["-m", "vxp", "run", "shapes", "--explainer", "grad-cam", "--explainer", "saliency", "--limit", "20", "--device", "cpu",
-           "--batch-size", "16", "--threads", "1", "--metrics", ",".join(METRICS)]
+COMMAND = ["-m", "vxp", "run", "shapes", "--explainer", "grad-cam", "--explainer", "saliency", "--limit", "20", "--device",
+           "cpu", "--batch-size", "16", "--threads", "1", "--metrics", ",".join(METRICS)]
 
 
 @pytest.mark.parametrize("units", [1, 5, 12])
@@ -134,7 +135,7 @@ def test_killed_and_repeated_it_ends_with_the_same_bytes(finished: Path, tmp_pat
     kept = {p: p.read_bytes() for p in (out / ".units").rglob("*.sha256")}
     assert len(kept) >= units
     assert not list(out.glob("results/*/result.json"))
-    subprocess.run([sys.executable, *COMMAND, "--out", str(out)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *COMMAND, "--out", str(out)], check=True, capture_output=True)
     assert scores(out) == scores(finished)
     assert all(p.read_bytes() == content for p, content in kept.items())
 
@@ -170,7 +171,8 @@ def test_a_damaged_payload_is_named(finished: Path, tmp_path: Path) -> None:
         commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
 
 
-@pytest.mark.parametrize("change", [{"metrics": ("entropy",)}, {"limit": 10}, {"precision": "bf16"}, {"explainers": ("saliency",)}])
+@pytest.mark.parametrize("change", [{"metrics": ("entropy",)}, {"limit": 10}, {"precision": "bf16"},
+                                    {"explainers": ("saliency",)}])
 def test_another_run_in_the_folder_is_refused(finished: Path, change: dict) -> None:
     before = scores(finished)
     with pytest.raises(VxpError, match="holds another run"):

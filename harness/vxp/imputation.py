@@ -229,7 +229,8 @@ def _cycle(top: Fine) -> Cycle:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner products [N, C, 1, 1]: every channel of every image is a system of its own."""
-    return torch.linalg.vecdot(a.flatten(2), b.flatten(2)).double()[..., None, None]
+    products: Tensor = torch.linalg.vecdot(a.flatten(2), b.flatten(2))
+    return products.double()[..., None, None]
 
 
 def _conjugate_gradients(top: Fine, cycle: Cycle, r: Tensor, tolerance: float) -> Tensor:

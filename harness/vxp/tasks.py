@@ -120,8 +120,8 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
     else:
         raw = vxp_schemas.registry_bytes(described["path"])
         if store.digest(raw) != described["digest"]:
-            raise VxpError(f"task {name}: its list of items has {store.digest(raw)}, expected {described['digest']} as its card "
-                           "says: install vxp again")
+            raise VxpError(f"task {name}: its list of items has {store.digest(raw)}, expected {described['digest']} as its "
+                           "card says: install vxp again")
         items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
                  for i in json.loads(raw)]
     default = vxp_schemas.registry_document("models", document["model"]["id"]).get("load_name", document["model"]["id"])

@@ -1,6 +1,6 @@
-"""The report of a run: one self-contained HTML file, and tables for the terminal."""
+"""Result documents -> one self-contained HTML file, and tables for a terminal."""
 
-from vxp.report.html import write
-from vxp.report.terminal import console_tables
+from vxp.report.console import console_tables
+from vxp.report.page import write
 
 __all__ = ["console_tables", "write"]

@@ -1,141 +1,97 @@
-"""The gallery: heat maps over their images, as small data URIs."""
+"""The report's pictures: overlays of maps on images, and curves with bands, all as data in the page."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from html import escape
 
-import matplotlib
 import numpy as np
-import torch
+from matplotlib import colormaps
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from PIL import Image
 
-from vxp.core import OK, VxpError, resampled
-from vxp.report.folder import Entry, Picture, Run
-from vxp.report.scores import role
+Floats = NDArray[np.float64]
 
-SIZE = 160
-"""Longest side in pixels."""
-OPACITY = 0.62
-"""Of the map over the grey image: the image stays legible, and colour means the map only."""
-SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
+SIDE = 168
+COLOURS = ("#2f6fb2", "#c8553d", "#3f8f5b", "#8a5aa8", "#b8860b", "#2a9d9d", "#c2577f", "#6b6b2f", "#4d4dbf", "#a0522d")
+DASHES = ("", "7 3", "2 3", "9 3 2 3")
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """An image as a data URI, or words where there is none."""
-
-    uri: str
-    alt: str
-    width: int = 0
-    height: int = 0
-    words: str = ""
-
-
-@dataclass(frozen=True)
-class GalleryRow:
-    """An item: its image, then a map per explainer."""
-
-    item: str
-    target: str
-    image: Thumbnail
-    maps: tuple[Thumbnail, ...]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Rows of items, columns of explainers; each column says which scale its maps have."""
-
-    heads: tuple[tuple[str, str, bool], ...]
-    rows: tuple[GalleryRow, ...]
-    sequential: str
-    diverging: str
-
-
-def gallery(run: Run) -> Gallery | None:
-    """The gallery of a run; None where the folder has no images."""
-    if not run.pictures:
-        return None
-    images = [_image(picture) for picture in run.pictures]
-    columns = [_column(entry, run.pictures, images) for entry in run.entries]
-    rows = tuple(
-        GalleryRow(picture.item, picture.target, _thumbnail(image, f"Input image {picture.item}"), tuple(c[i] for c in columns))
-        for i, (picture, image) in enumerate(zip(run.pictures, images, strict=True)))
-    heads = tuple((e.label, role(e.document["explainer"]), bool(e.document["explainer"]["signed"])) for e in run.entries)
-    return Gallery(heads, rows, _scale(SEQUENTIAL), _scale(DIVERGING))
-
-
-def _image(picture: Picture) -> Image.Image:
-    try:
-        with Image.open(picture.file) as opened:
-            return opened.convert("RGB")
-    except FileNotFoundError:
-        raise VxpError(f"{picture.file} is missing: gallery/index.json names it for item {picture.item!r}; delete the folder "
-                       "gallery and run the same command again") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise VxpError(f"{picture.file} is no image that can be read ({error}); delete the folder gallery and run the same "
-                       "command again") from error
-
-
-def _column(entry: Entry, pictures: Sequence[Picture], images: Sequence[Image.Image]) -> list[Thumbnail]:
-    maps, status = entry.maps([p.row for p in pictures])
-    facts = entry.document["explainer"]
-    found = []
-    for picture, image in zip(pictures, images, strict=True):
-        alt = f"Map of {entry.label} for {picture.item}, target {picture.target}"
-        state = status[picture.row]
-        if state != OK:
-            found.append(Thumbnail("", alt, words=state.replace(":", ": ").replace("-", " ")))
-            continue
-        native = maps[picture.row][None]
-        found.append(_thumbnail(overlay(image, _on_image(native, image, facts["resample"]), bool(facts["signed"])), alt))
-    return found
-
-
-def _on_image(native: Tensor, image: Image.Image, rule: str) -> Tensor:
-    """The map [h, w] on the image's grid. A map that may not be resampled is only shown resampled, by nearest."""
-    space = image.height, image.width
-    if rule == "bilinear":
-        return resampled(native, space, "bilinear")[0]
-    return resampled(native, space, "nearest")[0]
-
-
-def overlay(image: Image.Image, values: Tensor, signed: bool) -> Image.Image:
-    """The map in colour over the grey image.
-
-    Normalised per map: min to max on the sequential scale; for a signed map minus to plus the largest absolute value on
-    the diverging scale, so that its middle is zero.
-    """
-    numbers = values.to(torch.float64).numpy()
-    if signed:
-        largest = float(np.abs(numbers).max())
-        shares = 0.5 + (numbers / (2 * largest) if largest > 0 else np.zeros_like(numbers))
-    else:
-        low, high = float(numbers.min()), float(numbers.max())
-        shares = (numbers - low) / (high - low) if high > low else np.zeros_like(numbers)
-    colours = matplotlib.colormaps[DIVERGING if signed else SEQUENTIAL](shares)[..., :3]
-    grey = np.asarray(image.convert("L"), float)[..., None] / 255
-    mixed = OPACITY * colours + (1 - OPACITY) * grey
-    return Image.fromarray(np.rint(255 * mixed).astype(np.uint8))
-
-
-def _thumbnail(image: Image.Image, alt: str) -> Thumbnail:
-    small = image.copy()
-    small.thumbnail((SIZE, SIZE), Image.Resampling.LANCZOS)
-    return Thumbnail(_jpeg(small), alt, small.width, small.height)
-
-
-def _jpeg(image: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82, optimize=True)
+    image.convert("RGB").save(buffer, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _scale(name: str) -> str:
-    """A colour scale as it appears, without the image under it: CSS gradient stops."""
-    colours: NDArray[np.float64] = matplotlib.colormaps[name](np.linspace(0, 1, 9))[:, :3]
-    return ", ".join("rgb({} {} {})".format(*(int(round(255 * c)) for c in colour)) for colour in colours)
+def small(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Image.Image:
+    """The map over the grey image. Unsigned: inferno, from the map's minimum to its maximum; signed: a diverging map,
+    symmetric about 0 to the 99th percentile of the absolute values (a few pixels would hide all others)."""
+    grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
+    scaled = np.asarray(grid.resize((SIDE, SIDE), Image.Resampling.BILINEAR), float)
+    if signed:
+        top = float(np.quantile(np.abs(scaled), 0.99)) or float(np.abs(scaled).max()) or 1.0
+        scaled = (scaled / top).clip(-1, 1)
+        level, strength = (scaled + 1) / 2, np.abs(scaled)
+        colours = colormaps["RdBu_r"](level)[..., :3]
+    else:
+        width = scaled.max() - scaled.min()
+        level = (scaled - scaled.min()) / width if width else np.zeros_like(scaled)
+        strength, colours = level, colormaps["inferno"](level)[..., :3]
+    grey = np.asarray(photo.convert("L"), float)[..., None] / 255
+    weight = (0.45 + 0.45 * strength)[..., None]
+    mixed = (1 - weight) * grey + weight * colours
+    return Image.fromarray((mixed.clip(0, 1) * 255).astype(np.uint8))
+
+
+def band(curves: Floats, clusters: Sequence[str], *, resamples: int = 200) -> tuple[Floats, Floats, Floats]:
+    """Pointwise mean of curves [N, S+1], and its 2.5 and 97.5 percent bounds over resampled clusters."""
+    names, where = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    sums = np.stack([curves[where == k].sum(0) for k in range(len(names))])
+    counts = np.bincount(where, minlength=len(names)).astype(float)
+    generator = np.random.Generator(np.random.Philox(0))
+    times = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples).astype(float)
+    means = (times @ sums) / (times @ counts)[:, None]
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return curves.mean(0), low, high
+
+
+def style(place: int, reference: bool) -> tuple[str, str]:
+    """Colour and dash of a system's line: references grey and dashed, methods in colour."""
+    if reference:
+        return "#8b8f96", DASHES[1 + place % (len(DASHES) - 1)]
+    return COLOURS[place % len(COLOURS)], DASHES[(place // len(COLOURS)) % len(DASHES)]
+
+
+def curve_svg(title: str, lines: Sequence[tuple[str, bool, int, Floats, Floats, Floats, Floats]], x_label: str) -> str:
+    """A panel: per line its name, whether it is a reference, its place, x, mean, low and high."""
+    W, H, left, right, top, bottom = 360, 250, 42, 10, 12, 38
+    top_value = max([float(np.nanmax(line[6])) for line in lines] + [1e-9])
+    ceiling = min(1.0, max(0.05, top_value * 1.05)) if top_value <= 1 else top_value * 1.05
+
+    def at(x: Floats, y: Floats) -> list[str]:
+        px = left + x * (W - left - right)
+        py = H - bottom - np.clip(y / ceiling, 0, 1) * (H - top - bottom)
+        return [f"{a:.1f},{b:.1f}" for a, b in zip(px, py, strict=True)]
+
+    parts = [f'<svg viewBox="0 0 {W} {H}" role="img" aria-label="{escape(title)}">']
+    for k in range(5):
+        y = H - bottom - k / 4 * (H - top - bottom)
+        parts.append(f'<line class="grid" x1="{left}" x2="{W - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{ceiling * k / 4:.2f}</text>')
+        across = left + k / 4 * (W - left - right)
+        parts.append(f'<text class="tick" x="{across:.1f}" y="{H - bottom + 15}" text-anchor="middle">{k / 4:g}</text>')
+    parts.append(f'<text class="axis" x="{(W + left - right) / 2}" y="{H - 5}" text-anchor="middle">{escape(x_label)}</text>')
+    for name, reference, place, x, mean, low, high in lines:
+        colour, dash = style(place, reference)
+        if not reference:
+            area = at(x, high) + at(x, low)[::-1]
+            parts.append(f'<polygon points="{" ".join(area)}" fill="{colour}" opacity="0.13"/>')
+        parts.append(f'<polyline points="{" ".join(at(x, mean))}" fill="none" stroke="{colour}" stroke-width="1.8" '
+                     f'stroke-dasharray="{dash}"><title>{escape(name)}</title></polyline>')
+    return "".join([*parts, "</svg>"])

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+import vxp_schemas
 from numpy.typing import NDArray
 
-import vxp_schemas
 from vxp import store
 from vxp.core import VxpError
 

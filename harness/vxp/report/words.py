@@ -1,98 +1,53 @@
-"""Numbers, statuses, flags and metrics in words that a reader understands."""
+"""How scores are written for people."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
-import vxp_schemas
+PERCENT = ("average-drop", "increase-in-confidence", "average-gain")
+"""Fractions that the literature prints as percent."""
 
-from vxp import metrics
-
-PERCENT = frozenset({"average-drop", "increase-in-confidence", "average-gain"})
-"""Scores that the literature prints in percent; results hold them as fractions."""
-
-FAMILIES: Mapping[str, str] = {
-    "faithfulness": "Does the map show what the model uses? Positions are changed in the order of the map, and the model "
-                    "is asked again.",
-    "localisation": "Does the map lie on the object? It is compared with the truth, whether or not the model used the "
-                    "object only.",
-    "sanity": "Does the map depend on the model and on the class? A map that stays when they change explains nothing.",
-    "robustness": "Does the map stay when the image hardly changes? A constant map is perfectly robust: read it beside "
-                  "faithfulness.",
-    "complexity": "How concise is the map? Concise is easier to read, not more right.",
+FAMILIES = {
+    "faithfulness": "Does the map name the pixels that the model used? Pixels are removed or shown in its order.",
+    "localisation": "Does the map lie on the object? A model may rightly use more or less than the object.",
+    "sanity": "Does the map depend on the model's parameters and on the class?",
+    "robustness": "Does the map stay the same under small noise? Says nothing about whether it is right.",
+    "complexity": "Is the map concise? A concise map can be wrong.",
 }
 
-FLAGS: Mapping[str, str] = {
-    "few-clusters": "There are {clusters} independent {key}s, fewer than 20. Intervals are wide and no pair of explainers "
-                    "is called separated: read the table as a description of these images, not as a ranking.",
-    "limited": "Only the first {items} items of the task were run. These numbers are not the task's score and cannot be "
-               "compared with a full run.",
-}
 
-MINUS = "−"
+def number(value: float, metric: str) -> str:
+    if metric in PERCENT:
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def number(value: float, decimals: int) -> str:
-    """A number with fixed decimals and a true minus sign, so that a column lines up."""
-    text = f"{value:.{decimals}f}"
-    return text.replace("-", MINUS) if float(text) else f"{0:.{decimals}f}"
+def interval(score: Mapping[str, Any]) -> str:
+    if "ci" not in score:
+        return ""
+    metric = score["metric"]["id"]
+    lo, hi = (number(score["ci"][k], metric).removesuffix(" %") for k in ("lo", "hi"))
+    return f"[{lo}, {hi}]"
 
 
-def decimals(values: Sequence[float]) -> int:
-    """Decimals of a column: three significant digits at its largest value, at least one and at most six."""
-    largest = max((abs(v) for v in values if isfinite(v)), default=0.0)
-    if largest >= 100:
-        return 1
-    if largest >= 10:
-        return 2
-    if largest >= 0.05 or largest == 0:
-        return 3
-    return next((d for d in (4, 5) if largest >= 0.5 * 10.0 ** -(d - 2)), 6)
+def statuses(score: Mapping[str, Any]) -> str:
+    """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
+    others = {k: v for k, v in score["statuses"].items() if k != "ok"}
+    words = []
+    for status, count in others.items():
+        kind, _, code = status.partition(":")
+        said = f"{kind.replace('-', ' ')}: {code.replace('-', ' ')}"
+        words.append(said if count == score["n"] else f"{count} of {score['n']} {said}")
+    return "; ".join(words)
 
 
-def status(code: str) -> str:
-    """`not-run:budget` as `not run: budget`."""
-    kind, _, reason = code.partition(":")
-    return f"{kind.replace('-', ' ')}: {reason.replace('-', ' ')}" if reason else kind.replace("-", " ")
-
-
-def status_meaning(code: str) -> str:
-    return vxp_schemas.STATUSES.get(code, "")
-
-
-def flag(name: str, facts: Mapping[str, Any]) -> str:
-    return FLAGS[name].format(**facts) if name in FLAGS else "This flag has no explanation in this version of VXP."
-
-
-def split(signature: str) -> tuple[str, int, dict[str, str]]:
-    """A signature's metric id, version and parameters."""
-    head, *parts = signature.split("|")
-    id, _, version = head.partition("@")
-    return id, int(version), {k: v for k, _, v in (part.partition(":") for part in parts)}
-
-
-def title(id: str) -> str:
-    return id.replace("-", " ").replace("road", "ROAD").replace("mprt", "MPRT").replace("srg", "SRG")
-
-
-def metric_facts(signature: str) -> tuple[str, tuple[str, ...], str] | None:
-    """Definition, caveats and source of a metric that is installed here in this version, else None."""
-    id, version, _ = split(signature)
-    known = metrics.catalogue().get(id)
-    if known is None or known.version != version:
-        return None
-    text = (inspect.getdoc(known.plan) or "").split("\n\n")[0].replace("\n", " ")
-    return text, known.caveats, known.source
-
-
-def plural(n: int, thing: str) -> str:
-    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}es" if thing.endswith(("ss", "x")) else f"{n:,} {thing}s"
-
-
-def bytes_(n: int | None) -> str:
-    if n is None:
-        return "not known"
-    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"
+def columns(signatures: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Per signature its metric id and the parameters that tell columns apart (or all, where only one stands)."""
+    heads = {s: (s.split("|")[0].split("@")[0], s.split("|")[1:]) for s in signatures}
+    found = {}
+    for signature, (metric, parameters) in heads.items():
+        same = [p for s, (m, p) in heads.items() if m == metric]
+        telling = [p for p in parameters if len(same) > 1 and any(p not in other for other in same)]
+        found[signature] = (metric, ", ".join(p.replace(":", " ") for p in telling))
+    return found

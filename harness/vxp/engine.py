@@ -322,10 +322,14 @@ class _Builder:
     held: Mapping[str, Case]
     fills: dict[str, Tensor] = field(default_factory=dict)
     ranks: dict[str, Tensor] = field(default_factory=dict)
+    buffer: Tensor | None = None
 
     def build(self, chunk: Sequence[tuple[int, Edit]]) -> Tensor:
-        """Inputs [N, C, H, W] of these (item, edit) rows."""
-        out = self.batch.inputs.new_empty((len(chunk), *self.batch.inputs.shape[1:]))
+        """Inputs [N, C, H, W] of these (item, edit) rows, in a buffer that the next call writes again."""
+        if self.buffer is None or len(self.buffer) < len(chunk):
+            # fresh memory for every batch would cost a page fault per 4 KiB, more than the copy into it
+            self.buffer = self.batch.inputs.new_empty((len(chunk), *self.batch.inputs.shape[1:]))
+        out = self.buffer[: len(chunk)]
         previous: tuple[int, Removed] | None = None
         imputed: list[int] = []
         on_cpu = out.device.type == "cpu"

@@ -342,6 +342,7 @@ class Metric:
     undefined: tuple[str, ...] = ()
     source: str = ""
     caveats: tuple[str, ...] = ()
+    binary: bool = False
     version: int = 1
 
     @property
@@ -352,18 +353,18 @@ class Metric:
 def metric(
     id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[str] = (),
     re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", caveats: Sequence[str] = (),
-    version: int = 1,
+    binary: bool = False, version: int = 1,
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
     """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters.
 
     truth: keys of which the task must have one. re_explains: how many times per item the explainer runs again, as a
     number or the name of the parameter that says it (the budget of a task bounds it). caveats: what is known against
-    the metric, and what it does not show.
+    the metric, and what it does not show. binary: every score is 0 or 1, so that its mean is a proportion.
     """
 
     def declare(plan: Callable[..., Plan | Outcome]) -> Metric:
         return Metric(id, family, better, range, plan, keyword_defaults(plan), tuple(truth), re_explains,
-                      tuple(undefined), source, tuple(caveats), version)
+                      tuple(undefined), source, tuple(caveats), binary, version)
 
     return declare
 

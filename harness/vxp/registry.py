@@ -20,7 +20,7 @@ FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 def documents() -> dict[str, dict[str, Any]]:
     """Every generated document by its path in the registry. A released version is never edited."""
     found = {f"metrics/{metric.name}.json": result.metric_document(metric) for metric in catalogue().values()}
-    return found | {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes())}
+    return found | {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), *models.templates().values())}
 
 
 def _lite0() -> dict[str, Any]:

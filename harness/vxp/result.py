@@ -230,7 +230,7 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
     """One entry of `scores`: what the score is, and its aggregate."""
     clusters = [item.cluster for item in task.items]
     numbers = stats.summary(found.values.numpy(), list(found.status), clusters, better=bound.metric.better,
-                            range=bound.metric.range, seed=task.seed)
+                            range=bound.metric.range, binary=bound.metric.binary, seed=task.seed)
     if "ci" in numbers:
         numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
     return {"signature": bound.signature, "metric": metric_reference(bound.metric), "family": bound.metric.family,

@@ -132,6 +132,9 @@ def run(
         carried = read_set(given, task, model, wanted[0] if wanted else None)
         systems = [*_with_references(task, ()), carried.bound]
     with Claim(settings, out, _run_document(context, systems, carried)):
+        # what the results refer to by digest; nobody else has the documents of an unregistered task or model
+        store.write_document(out / "task.json", task.document)
+        store.write_document(out / "model.json", model.document)
         baselines = _baselines(context)
         _gallery(context, baselines)
         written = []

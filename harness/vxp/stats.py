@@ -83,22 +83,23 @@ class Comparison:
 
 
 def interval(
-    values: Sequence[float] | Floats, clusters: Sequence[str], *, range: Range = (None, None), level: float = LEVEL,
-    resamples: int = RESAMPLES, seed: int = 0,
+    values: Sequence[float] | Floats, clusters: Sequence[str], *, range: Range = (None, None), binary: bool = False,
+    level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0,
 ) -> Interval | None:
     """Interval of the mean over items, NaN left out; None for fewer than MIN_CLUSTERS clusters.
 
     Studentised bootstrap over clusters (Efron and Tibshirani 1993, ch. 12): clusters are drawn with replacement, the mean
     is the ratio of the drawn sums to the drawn counts (so it is the mean over items, also when clusters differ in size),
     and the standard error is the linearised one of that ratio. Clipped to the metric's range. Without any variance
-    between clusters the interval is the point. Unclustered proportions get Wilson's interval.
+    between clusters the interval is the point. Unclustered proportions (binary: every value is 0 or 1 by the metric's
+    definition) get Wilson's interval.
     """
     sums, counts, n_clusters = _by_cluster(values, clusters)
     if n_clusters < MIN_CLUSTERS:
         return None
     numbers = np.asarray(values, float)
     numbers = numbers[np.isfinite(numbers)]
-    if n_clusters == len(numbers) and np.isin(numbers, (0.0, 1.0)).all():
+    if binary and n_clusters == len(numbers):
         lo, hi = _wilson(float(numbers.mean()), len(numbers), level)
         return Interval(level, "wilson", lo, hi, 0, seed, n_clusters)
     mean, error = _ratio(sums, counts)
@@ -165,12 +166,13 @@ def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
 
 def paired(
     a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Sequence[str], *, level: float = LEVEL,
-    resamples: int = RESAMPLES, seed: int = 0,
+    resamples: int = RESAMPLES, seed: int = 0, intervals: bool = True,
 ) -> Paired:
     """Paired difference a - b over the items where both are numbers.
 
     Two-sided sign-flip permutation of the clusters' summed differences: exact where 2^clusters <= resamples, otherwise
-    drawn with the +1 correction. p = 1 where nothing differs or nothing is paired.
+    drawn with the +1 correction. p = 1 where nothing differs or nothing is paired. intervals=False leaves the interval
+    out, which costs more than the test.
     """
     difference = np.asarray(a, float) - np.asarray(b, float)
     sums, counts, g = _by_cluster(difference, clusters)
@@ -190,8 +192,8 @@ def paired(
     means = sums / counts
     sd = float(means.std(ddof=1)) if g > 1 else 0.0
     effect = float(means.mean()) / sd if sd > 0 else None
-    return Paired(float(sums.sum()) / n, interval(difference, clusters, level=level, resamples=resamples, seed=seed), p, effect,
-                  n, g, method)
+    ci = interval(difference, clusters, level=level, resamples=resamples, seed=seed) if intervals else None
+    return Paired(float(sums.sum()) / n, ci, p, effect, n, g, method)
 
 
 def _at_least(sums: Floats) -> float:
@@ -226,7 +228,8 @@ def compare_all(
     """All pairs of systems on one metric, Holm-adjusted; the best are all that are not separated from the best mean."""
     numbers = {name: np.asarray(values, float) for name, values in table.items()}
     names = [name for name, values in numbers.items() if np.isfinite(values).any()]
-    tests = [(a, b, paired(numbers[a], numbers[b], clusters, resamples=resamples, seed=seed, level=level))
+    tests = [(a, b, paired(numbers[a], numbers[b], clusters, resamples=resamples, seed=seed, level=level,
+                            intervals=False))
              for a, b in combinations(names, 2)]
     adjusted = holm([t.p for _, _, t in tests])
     pairs = tuple(Pair(a, b, t, q, bool(q < 1 - level and t.n_clusters >= FEW_CLUSTERS))
@@ -253,7 +256,7 @@ def compare_all(
 
 def summary(
     values: Sequence[float] | Floats, statuses: Sequence[str], clusters: Sequence[str], *, better: Better,
-    range: Range, seed: int = 0,
+    range: Range, binary: bool = False, seed: int = 0,
 ) -> dict[str, Any]:
     """The aggregate of one score as result.json has it: n, statuses, mean, mean_worst_bound, median, sd, ci.
 
@@ -272,7 +275,7 @@ def summary(
     if len(good) > 1:
         found["sd"] = float(good.std(ddof=1))
     kept = np.where([s == "ok" for s in statuses], numbers, np.nan)
-    ci = interval(kept, clusters, range=range, seed=seed)
+    ci = interval(kept, clusters, range=range, binary=binary, seed=seed)
     if ci is not None:
         found["ci"] = asdict(ci)
     return found

@@ -6,7 +6,7 @@ from vxp.core import Case, Outcome, metric, outcome
 from vxp.metrics._truth import truth
 
 
-@metric("pointing-game", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("pointing-game", family="localisation", better="higher", range=(0, 1), binary=True, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth"), source="Zhang et al. 2018, doi:10.1007/s11263-017-1059-x; TorchRay",
         caveats=("Has a centre bias: objects are photographed in the middle.",
                  "Judges one position only."))

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from vxp import stats, store
-from vxp.report import pictures
+from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
 from vxp.report.words import FAMILIES, columns, interval, number, statuses
 
@@ -37,7 +37,7 @@ def _content(run: Run) -> dict[str, Any]:
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
         "flags": flags, "few": stats.FEW_CLUSTERS, "families": _families(run), "panels": _panels(run),
-        "legend": [(s.name, *pictures.style(i, s.reference)) for i, s in enumerate(_in_order(run))],
+        "legend": [(s.name, *style(_place(run, s), s.reference)) for s in _in_order(run)],
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
@@ -48,6 +48,11 @@ def _content(run: Run) -> dict[str, Any]:
 def _in_order(run: Run) -> list[System]:
     """Methods first: what the reader came for."""
     return sorted(run.systems, key=lambda s: s.reference)
+
+
+def _place(run: Run, system: System) -> int:
+    """Its number among the methods, or among the references: what colour and dash go by."""
+    return [s.name for s in run.systems if s.reference == system.reference].index(system.name)
 
 
 def _cluster_key(run: Run) -> str:
@@ -94,16 +99,16 @@ def _panels(run: Run) -> list[dict[str, Any]]:
     panels = []
     for signature in run.systems[0].scores:
         lines = []
-        for place, system in enumerate(systems):
+        for system in systems:
             if signature in system.curves:
                 x, curve = system.curves[signature]
                 good = np.isfinite(system.values[signature])
                 if good.any():
                     kept = [c for c, g in zip(system.clusters, good, strict=True) if g]
-                    lines.append((system.name, system.reference, place, x, *pictures.band(curve[good], kept)))
+                    lines.append((system.name, system.reference, _place(run, system), x, *band(curve[good], kept)))
         if lines:
             label = "share shown" if signature.startswith("insertion") else "share removed"
-            panels.append({"signature": signature, "svg": Markup(pictures.curve_svg(signature, lines, label))})
+            panels.append({"signature": signature, "svg": Markup(curve_svg(signature, lines, label))})
     return panels
 
 
@@ -113,10 +118,10 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
     maps = {s.name: s.maps() for s in run.systems}
     rows = []
     for picture in run.gallery:
-        photo = pictures.small(picture.png)
-        cells = [(s.name, pictures.data_uri(pictures.overlay(photo, maps[s.name][picture.row],
+        photo = small(picture.png)
+        cells = [(s.name, data_uri(overlay(photo, maps[s.name][picture.row],
                                                              s.document["explainer"]["signed"]))) for s in _in_order(run)]
-        rows.append({"item": picture.item_id, "target": picture.target_name, "photo": pictures.data_uri(photo), "cells": cells})
+        rows.append({"item": picture.item_id, "target": picture.target_name, "photo": data_uri(photo), "cells": cells})
     return rows
 
 

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 SIDE = 168
 COLOURS = ("#2f6fb2", "#c8553d", "#3f8f5b", "#8a5aa8", "#b8860b", "#2a9d9d", "#c2577f", "#6b6b2f", "#4d4dbf", "#a0522d")
-DASHES = ("", "7 3", "2 3", "9 3 2 3")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "1 5")
 
 
 def data_uri(image: Image.Image) -> str:
@@ -64,7 +64,7 @@ def band(curves: Floats, clusters: Sequence[str], *, resamples: int = 200) -> tu
 def style(place: int, reference: bool) -> tuple[str, str]:
     """Colour and dash of a system's line: references grey and dashed, methods in colour."""
     if reference:
-        return "#8b8f96", DASHES[1 + place % (len(DASHES) - 1)]
+        return "#8b8f96", DASHES[(1 + place) % len(DASHES)]
     return COLOURS[place % len(COLOURS)], DASHES[(place // len(COLOURS)) % len(DASHES)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import safetensors.numpy
 import vxp_schemas
 from numpy.typing import NDArray
+from PIL import Image
 
 from vxp import store
 from vxp.core import VxpError
@@ -72,11 +74,18 @@ def read(folder: Path) -> Run:
         raise VxpError(f"{folder} holds no results: expected results/*/result.json, as vxp run and vxp score write them")
     run = store.read_document(folder / "run.json")
     systems = [_system(folder, path) for path in paths]
+    for path, system in zip(paths, systems, strict=True):
+        for what in ("task", "model"):
+            if system.document[what] != run[what]:
+                raise VxpError(f"{path} is of {what} {system.document[what]}, and the run of {run[what]}: move it elsewhere")
+        absent = set(run["metrics"]) - set(system.values)
+        if absent:
+            raise VxpError(f"{path} has no score {sorted(absent)[0]!r}, which the run has: run the same command again")
     order = [m["id"] for m in run["explainers"]]
     systems.sort(key=lambda s: (not s.reference, order.index(s.document["explainer"]["id"])
                                 if s.document["explainer"]["id"] in order else len(order), s.document["result_id"]))
     environment = vxp_schemas.loads(store.read_described(folder, systems[-1].document["environment"]))
-    return Run(folder, run, environment, tuple(_named_apart(systems)), _gallery(folder))
+    return Run(folder, run, environment, tuple(_named_apart(systems)), _gallery(folder, len(systems[0].clusters)))
 
 
 def _system(folder: Path, path: Path) -> System:
@@ -103,9 +112,16 @@ def _named_apart(systems: Sequence[System]) -> list[System]:
                                                     s.set_folder) for s in systems]
 
 
-def _gallery(folder: Path) -> tuple[Picture, ...]:
+def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:
     index = folder / "gallery" / "index.json"
     if not index.exists():
         return ()
-    return tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes())
-                 for e in json.loads(index.read_text()))
+    try:
+        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes())
+                      for e in json.loads(index.read_text()) if 0 <= e["row"] < items)
+        for picture in found:
+            Image.open(io.BytesIO(picture.png)).verify()
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+        raise VxpError(f"{index.parent} is damaged ({type(error).__name__}: {error}): delete that folder and run the same "
+                       "command again, which writes it anew") from error
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from vxp import commands, report, run
+from vxp import commands, report, run, store
 from vxp.commands import Order
 from vxp.core import VxpError
 from vxp.report.words import columns, interval, number, statuses
@@ -124,6 +124,43 @@ def test_the_terminal_tables_fit_and_hold_the_means(folder: Path) -> None:
     assert max(len(line) for line in text.splitlines()) <= 100
     for score in documents[2]["scores"]:
         assert number(score["mean"], score["metric"]["id"]) in text
+
+
+def test_results_of_other_items_are_refused(folder: Path, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    (path,) = out.glob("results/shapes-saliency-*/samples.parquet")
+    table = store.read_table(path.read_bytes())
+    store.write_table(path, {name: table[name].take(list(range(len(table)))[::-1]) for name in table.column_names})
+    document = json.loads((path.parent / "result.json").read_text())
+    document["samples"] = store.descriptor(path, out, store.PARQUET, len(table))
+    store.write_document(path.parent / "result.json", document)
+    with pytest.raises(VxpError, match="other items"):
+        report.write(out)
+
+
+FAILING = '''import torch
+def failing(model, batch):
+    if "shape-00002" in batch.ids:
+        raise RuntimeError("on purpose")
+    return torch.rand(len(batch), 7, 7)
+'''
+
+
+def test_a_map_that_failed_is_words_and_equal_ids_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(FAILING)
+    asked = (f"{tmp_path / 'own.py'}:failing", "integrated-gradients|steps:2", "integrated-gradients|steps:3")
+    order = Order("shapes", None, None, None, asked, ("deletion|steps:2",), "cpu", "fp32", 3, 16, 1)
+    paths = commands.run_(order, tmp_path / "out", run.Quiet())
+    html = report.write(tmp_path / "out").read_text()
+    assert html.count("failed: explainer error</small></td>") == 1 + 1  # the gallery's cell and the score's note
+    console = Console(width=100, record=True, force_terminal=False)
+    for table in report.console_tables([json.loads(p.read_text()) for p in paths]):
+        console.print(table)
+    text = console.export_text()
+    assert "1 of 3 failed: explainer error" in text
+    for name in ("integrated-gradients|steps:2", "integrated-gradients|steps:3"):
+        assert name in html
+        assert name in text
 
 
 BROWSER = shutil.which("chromium")

@@ -1,4 +1,4 @@
-"""Statistics over items: intervals by resampling clusters, paired tests, ranks that admit ties. NumPy only.
+"""Statistics over items: intervals by resampling clusters, paired tests, ranks that admit ties. NumPy and SciPy only.
 
 Items of one cluster (crops of one photo, composites of one stamp) are not independent, so the cluster is what is
 resampled and what signs are flipped of. No global generator is read or changed.
@@ -16,6 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from scipy.stats import t as student
+
+from vxp.core import VxpError
 
 Floats = NDArray[np.float64]
 Range = tuple[float | None, float | None]
@@ -28,7 +31,11 @@ LEVEL = 0.95
 MIN_CLUSTERS = 5
 """Below this many clusters there is no interval: their resamples cannot say how clusters vary."""
 BLOCK = 2_000
-"""Resamples per block, so that 10,000 of them over 50,000 clusters stay within memory."""
+"""Sign flips per block, so that 10,000 of them over 50,000 clusters stay within memory."""
+DRAWS = 1 << 17
+"""Clusters drawn per block of resamples: what stays in cache, whatever the number of clusters."""
+ROUNDING = 1e-12
+"""Relative size below which a sum or a spread is what rounding left, not a number."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,9 @@ def interval(
     Studentised bootstrap over clusters (Efron and Tibshirani 1993, ch. 12): clusters are drawn with replacement, the mean
     is the ratio of the drawn sums to the drawn counts (so it is the mean over items, also when clusters differ in size),
     and the standard error is the linearised one of that ratio. Clipped to the metric's range. Without any variance
-    between clusters the interval is the point. Unclustered proportions (binary: every value is 0 or 1 by the metric's
+    between clusters the interval is the point, with resamples 0. Where a limit falls among resamples without variance,
+    whose t is infinite (few clusters differ from the rest), it is Student's with one degree of freedom less than there
+    are clusters: leaving those resamples out would cut that tail off. Unclustered proportions (binary: every value is 0 or 1 by the metric's
     definition) get Wilson's interval.
     """
     sums, counts, n_clusters = _by_cluster(values, clusters)
@@ -106,8 +115,10 @@ def interval(
     if error == 0:
         return Interval(level, "bootstrap-t", mean, mean, 0, seed, n_clusters)
     t = _studentised(sums, counts, mean, resamples, seed)
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    lo, hi = mean - float(high) * error, mean - float(low) * error
+    usual = float(student.ppf((1 + level) / 2, n_clusters - 1))
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    lo = mean - (float(high) if np.isfinite(high) else usual) * error
+    hi = mean - (float(low) if np.isfinite(low) else -usual) * error
     floor, ceiling = range
     lo = lo if floor is None else max(lo, floor)
     hi = hi if ceiling is None else min(hi, ceiling)
@@ -117,6 +128,9 @@ def interval(
 def _by_cluster(values: Sequence[float] | Floats, clusters: Sequence[str]) -> tuple[Floats, Floats, int]:
     """Sum and count of the finite values of every cluster that has one, in order of the clusters' names."""
     numbers = np.asarray(values, float)
+    if numbers.shape != (len(clusters),):
+        raise VxpError(f"got values of shape {numbers.shape} for {len(clusters)} clusters, expected one cluster per value: "
+                       "give every item its value (NaN where there is none) and its cluster")
     keep = np.isfinite(numbers)
     names, where = np.unique(np.asarray(clusters, dtype=object).astype(str)[keep], return_inverse=True)
     # bincount adds in the order of the items; sorting first makes the sum independent of it
@@ -133,24 +147,34 @@ def _ratio(sums: Floats, counts: Floats) -> tuple[float, float]:
     rest = sums - mean * counts
     error = sqrt(g / (g - 1) * float(rest @ rest)) / float(counts.sum())
     # what rounding leaves of a constant is no variance
-    return mean, error if error > 1e-12 * max(1.0, abs(mean)) else 0.0
+    return mean, error if error > ROUNDING * max(1.0, abs(mean)) else 0.0
 
 
 def _studentised(sums: Floats, counts: Floats, mean: float, resamples: int, seed: int) -> Floats:
-    """t statistics of resampled clusters; resamples without variance between their clusters are left out."""
+    """t statistics of resampled clusters; infinite, with the sign of its numerator, where a resample has no variance."""
     g = len(sums)
     generator = np.random.Generator(np.random.Philox(seed))
-    rows = np.stack([sums, counts, sums * sums, sums * counts, counts * counts])
+    columns = np.stack([sums, counts, sums * sums, sums * counts, counts * counts], axis=1)
+    block = max(1, DRAWS // g)
     found = []
-    for start in np.arange(0, resamples, BLOCK):
-        times = generator.multinomial(g, np.full(g, 1 / g), size=min(BLOCK, resamples - int(start))).astype(float)
-        s, c, ss, sc, cc = times @ rows.T[:, 0], times @ rows.T[:, 1], *(times @ rows.T[:, k] for k in (2, 3, 4))
+    for start in np.arange(0, resamples, block):
+        times = _times_drawn(generator, min(block, resamples - int(start)), g)
+        s, c, ss, sc, cc = (times @ columns).T
         means = s / c
         squares = np.maximum(ss - 2 * means * sc + means**2 * cc, 0)
         errors = np.sqrt(g / (g - 1) * squares) / c
-        usable = errors > 1e-12 * np.maximum(1.0, np.abs(means))
-        found.append((means[usable] - mean) / errors[usable])
+        none = errors <= ROUNDING * np.maximum(1.0, np.abs(means))
+        away = means - mean
+        away[np.abs(away) <= ROUNDING * max(1.0, abs(mean))] = 0.0
+        found.append(np.where(none, np.copysign(np.inf, away), away / np.where(none, 1.0, errors)))
+        found[-1][none & (away == 0)] = 0.0
     return np.concatenate(found)
+
+
+def _times_drawn(generator: np.random.Generator, rows: int, g: int) -> Floats:
+    """[rows, g]: how often each of g clusters is drawn in g draws with replacement (faster than the multinomial)."""
+    drawn = generator.integers(0, g, size=(rows, g)) + np.arange(rows)[:, None] * g
+    return np.bincount(drawn.ravel(), minlength=rows * g).reshape(rows, g).astype(np.float64)
 
 
 def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
@@ -174,7 +198,7 @@ def paired(
     drawn with the +1 correction. p = 1 where nothing differs or nothing is paired. intervals=False leaves the interval
     out, which costs more than the test.
     """
-    difference = np.asarray(a, float) - np.asarray(b, float)
+    difference = _difference(a, b)
     sums, counts, g = _by_cluster(difference, clusters)
     n = int(counts.sum())
     if n == 0:
@@ -191,14 +215,24 @@ def paired(
         p, method = (hits + 1) / (resamples + 1), "sign-flip"
     means = sums / counts
     sd = float(means.std(ddof=1)) if g > 1 else 0.0
-    effect = float(means.mean()) / sd if sd > 0 else None
+    # what rounding leaves of equal differences is no spread, and would make any effect enormous
+    effect = float(means.mean()) / sd if sd > ROUNDING * float(np.abs(means).max()) else None
     ci = interval(difference, clusters, level=level, resamples=resamples, seed=seed) if intervals else None
     return Paired(float(sums.sum()) / n, ci, p, effect, n, g, method)
 
 
+def _difference(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> Floats:
+    """a - b item by item; another count is refused, since NumPy would pair one value with all."""
+    first, second = np.asarray(a, float), np.asarray(b, float)
+    if first.shape != second.shape:
+        raise VxpError(f"got {first.shape} values to pair with {second.shape}, expected the same items in the same order: "
+                       "give NaN where an item has no value")
+    return np.asarray(first - second, dtype=np.float64)
+
+
 def _at_least(sums: Floats) -> float:
-    """The observed statistic, less what rounding may take from an equal one."""
-    return abs(float(sums.sum())) * (1 - 1e-12) - 1e-15
+    """The observed statistic, less what rounding may take from an equal one (which grows with the terms, not the sum)."""
+    return abs(float(sums.sum())) - ROUNDING * float(np.abs(sums).sum())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -215,7 +249,7 @@ def minimum_detectable(
     power: float = 0.8,
 ) -> float | None:
     """The smallest true difference that a two-sided test at this level finds with this power (normal approximation)."""
-    sums, counts, g = _by_cluster(np.asarray(a, float) - np.asarray(b, float), clusters)
+    sums, counts, g = _by_cluster(_difference(a, b), clusters)
     if g < 2:
         return None
     return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * _ratio(sums, counts)[1]

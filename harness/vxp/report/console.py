@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from vxp.report.words import columns, interval, number, statuses
+from vxp.report.words import columns, interval, names, number, statuses
 
 PER_TABLE = 4
 """Score columns that fit a terminal of 100 characters."""
@@ -20,21 +21,22 @@ def console_tables(documents: Sequence[Mapping[str, Any]]) -> list[Table]:
     ordered = sorted(documents, key=lambda d: not d["explainer"]["reference"])
     scores = documents[0]["scores"]
     heads = columns([s["signature"] for s in scores])
+    labels = names([d["explainer"] for d in ordered])
     tables = []
     for family in dict.fromkeys(s["family"] for s in scores):
         wanted = [s for s in scores if s["family"] == family]
         for start in range(0, len(wanted), PER_TABLE):
             part = wanted[start : start + PER_TABLE]
             table = Table(title=family, title_justify="left", box=None, padding=(0, 1))
-            table.add_column("explainer", no_wrap=True)
+            table.add_column("explainer", overflow="fold", max_width=36)
             for score in part:
                 metric, telling = heads[score["signature"]]
                 arrow = "↑" if score["better"] == "higher" else "↓"
                 table.add_column(f"{metric} {telling} {arrow}".replace("  ", " "), justify="right")
-            for document in ordered:
+            for label, document in zip(labels, ordered, strict=True):
                 found = {s["signature"]: s for s in document["scores"]}
                 cells = [_cell(found[s["signature"]]) for s in part]
-                table.add_row(document["explainer"]["id"], *cells, style="dim" if document["explainer"]["reference"] else None)
+                table.add_row(escape(label), *cells, style="dim" if document["explainer"]["reference"] else None)
             tables.append(table)
     return tables
 
@@ -42,4 +44,5 @@ def console_tables(documents: Sequence[Mapping[str, Any]]) -> list[Table]:
 def _cell(score: Mapping[str, Any]) -> str:
     if "mean" not in score:
         return statuses(score)
-    return f"{number(score['mean'], score['metric']['id'])}\n{interval(score)}".replace("[", "\\[")
+    lines = number(score["mean"], score["metric"]["id"]), interval(score), statuses(score)
+    return "\n".join(filter(None, lines)).replace("[", "\\[")

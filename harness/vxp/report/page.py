@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
 
 from vxp import stats, store
+from vxp.core import OK
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
 from vxp.report.words import FAMILIES, columns, interval, number, statuses
@@ -41,6 +44,7 @@ def _content(run: Run) -> dict[str, Any]:
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
+        "ceiling": any(s.document["explainer"]["id"] == "oracle" for s in run.systems),
         "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
     }
 
@@ -119,10 +123,18 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
     rows = []
     for picture in run.gallery:
         photo = small(picture.png)
-        cells = [(s.name, data_uri(overlay(photo, maps[s.name][picture.row],
-                                                             s.document["explainer"]["signed"]))) for s in _in_order(run)]
+        cells = [(s.name, *_map(s, *maps[s.name], picture.row, photo)) for s in _in_order(run)]
         rows.append({"item": picture.item_id, "target": picture.target_name, "photo": data_uri(photo), "cells": cells})
     return rows
+
+
+def _map(
+    system: System, maps: NDArray[np.float32], status: Sequence[str], row: int, photo: Image.Image
+) -> tuple[str, str]:
+    """The overlay as a data URI, or why there is no map: the zeros stored in its place are not shown as one."""
+    if status[row] != OK:
+        return "", status[row].replace(":", ": ").replace("-", " ")
+    return data_uri(overlay(photo, maps[row], system.document["explainer"]["signed"])), ""
 
 
 def _cost(system: System) -> dict[str, Any]:
@@ -134,12 +146,17 @@ def _cost(system: System) -> dict[str, Any]:
 
 
 def _command(run: Run) -> str:
-    """The command that makes this run again, where the task is a registered one."""
+    """The command that makes this run again; IMAGES, SET and DIR stand for folders that only the reader knows."""
     document = run.document
     settings = document["settings"]
-    parts = ["vxp", "run", document["task"]["id"]]
+    scored, opened = "set" in document, document["task"]["id"].startswith("open-")
+    parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
+    if opened:
+        parts += ["--images", "IMAGES", "--model", document["model"]["id"]]
+    elif not scored:
+        parts.append(document["task"]["id"])
     for system in run.systems:
-        if not system.reference:
+        if not system.reference and not scored:
             given = "".join(f"|{k}:{v}" for k, v in system.document["explainer"]["parameters"].items() if v is not None)
             parts += ["--explainer", system.document["explainer"]["id"] + given]
     parts += ["--metrics", ",".join(document["metrics"])]

@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
-import vxp_schemas
 from numpy.typing import NDArray
 from PIL import Image
 
 from vxp import store
 from vxp.core import VxpError
+from vxp.report.words import names
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +29,7 @@ class System:
     document: Mapping[str, Any]
     values: Mapping[str, Floats]
     curves: Mapping[str, tuple[Floats, Floats]]
+    items: Sequence[str]
     clusters: Sequence[str]
     set_folder: Path
 
@@ -40,10 +41,12 @@ class System:
     def scores(self) -> dict[str, Mapping[str, Any]]:
         return {s["signature"]: s for s in self.document["scores"]}
 
-    def maps(self) -> NDArray[np.float32]:
+    def maps(self) -> tuple[NDArray[np.float32], list[str]]:
+        """The maps [N, h, w], and the status of each: a map that could not be made is stored as zeros."""
         document = store.read_document(self.set_folder / "set.json")
         maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
-        return maps
+        items = store.read_table(store.read_described(self.set_folder, document["items"]))
+        return maps, items["status"].to_pylist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,7 @@ def read(folder: Path) -> Run:
         raise VxpError(f"{folder} holds no results: expected results/*/result.json, as vxp run and vxp score write them")
     run = store.read_document(folder / "run.json")
     systems = [_system(folder, path) for path in paths]
+    _of_same_items(paths, systems)
     for path, system in zip(paths, systems, strict=True):
         for what in ("task", "model"):
             if system.document[what] != run[what]:
@@ -84,8 +88,20 @@ def read(folder: Path) -> Run:
     order = [m["id"] for m in run["explainers"]]
     systems.sort(key=lambda s: (not s.reference, order.index(s.document["explainer"]["id"])
                                 if s.document["explainer"]["id"] in order else len(order), s.document["result_id"]))
-    environment = vxp_schemas.loads(store.read_described(folder, systems[-1].document["environment"]))
-    return Run(folder, run, environment, tuple(_named_apart(systems)), _gallery(folder, len(systems[0].clusters)))
+    described = systems[-1].document["environment"]
+    store.read_described(folder, described)
+    environment = store.read_document(folder / described["path"])
+    labels = names([s.document["explainer"] for s in systems])
+    named = tuple(replace(s, name=label) for s, label in zip(systems, labels, strict=True))
+    return Run(folder, run, environment, named, _gallery(folder, len(systems[0].items)))
+
+
+def _of_same_items(paths: Sequence[Path], systems: Sequence[System]) -> None:
+    """Paired tests and the gallery take row i of every result for the same item."""
+    for path, system in zip(paths, systems, strict=True):
+        if system.items != systems[0].items:
+            raise VxpError(f"{path} has other items ({len(system.items)}) than {paths[0]} ({len(systems[0].items)}): expected "
+                           "the results of one run in a folder; move the others to a folder of their own")
 
 
 def _system(folder: Path, path: Path) -> System:
@@ -101,15 +117,8 @@ def _system(folder: Path, path: Path) -> System:
         stored = safetensors.numpy.load(store.read_described(folder, document["curves"]))
         curves = {k: (stored[f"{k}#x"].astype(float), v.astype(float)) for k, v in stored.items() if not k.endswith("#x")}
     store.read_described(folder, document["set"])
-    return System(document["explainer"]["id"], document, values, curves, table["cluster"].to_pylist(),
-                  (folder / document["set"]["path"]).parent)
-
-
-def _named_apart(systems: Sequence[System]) -> list[System]:
-    """Names as short as they can be: the id, and the result's own id where two share one."""
-    ids = [s.name for s in systems]
-    return [s if ids.count(s.name) == 1 else System(s.document["result_id"], s.document, s.values, s.curves, s.clusters,
-                                                    s.set_folder) for s in systems]
+    return System(document["explainer"]["id"], document, values, curves, table["item_id"].to_pylist(),
+                  table["cluster"].to_pylist(), (folder / document["set"]["path"]).parent)
 
 
 def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,17 @@ def statuses(score: Mapping[str, Any]) -> str:
         said = f"{kind.replace('-', ' ')}: {code.replace('-', ' ')}"
         words.append(said if count == score["n"] else f"{count} of {score['n']} {said}")
     return "; ".join(words)
+
+
+def names(explainers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names that tell explainers apart: the id, with the parameters that differ where one id is there twice."""
+    ids = Counter(e["id"] for e in explainers)
+    found = []
+    for explainer in explainers:
+        alike = [e["parameters"] for e in explainers if e["id"] == explainer["id"]]
+        own = [f"{k}:{v}" for k, v in explainer["parameters"].items() if any(p.get(k) != v for p in alike)]
+        found.append("|".join([explainer["id"], *own]) if ids[explainer["id"]] > 1 else str(explainer["id"]))
+    return found
 
 
 def columns(signatures: Sequence[str]) -> dict[str, tuple[str, str]]:

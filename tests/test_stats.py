@@ -1,0 +1,195 @@
+"""Intervals that cover, tests that keep their level, ranks that admit ties."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vxp import stats
+
+RNG = np.random.Generator(np.random.PCG64(11))
+
+
+def names(n: int) -> list[str]:
+    return [f"c{i:03d}" for i in range(n)]
+
+
+def test_wilson_by_hand() -> None:
+    """8 of 10: centre (0.8 + z^2/20)/(1 + z^2/10), z = 1.959964."""
+    found = stats.interval([1.0] * 8 + [0.0] * 2, names(10), binary=True)
+    assert found is not None
+    assert (found.method, found.n_clusters) == ("wilson", 10)
+    z2 = 1.959963984540054**2
+    half = math.sqrt(z2) * math.sqrt(0.16 / 10 + z2 / 400) / (1 + z2 / 10)
+    centre = (0.8 + z2 / 20) / (1 + z2 / 10)
+    assert (found.lo, found.hi) == pytest.approx((centre - half, centre + half))
+
+
+def test_zeros_of_a_score_that_is_no_proportion_are_a_point() -> None:
+    found = stats.interval([0.0] * 40, names(40), range=(-1, None))
+    assert found is not None
+    assert (found.lo, found.hi, found.method) == (0.0, 0.0, "bootstrap-t")
+
+
+def test_clustered_proportions_resample_clusters() -> None:
+    values = [1.0] * 30 + [0.0] * 30
+    found = stats.interval(values, [f"c{i // 6}" for i in range(60)], range=(0, 1), binary=True)
+    assert found is not None
+    assert found.method == "bootstrap-t"
+    assert found.n_clusters == 10
+    assert 0 <= found.lo < 0.5 < found.hi <= 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 4])
+def test_few_clusters_have_no_interval(n: int) -> None:
+    values = RNG.normal(size=3 * n)
+    assert stats.interval(values, [f"c{i % n}" for i in range(3 * n)]) is None
+
+
+def test_an_interval_is_clipped_to_the_range_and_repeats() -> None:
+    values = np.linspace(-0.3, 0.34, 33)
+    one, two = (stats.interval(values, names(33), range=(0, 1), seed=5) for _ in range(2))
+    other = stats.interval(values, names(33), range=(0, 1), seed=6)
+    assert one == two
+    assert one != other
+    assert one is not None
+    free = stats.interval(values, names(33), seed=5)
+    assert free is not None
+    assert free.lo < 0.0 == one.lo < one.hi == free.hi
+
+
+def test_large_samples_agree_with_the_normal_interval() -> None:
+    values = RNG.normal(3, 2, size=2000)
+    found = stats.interval(values, names(2000))
+    half = 1.96 * values.std(ddof=1) / math.sqrt(2000)
+    assert found is not None
+    assert (found.lo, found.hi) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+
+
+def test_missing_values_are_left_out() -> None:
+    values = RNG.normal(size=40)
+    with_gaps = np.concatenate([values, [np.nan] * 5])
+    assert stats.interval(with_gaps, names(45)) == stats.interval(values, names(40))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.permutations(range(24)))
+def test_order_of_items_does_not_matter(order: list[int]) -> None:
+    values = np.random.Generator(np.random.PCG64(3)).normal(size=24)
+    clusters = [f"c{i // 3}" for i in range(24)]
+    assert stats.interval(values[order], [clusters[i] for i in order]) == stats.interval(values, clusters)
+
+
+@pytest.mark.parametrize(("name", "draw", "truth"), [
+    ("skewed", lambda g: (g.lognormal(0, 1, 50), names(50)), math.exp(0.5)),
+    ("bounded", lambda g: (g.beta(0.5, 2, 50), names(50)), 0.2),
+    ("clustered", lambda g: ((g.exponential(1, 50)[:, None] + g.normal(0, 0.3, (50, 4))).ravel(),
+                             [f"c{i // 4}" for i in range(200)]), 1.0),
+])
+def test_coverage(name: str, draw, truth: float) -> None:  # type: ignore[no-untyped-def]
+    """400 repetitions at 50 clusters; a binomial at .95 stays within .92 and .98 nearly always."""
+    generator = np.random.Generator(np.random.PCG64(2024))
+    hits = 0
+    for seed in range(400):
+        values, clusters = draw(generator)
+        found = stats.interval(values, clusters, resamples=1000, seed=seed)
+        assert found is not None
+        hits += found.lo <= truth <= found.hi
+    assert 0.92 <= hits / 400 <= 0.98, name
+
+
+def test_exact_sign_flip_of_three_clusters() -> None:
+    """Differences 1, 2, 3: of 8 sign patterns two reach |6|, so p = 2/8."""
+    found = stats.paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], ["a", "b", "c"])
+    assert (found.p, found.method, found.delta, found.n_clusters) == (0.25, "sign-flip-exact", 2.0, 3)
+    assert found.effect_size == pytest.approx(2.0)
+    assert found.ci is None
+
+
+def test_six_clusters_cannot_go_below_031() -> None:
+    assert stats.paired([1.0] * 6, [0.0] * 6, names(6)).p == pytest.approx(2 / 64)
+
+
+def test_the_paired_test_keeps_its_level() -> None:
+    generator = np.random.Generator(np.random.PCG64(7))
+    rejected = 0
+    for seed in range(300):
+        difference = generator.exponential(1, 40) - generator.exponential(1, 40)
+        rejected += stats.paired(difference, np.zeros(40), names(40), resamples=1000, seed=seed, intervals=False).p < 0.05
+    assert 0.02 <= rejected / 300 <= 0.085
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(-5, 5), min_size=6, max_size=12))
+def test_swapping_a_and_b_swaps_the_sign_only(values: list[float]) -> None:
+    zero = [0.0] * len(values)
+    one = stats.paired(values, zero, names(len(values)), intervals=False)
+    two = stats.paired(zero, values, names(len(values)), intervals=False)
+    assert one.p == two.p
+    assert one.delta == -two.delta
+
+
+def test_nothing_paired() -> None:
+    found = stats.paired([np.nan, 1.0], [1.0, np.nan], ["a", "b"])
+    assert (found.n, found.p) == (0, 1.0)
+
+
+def test_holm_by_hand() -> None:
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def test_minimum_detectable_difference() -> None:
+    """(1.96 + 0.84) standard errors."""
+    difference = RNG.normal(0, 1, size=400)
+    found = stats.minimum_detectable(difference, np.zeros(400), names(400))
+    assert found == pytest.approx(2.8016 * difference.std(ddof=1) / 20, rel=1e-3)
+
+
+def planted(clusters: int) -> dict[str, np.ndarray]:
+    noise = np.random.Generator(np.random.PCG64(1)).normal(0, 0.1, size=(4, clusters))
+    return {"best": 1 + noise[0], "twin": 1.005 + noise[1] - noise[1].mean() + noise[0].mean(), "middle": 0.5 + noise[2],
+            "worst": noise[3]}
+
+
+def test_ranks_and_ties() -> None:
+    found = stats.compare_all(planted(40), names(40), "higher")
+    assert not found.few_clusters
+    assert set(found.tied_for_best) == {"best", "twin"}
+    assert found.ranks == {"best": (1, 2), "twin": (1, 2), "middle": (3, 3), "worst": (4, 4)}
+    assert len(found.pairs) == 6
+    turned = stats.compare_all(planted(40), names(40), "lower")
+    assert turned.tied_for_best == ("worst",)
+
+
+def test_few_clusters_separate_nobody() -> None:
+    found = stats.compare_all(planted(6), names(6), "higher")
+    assert found.few_clusters
+    assert not any(p.separated for p in found.pairs)
+    assert set(found.ranks.values()) == {(1, 4)}
+    assert set(found.tied_for_best) == {"best", "twin", "middle", "worst"}
+
+
+def test_summary_counts_what_has_no_number_at_the_worst_bound() -> None:
+    values = np.array([0.2, 0.4, np.nan, np.nan])
+    statuses = ["ok", "ok", "undefined:constant-map", "not-run:budget"]
+    found = stats.summary(values, statuses, names(4), better="higher", range=(0, 1))
+    assert found["n"] == 4
+    assert found["statuses"] == {"not-run:budget": 1, "ok": 2, "undefined:constant-map": 1}
+    assert found["mean"] == pytest.approx(0.3)
+    assert found["mean_worst_bound"] == pytest.approx(0.15)
+    assert stats.summary(values, statuses, names(4), better="lower", range=(0, 1))["mean_worst_bound"] == pytest.approx(0.65)
+    assert "mean_worst_bound" not in stats.summary(values, statuses, names(4), better="lower", range=(0, None))
+    assert stats.summary([np.nan], ["undefined:zero-map"], ["a"], better="lower", range=(0, 1)) == {
+        "n": 1, "statuses": {"undefined:zero-map": 1}}
+
+
+def test_global_generators_are_left_alone() -> None:
+    np.random.seed(3)
+    random.seed(3)
+    before = (np.random.get_state()[1].tolist(), random.getstate())
+    stats.compare_all(planted(25), names(25), "higher")
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before

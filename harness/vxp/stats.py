@@ -36,6 +36,8 @@ DRAWS = 1 << 17
 """Clusters drawn per block of resamples: what stays in cache, whatever the number of clusters."""
 ROUNDING = 1e-12
 """Relative size below which a sum or a spread is what rounding left, not a number."""
+FLAT = 1e-10
+"""Relative size below which the variance of a resample is what rounding left; its t would be above 1e5."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ def interval(
     and the standard error is the linearised one of that ratio. Clipped to the metric's range. Without any variance
     between clusters the interval is the point, with resamples 0. Where a limit falls among resamples without variance,
     whose t is infinite (few clusters differ from the rest), it is Student's with one degree of freedom less than there
-    are clusters: leaving those resamples out would cut that tail off. Unclustered proportions (binary: every value is 0 or 1 by the metric's
-    definition) get Wilson's interval.
+    are clusters: leaving those resamples out would cut that tail off. Unclustered proportions (binary: every value is
+    0 or 1 by the metric's definition) get Wilson's interval.
     """
     sums, counts, n_clusters = _by_cluster(values, clusters)
     if n_clusters < MIN_CLUSTERS:
@@ -114,7 +116,7 @@ def interval(
     mean, error = _ratio(sums, counts)
     if error == 0:
         return Interval(level, "bootstrap-t", mean, mean, 0, seed, n_clusters)
-    t = _studentised(sums, counts, mean, resamples, seed)
+    t = _studentised(sums - mean * counts, counts, resamples, seed)
     usual = float(student.ppf((1 + level) / 2, n_clusters - 1))
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     lo = mean - (float(high) if np.isfinite(high) else usual) * error
@@ -150,24 +152,24 @@ def _ratio(sums: Floats, counts: Floats) -> tuple[float, float]:
     return mean, error if error > ROUNDING * max(1.0, abs(mean)) else 0.0
 
 
-def _studentised(sums: Floats, counts: Floats, mean: float, resamples: int, seed: int) -> Floats:
-    """t statistics of resampled clusters; infinite, with the sign of its numerator, where a resample has no variance."""
-    g = len(sums)
+def _studentised(rest: Floats, counts: Floats, resamples: int, seed: int) -> Floats:
+    """t statistics of resampled clusters, from their sums about the mean; infinite where a resample has no variance."""
+    g = len(rest)
     generator = np.random.Generator(np.random.Philox(seed))
-    columns = np.stack([sums, counts, sums * sums, sums * counts, counts * counts], axis=1)
+    columns = np.stack([rest, counts, rest * rest, rest * counts, counts * counts], axis=1)
+    smallest = ROUNDING * float(np.abs(rest / counts).max())
     block = max(1, DRAWS // g)
     found = []
     for start in np.arange(0, resamples, block):
         times = _times_drawn(generator, min(block, resamples - int(start)), g)
-        s, c, ss, sc, cc = (times @ columns).T
-        means = s / c
-        squares = np.maximum(ss - 2 * means * sc + means**2 * cc, 0)
-        errors = np.sqrt(g / (g - 1) * squares) / c
-        none = errors <= ROUNDING * np.maximum(1.0, np.abs(means))
-        away = means - mean
-        away[np.abs(away) <= ROUNDING * max(1.0, abs(mean))] = 0.0
-        found.append(np.where(none, np.copysign(np.inf, away), away / np.where(none, 1.0, errors)))
-        found[-1][none & (away == 0)] = 0.0
+        r, c, rr, rc, cc = (times @ columns).T
+        away = r / c
+        squares = rr - 2 * away * rc + away**2 * cc
+        # the squares of equal clusters cancel but for rounding, so what is left is judged against what cancelled
+        none = squares <= FLAT * (rr + away**2 * cc)
+        t = away * c / np.sqrt(g / (g - 1) * np.where(none, 1.0, squares))
+        t[none] = np.where(np.abs(away[none]) > smallest, np.copysign(np.inf, away[none]), 0.0)
+        found.append(t)
     return np.concatenate(found)
 
 

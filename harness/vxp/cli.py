@@ -18,6 +18,9 @@ from vxp import commands, data_get, datasets, explainers, metrics, models, progr
 from vxp import compare as comparison
 from vxp.core import VxpError
 
+STOPPED = 130
+"""Exit code of a run that Ctrl-C stopped."""
+
 app = typer.Typer(name="vxp", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Explain vision models and score the explanations by one protocol.")
 data_app = typer.Typer(no_args_is_help=True, help="Get data that a task needs.")
@@ -190,7 +193,9 @@ def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)])
     try:
-        app(standalone_mode=False)
+        # some versions of Typer return the code of Ctrl-C, some raise
+        if app(standalone_mode=False) == STOPPED:
+            raise KeyboardInterrupt
     except VxpError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
@@ -198,7 +203,7 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         errors.print("Stopped. Run the same command again to go on: finished units are kept.")
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vxp import stats
+from vxp.core import VxpError
 
 RNG = np.random.Generator(np.random.PCG64(11))
 
@@ -89,7 +90,8 @@ def test_order_of_items_does_not_matter(order: list[int]) -> None:
                              [f"c{i // 4}" for i in range(200)]), 1.0),
 ])
 def test_coverage(name: str, draw, truth: float) -> None:  # type: ignore[no-untyped-def]
-    """400 repetitions at 50 clusters; a binomial at .95 stays within .92 and .98 nearly always."""
+    """400 repetitions at 50 clusters. Over 2,000 the skewed case covers .923 (lognormal tails, not an error: the interval
+    agrees with plain loops below), so its bound is .91 and not what a binomial at .95 would keep."""
     generator = np.random.Generator(np.random.PCG64(2024))
     hits = 0
     for seed in range(400):
@@ -97,7 +99,7 @@ def test_coverage(name: str, draw, truth: float) -> None:  # type: ignore[no-unt
         found = stats.interval(values, clusters, resamples=1000, seed=seed)
         assert found is not None
         hits += found.lo <= truth <= found.hi
-    assert 0.92 <= hits / 400 <= 0.98, name
+    assert 0.91 <= hits / 400 <= 0.98, name
 
 
 def test_exact_sign_flip_of_three_clusters() -> None:
@@ -125,10 +127,13 @@ def test_the_paired_test_keeps_its_level() -> None:
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=12))
 def test_swapping_a_and_b_swaps_the_sign_only(values: list[float]) -> None:
     zero = [0.0] * len(values)
-    one = stats.paired(values, zero, names(len(values)), intervals=False)
-    two = stats.paired(zero, values, names(len(values)), intervals=False)
+    one = stats.paired(values, zero, names(len(values)), resamples=500)
+    two = stats.paired(zero, values, names(len(values)), resamples=500)
     assert one.p == two.p
     assert one.delta == -two.delta
+    assert one.ci is not None
+    assert two.ci is not None
+    assert (one.ci.lo, one.ci.hi) == pytest.approx((-two.ci.hi, -two.ci.lo), rel=1e-6, abs=1e-9)
 
 
 def test_nothing_paired() -> None:
@@ -193,3 +198,122 @@ def test_global_generators_are_left_alone() -> None:
     before = (np.random.get_state()[1].tolist(), random.getstate())
     stats.compare_all(planted(25), names(25), "higher")
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+
+
+def studentised_by_loops(clusters: list[list[float]], resamples: int, seed: int) -> tuple[float, float]:
+    """The interval resample by resample, by the definition: no moments, no blocks, every deviation summed."""
+    g = len(clusters)
+
+    def mean_and_error(chosen: list[list[float]]) -> tuple[float, float]:
+        n = sum(len(c) for c in chosen)
+        mean = sum(sum(c) for c in chosen) / n
+        squares = sum((sum(c) - mean * len(c)) ** 2 for c in chosen)
+        return mean, math.sqrt(g / (g - 1) * squares) / n
+
+    mean, error = mean_and_error(clusters)
+    draws = np.random.Generator(np.random.Philox(seed)).integers(0, g, size=(resamples, g))
+    t = []
+    for row in draws:
+        drawn, spread = mean_and_error([clusters[i] for i in row])
+        t.append((drawn - mean) / spread)
+    t.sort()
+    rank = (resamples + 1) // 40
+    low, high = t[rank - 1], t[-rank]
+    return mean - high * error, mean - low * error
+
+
+def test_the_interval_against_plain_loops() -> None:
+    """Clusters of one to four items: the interval is that of the mean over items, not of the mean of cluster means."""
+    generator = np.random.Generator(np.random.PCG64(21))
+    clusters = [generator.exponential(1, size=1 + i % 4).tolist() for i in range(12)]
+    values = [v for c in clusters for v in c]
+    labels = [f"c{i:03d}" for i, c in enumerate(clusters) for _ in c]
+    found = stats.interval(values, labels, resamples=599, seed=9)
+    assert found is not None
+    assert (found.lo, found.hi) == pytest.approx(studentised_by_loops(clusters, 599, 9), rel=1e-9)
+
+
+def test_the_interval_is_of_the_reported_mean_when_clusters_differ_in_size() -> None:
+    """90 items near 1 in one cluster and one item near 0 in 29: mean over items .756, mean of cluster means .033."""
+    values = np.concatenate([np.full(90, 1.0), np.linspace(-0.01, 0.01, 29)])
+    clusters = ["big"] * 90 + names(29)
+    found = stats.interval(values, clusters)
+    reported = stats.summary(values, ["ok"] * 119, clusters, better="higher", range=(None, None))
+    assert found is not None
+    assert reported["mean"] == pytest.approx(90 / 119)
+    assert found.lo <= reported["mean"] <= found.hi
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7, -3.0, 1000.0])
+def test_one_odd_cluster_does_not_blow_the_interval_up(shift: float) -> None:
+    """A third of the resamples miss the odd cluster and have no variance but what rounding leaves: t is infinite there,
+    and the limit is Student's, 2.0452 standard errors of 1/60 for 30 clusters."""
+    values = np.full(30, shift)
+    values[3] -= 0.5
+    found = stats.interval(values, names(30))
+    assert found is not None
+    assert found.lo == pytest.approx(shift - 0.5 / 30 - 2.0452296 / 60, abs=1e-6)
+    assert values.mean() < found.hi < shift + 0.05
+
+
+def test_sparse_hits_keep_most_of_their_coverage() -> None:
+    """24 clusters of three hits at .95. Leaving out resamples without variance covered .62; what now lacks to .95 is
+    mostly the runs where no cluster missed, whose interval is a point (measured .80 over 2,000 repetitions)."""
+    generator = np.random.Generator(np.random.PCG64(2024))
+    clusters = [f"c{i // 3}" for i in range(72)]
+    covered = 0
+    for seed in range(300):
+        chance = generator.beta(2.85, 0.15, 24)[:, None]
+        values = (generator.random((24, 3)) < chance).astype(float).ravel()
+        found = stats.interval(values, clusters, range=(0, 1), resamples=1000, seed=seed)
+        assert found is not None
+        covered += found.lo <= 0.95 <= found.hi
+    assert covered / 300 > 0.74
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.floats(0.01, 5), min_size=3, max_size=15), st.floats(-2, 2))
+def test_an_interval_of_symmetric_data_holds_the_mean(offsets: list[float], centre: float) -> None:
+    values = [centre + sign * d for d in offsets for sign in (1, -1)]
+    found = stats.interval(values, names(len(values)), resamples=500)
+    assert found is not None
+    assert found.lo <= np.mean(values) <= found.hi
+
+
+def test_equal_differences_have_no_effect_size() -> None:
+    """0.1 everywhere but for rounding: a spread of 1e-17 would make the effect 4e15."""
+    a = np.linspace(0.1, 0.9, 30)
+    found = stats.paired(a, a - 0.1, names(30))
+    assert found.effect_size is None
+    assert found.delta == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("differences", "p"), [
+    ([0.1, 0.2, -0.3], 1.0),
+    ([0.3, -0.1, -0.1], 1.0),
+    ([0.3, 0.3, 0.1], 0.25),
+    ([1e-17, 2e-17, 3e-17], 0.25),
+])
+def test_equal_statistics_are_equal_whatever_rounding_says(differences: list[float], p: float) -> None:
+    """By hand: sums 0 and .1 are the least that any pattern gives (8/8); .7 and 6e-17 the most (2/8)."""
+    assert stats.paired(differences, [0.0] * 3, ["a", "b", "c"], intervals=False).p == p
+
+
+def test_many_clusters_are_drawn_and_p_is_never_zero() -> None:
+    found = stats.paired(np.ones(40), np.zeros(40), names(40), resamples=999, intervals=False)
+    assert (found.method, found.p) == ("sign-flip", 1 / 1000)
+
+
+def test_clusters_flip_together() -> None:
+    """Six items in three clusters: 2/8, not the 2/64 of six independent items."""
+    found = stats.paired([1.0] * 6, [0.0] * 6, ["a", "a", "b", "b", "c", "c"])
+    assert (found.p, found.n, found.n_clusters) == (0.25, 6, 3)
+
+
+def test_wrong_lengths_are_refused() -> None:
+    with pytest.raises(VxpError, match=r"values of shape \(3,\) for 2 clusters"):
+        stats.interval([1.0, 2.0, 3.0], ["a", "b"])
+    with pytest.raises(VxpError, match=r"\(3,\) values to pair with \(1,\)"):
+        stats.paired([1.0, 2.0, 3.0], [0.0], ["a", "b", "c"])
+    with pytest.raises(VxpError, match="the same items"):
+        stats.minimum_detectable([1.0, 2.0], [0.0], ["a", "b"])

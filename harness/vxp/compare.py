@@ -28,7 +28,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Row:
-    """One paired difference a - b."""
+    """One paired difference a - b; detectable is the smallest difference that the test finds with 80 % power."""
 
     signature: str
     a: str
@@ -37,6 +37,7 @@ class Row:
     paired: stats.Paired
     p_adjusted: float
     separated: bool
+    detectable: float | None
 
 
 def read(path: Path) -> Samples:
@@ -75,10 +76,11 @@ def compare(paths: Sequence[Path]) -> list[Row]:
             for i, j in combinations(range(len(results)), 2):
                 a, b = results[i].values[score["signature"]], results[j].values[score["signature"]]
                 if (np.isfinite(a) & np.isfinite(b)).any():
-                    found.append((score, names[i], names[j], stats.paired(a, b, first.clusters)))
-        adjusted = stats.holm([p.p for _, _, _, p in found])
-        rows += [Row(s["signature"], a, b, s["better"], p, float(q), bool(q < 0.05 and p.n_clusters >= stats.FEW_CLUSTERS))
-                 for (s, a, b, p), q in zip(found, adjusted, strict=True)]
+                    least = stats.minimum_detectable(a, b, first.clusters)
+                    found.append((score, names[i], names[j], stats.paired(a, b, first.clusters), least))
+        adjusted = stats.holm([p.p for _, _, _, p, _ in found])
+        rows += [Row(s["signature"], a, b, s["better"], p, q, q < 0.05 and p.n_clusters >= stats.FEW_CLUSTERS, least)
+                 for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
     return rows
 
 
@@ -86,7 +88,7 @@ def table(rows: Sequence[Row]) -> Table:
     """The rows for a terminal; what cannot be told apart is said, not ranked."""
     shown = Table(title="Paired differences by item, clusters resampled, Holm within each family")
     for column, justify in (("score", "left"), ("a - b", "left"), ("delta", "right"), ("95 % interval", "right"),
-                            ("p (Holm)", "right"), ("effect", "right"), ("verdict", "left")):
+                            ("p (Holm)", "right"), ("effect", "right"), ("detectable", "right"), ("verdict", "left")):
         shown.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         ci = row.paired.ci
@@ -96,5 +98,5 @@ def table(rows: Sequence[Row]) -> Table:
         verdict = f"{wins} better" if row.separated else "few clusters" if few else "not separated"
         effect = "" if row.paired.effect_size is None else f"{row.paired.effect_size:+.2f}"
         shown.add_row(row.signature, f"{row.a} - {row.b}", f"{row.paired.delta:+.4f}", span.replace("[", "\\["),
-                      f"{row.p_adjusted:.4f}", effect, verdict)
+                      f"{row.p_adjusted:.4f}", effect, "" if row.detectable is None else f"{row.detectable:.4f}", verdict)
     return shown

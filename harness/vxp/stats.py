@@ -118,9 +118,9 @@ def interval(
         return Interval(level, "bootstrap-t", mean, mean, 0, seed, n_clusters)
     t = _studentised(sums - mean * counts, counts, resamples, seed)
     usual = float(student.ppf((1 + level) / 2, n_clusters - 1))
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    lo = mean - (float(high) if np.isfinite(high) else usual) * error
-    hi = mean - (float(low) if np.isfinite(low) else -usual) * error
+    low, high = _tails(t, level)
+    lo = mean - (high if np.isfinite(high) else usual) * error
+    hi = mean - (low if np.isfinite(low) else -usual) * error
     floor, ceiling = range
     lo = lo if floor is None else max(lo, floor)
     hi = hi if ceiling is None else min(hi, ceiling)
@@ -171,6 +171,15 @@ def _studentised(rest: Floats, counts: Floats, resamples: int, seed: int) -> Flo
         t[none] = np.where(np.abs(away[none]) > smallest, np.copysign(np.inf, away[none]), 0.0)
         found.append(t)
     return np.concatenate(found)
+
+
+def _tails(t: Floats, level: float) -> tuple[float, float]:
+    """The t of rank (R + 1)(1 - level)/2 from either end of R (Davison and Hinkley 1997, section 5.2); no interpolation,
+    since some t are infinite."""
+    ordered = np.sort(t)
+    # 1 - 0.95 is a little more than 0.05: rounded, so that the rank is the one meant
+    rank = max(1, int(round((len(t) + 1) * (1 - level) / 2, 6)))
+    return float(ordered[rank - 1]), float(ordered[len(t) - rank])
 
 
 def _times_drawn(generator: np.random.Generator, rows: int, g: int) -> Floats:

@@ -110,7 +110,9 @@ def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder
 @app.command()
 def compare(results: Results) -> None:
     """Compare results of one task and model, paired by item."""
-    console.print(comparison.table(comparison.compare(results)))
+    console.print("Paired by item; clusters are resampled; p by Holm within each family of scores.")
+    for table in comparison.tables(comparison.compare(results)):
+        console.print(table)
 
 
 @app.command()

@@ -84,19 +84,28 @@ def compare(paths: Sequence[Path]) -> list[Row]:
     return rows
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal; what cannot be told apart is said, not ranked."""
-    shown = Table(title="Paired differences by item, clusters resampled, Holm within each family")
-    for column, justify in (("score", "left"), ("a - b", "left"), ("delta", "right"), ("95 % interval", "right"),
-                            ("p (Holm)", "right"), ("effect", "right"), ("detectable", "right"), ("verdict", "left")):
-        shown.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        ci = row.paired.ci
-        span = "" if ci is None else f"[{ci.lo:+.4f}, {ci.hi:+.4f}]"
-        wins = row.a if (row.paired.delta > 0) == (row.better == "higher") else row.b
-        few = row.paired.n_clusters < stats.FEW_CLUSTERS
-        verdict = f"{wins} better" if row.separated else "few clusters" if few else "not separated"
-        effect = "" if row.paired.effect_size is None else f"{row.paired.effect_size:+.2f}"
-        shown.add_row(row.signature, f"{row.a} - {row.b}", f"{row.paired.delta:+.4f}", span.replace("[", "\\["),
-                      f"{row.p_adjusted:.4f}", effect, "" if row.detectable is None else f"{row.detectable:.4f}", verdict)
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """A table per score for a terminal; what cannot be told apart is said, not ranked."""
+    shown = []
+    for signature in dict.fromkeys(row.signature for row in rows):
+        table = Table(title=signature, title_justify="left", box=None, padding=(0, 1))
+        for column in ("a - b", "delta", "95 % interval", "p (Holm)", "effect", "detectable", "verdict"):
+            table.add_column(column, justify="left" if column in ("a - b", "verdict") else "right", no_wrap=column != "a - b")
+        for row in (r for r in rows if r.signature == signature):
+            table.add_row(f"{row.a} - {row.b}", *_cells(row))
+        shown.append(table)
     return shown
+
+
+def _cells(row: Row) -> list[str]:
+    ci = row.paired.ci
+    wins = row.a if (row.paired.delta > 0) == (row.better == "higher") else row.b
+    few = row.paired.n_clusters < stats.FEW_CLUSTERS
+    return [
+        f"{row.paired.delta:+.4f}",
+        "" if ci is None else f"\\[{ci.lo:+.4f}, {ci.hi:+.4f}]",  # the backslash keeps Rich from reading markup
+        f"{row.p_adjusted:.4f}",
+        "" if row.paired.effect_size is None else f"{row.paired.effect_size:+.2f}",
+        "" if row.detectable is None else f"{row.detectable:.4f}",
+        f"{wins} better" if row.separated else "few clusters" if few else "not separated",
+    ]

@@ -110,7 +110,8 @@ def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder
 @app.command()
 def compare(results: Results) -> None:
     """Compare results of one task and model, paired by item."""
-    console.print("Paired by item; clusters are resampled; p by Holm within each family of scores.")
+    console.print("Paired by item, clusters resampled; p adjusted by Holm within each family of scores; "
+                  "MDD: the smallest difference found with 80 % power.")
     for table in comparison.tables(comparison.compare(results)):
         console.print(table)
 

@@ -88,9 +88,11 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     """A table per score for a terminal; what cannot be told apart is said, not ranked."""
     shown = []
     for signature in dict.fromkeys(row.signature for row in rows):
-        table = Table(title=signature, title_justify="left", box=None, padding=(0, 1))
-        for column in ("a - b", "delta", "95 % interval", "p (Holm)", "effect", "detectable", "verdict"):
-            table.add_column(column, justify="left" if column in ("a - b", "verdict") else "right", no_wrap=column != "a - b")
+        table = Table(title=signature, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        table.add_column("a - b", min_width=17)
+        for column in ("delta", "95 % interval", "p", "effect", "MDD"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("verdict", min_width=14)
         for row in (r for r in rows if r.signature == signature):
             table.add_row(f"{row.a} - {row.b}", *_cells(row))
         shown.append(table)

@@ -101,7 +101,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 def _cells(row: Row) -> list[str]:
     ci = row.paired.ci
-    wins = row.a if (row.paired.delta > 0) == (row.better == "higher") else row.b
+    wins = "a" if (row.paired.delta > 0) == (row.better == "higher") else "b"
     few = row.paired.n_clusters < stats.FEW_CLUSTERS
     return [
         f"{row.paired.delta:+.4f}",
@@ -109,5 +109,5 @@ def _cells(row: Row) -> list[str]:
         f"{row.p_adjusted:.4f}",
         "" if row.paired.effect_size is None else f"{row.paired.effect_size:+.2f}",
         "" if row.detectable is None else f"{row.detectable:.4f}",
-        f"{wins} better" if row.separated else "few clusters" if few else "not separated",
+        f"{wins} is better" if row.separated else "few clusters" if few else "not separated",
     ]

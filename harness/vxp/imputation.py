@@ -189,7 +189,10 @@ def _coarsened(grid: Grid, shape: Sequence[int]) -> Coarse:
     # a coarse point that touches no removed pixel has no equation: give it x = 0
     diagonal = torch.where(centre > 0, centre, torch.ones_like(centre))
     stencil = torch.cat([stencil[:, :4], diagonal, stencil[:, 5:]], dim=1)
-    return Coarse(stencil, DAMPING / diagonal, free)
+    # four coarse points around one removed pixel see the same pixel, and D^-1 A reaches 4 there: damping by the row's sum
+    # keeps every sweep a contraction, without which the preconditioner is indefinite and the iteration breaks down
+    row = stencil.abs().sum(1, keepdim=True)
+    return Coarse(stencil, DAMPING / torch.maximum(diagonal, row / 2), free)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +248,7 @@ def _conjugate_gradients(top: Fine, cycle: Cycle, r: Tensor, tolerance: float) -
             break
         q = top.apply(p)
         curvature = _dot(p, q)
-        alpha = torch.where(moving & (curvature > 0), rho / curvature.clamp_min(1e-300), torch.zeros_like(rho)).to(r.dtype)
+        alpha = torch.where(moving & (rho > 0) & (curvature > 0), rho / curvature.clamp_min(1e-300), torch.zeros_like(rho)).to(r.dtype)
         x = x + alpha * p
         r = r - alpha * q
         fresh = torch.where(alpha != 0, cycle(r), z)

@@ -22,7 +22,7 @@ $(VENV)/.all: $(VENV)/.demo
 DEMO = --batch-size 16 --threads $(THREADS) --device cpu
 demo: $(VENV)/.demo
 	$(BIN)/vxp run photos --out demo-out/photos $(DEMO) \
-	  --explainer grad-cam --explainer saliency --explainer integrated-gradients'|steps:8' \
+	  --explainer grad-cam --explainer saliency --explainer input-x-gradient \
 	  --metrics 'deletion|steps:7,insertion|steps:7,srg|steps:7,average-drop|keep:50,increase-in-confidence|keep:50,average-gain|keep:50,road-morf,road-lerf,random-logit,max-sensitivity|samples:2,entropy,gini'
 	$(BIN)/vxp run mosaic-photos --out demo-out/mosaic-photos $(DEMO) \
 	  --explainer grad-cam --explainer saliency --explainer input-x-gradient

@@ -140,7 +140,7 @@ def _split(asked: list[str] | None) -> tuple[str, ...]:
 
 def _finish(out: Path, paths: list[Path]) -> None:
     documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
-    for shown in report.console_tables(documents):
+    for shown in report.console_tables(documents, console.width):
         console.print(shown)
     console.print("Scores:")
     for score in documents[0]["scores"]:

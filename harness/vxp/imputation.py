@@ -243,12 +243,12 @@ def _conjugate_gradients(top: Fine, cycle: Cycle, r: Tensor, tolerance: float) -
     p, rho = z, _dot(r, z)
     for step in range(STEPS):
         # z estimates the error that is left; looking at it makes a GPU wait, so there it is looked at every other step
-        moving = z.abs().amax((2, 3), keepdim=True) > tolerance
+        moving = (z.abs().amax((2, 3), keepdim=True) > tolerance) & (rho > 0)
         if (r.device.type == "cpu" or step % 2 == 0) and not bool(moving.any()):
             break
         q = top.apply(p)
         curvature = _dot(p, q)
-        alpha = torch.where(moving & (rho > 0) & (curvature > 0), rho / curvature.clamp_min(1e-300), torch.zeros_like(rho)).to(r.dtype)
+        alpha = torch.where(moving & (curvature > 0), rho / curvature.clamp_min(1e-300), torch.zeros_like(rho)).to(r.dtype)
         x = x + alpha * p
         r = r - alpha * q
         fresh = torch.where(alpha != 0, cycle(r), z)

@@ -52,8 +52,8 @@ class Lines:
             return
         self.said, elapsed = now, max(now - self.began, 1e-9)
         left = f", {elapsed / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
-        print(f"{self.title}: {self.done}/{self.total} items, {self.count / elapsed:.0f} rows/s{left}", file=self.stream,
-              flush=True)
+        rate = f", {self.count / elapsed:.0f} rows/s" if self.count else ""
+        print(f"{self.title}: {self.done}/{self.total} items{rate}{left}", file=self.stream, flush=True)
 
     def _end(self) -> None:
         if self.title:

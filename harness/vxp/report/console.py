@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,13 @@ from rich.table import Table
 
 from vxp.report.words import columns, interval, names, number, statuses
 
-PER_TABLE = 4
-"""Score columns that fit a terminal of 100 characters."""
+COLUMN = 18
+"""Characters of a score's column, with its padding: '[0.123, 0.456]' and a metric's name in two lines fit."""
+LABEL = 36
 
 
-def console_tables(documents: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Tables of explainers by scores, one or more per family; references first."""
+def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> list[Table]:
+    """Tables of explainers by scores that fit `width` characters, one or more per family; references first."""
     if not documents:
         return []
     ordered = sorted(documents, key=lambda d: not d["explainer"]["reference"])
@@ -23,16 +25,18 @@ def console_tables(documents: Sequence[Mapping[str, Any]]) -> list[Table]:
     heads = columns([s["signature"] for s in scores])
     labels = names([d["explainer"] for d in ordered])
     tables = []
+    most = max(1, (width - 2 - min(LABEL, max(map(len, labels)))) // COLUMN)
     for family in dict.fromkeys(s["family"] for s in scores):
         wanted = [s for s in scores if s["family"] == family]
-        for start in range(0, len(wanted), PER_TABLE):
-            part = wanted[start : start + PER_TABLE]
+        for start in range(0, len(wanted), most):
+            part = wanted[start : start + most]
             table = Table(title=family, title_justify="left", box=None, padding=(0, 1))
-            table.add_column("explainer", overflow="fold", max_width=36)
+            table.add_column("explainer", overflow="fold", min_width=min(LABEL, max(map(len, labels))), max_width=LABEL)
             for score in part:
                 metric, telling = heads[score["signature"]]
                 arrow = "↑" if score["better"] == "higher" else "↓"
-                table.add_column(f"{metric} {telling} {arrow}".replace("  ", " "), justify="right")
+                head = textwrap.fill(f"{metric} {telling} {arrow}".replace("  ", " "), COLUMN - 2)
+                table.add_column(head, justify="right", max_width=COLUMN - 2)
             for label, document in zip(labels, ordered, strict=True):
                 found = {s["signature"]: s for s in document["scores"]}
                 cells = [_cell(found[s["signature"]]) for s in part]

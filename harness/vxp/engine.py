@@ -82,7 +82,8 @@ class Engine:
     def score(self, jobs: Sequence[Job], known: Mapping[Edit, Tensor] | None = None) -> list[dict[str, Outcome]]:
         """Scores of every job by signature. All jobs have the same batch; `known` are rows that were run before.
 
-        A metric that fails gives `failed:` for its own scores and leaves the others untouched.
+        An explainer that fails while it explains again gives `failed:explainer-error` to the metric that asked, and a
+        score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
         """
         if not jobs:
             return []

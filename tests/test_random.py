@@ -71,15 +71,18 @@ def test_normals_are_box_muller() -> None:
 
 
 def test_subset_is_the_smallest_draws() -> None:
-    words = random.philox(KEY, 4, 100)[0].tolist()
-    smallest = sorted(range(100), key=lambda place: (words[place], place))
-    for n in (0, 1, 37, 100):
-        assert random.subset(KEY, 4, 100, n).tolist() == sorted(smallest[:n])
+    for draw in (0, 3, 4, 9):
+        words = random.philox(KEY, draw // 4, 100)[draw % 4].tolist()
+        smallest = sorted(range(100), key=lambda place: (words[place], place))
+        for n in (0, 1, 37, 100):
+            chosen = random.subset(KEY, draw, 100, n)
+            assert chosen.dtype == torch.bool
+            assert chosen.nonzero()[:, 0].tolist() == sorted(smallest[:n])
 
 
 def test_ties_go_to_the_lower_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "philox", lambda key, draw, positions: torch.tensor([[5, 1, 5, 1, 5]]))
-    assert random.subset(KEY, 0, 5, 3).tolist() == [0, 1, 3]
+    monkeypatch.setattr(random, "_four", lambda key, block, positions, device: torch.tensor([[5, 1, 5, 1, 5]]))
+    assert random.subset.__wrapped__(KEY, 0, 5, 3).tolist() == [True, True, False, True, False]
 
 
 def test_integers() -> None:

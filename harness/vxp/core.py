@@ -150,7 +150,17 @@ class Noised:
     radius: float
 
 
-Edit = Unchanged | Filled | Removed | Blended | Noised
+@dataclass(frozen=True)
+class Subset:
+    """n positions drawn at random are replaced by the fill. Depends on no map, so all explainers share these rows."""
+
+    stream: str
+    draw: int
+    n: int
+    fill: str
+
+
+Edit = Unchanged | Filled | Removed | Blended | Noised | Subset
 
 
 @dataclass(frozen=True)

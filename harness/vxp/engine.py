@@ -34,6 +34,7 @@ from vxp.core import (
     Readout,
     Removed,
     Request,
+    Subset,
     Unchanged,
     VxpError,
     resampled,
@@ -312,6 +313,8 @@ def _chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:
     """Sort key: rows that differ little come one after another."""
     if isinstance(edit, Removed):
         return ("removed", edit.fill, edit.order, edit.a > 0, edit.a, edit.b)
+    if isinstance(edit, Subset):
+        return ("subset", edit.fill, edit.stream, False, edit.n, edit.draw)
     return (type(edit).__name__.lower(), repr(edit), "", False, 0, 0)
 
 
@@ -341,7 +344,7 @@ class _Builder:
         while start < len(chunk):
             i, edit = chunk[start]
             stop = start + 1
-            if isinstance(edit, Removed) and edit.fill == "nli":
+            if isinstance(edit, Removed | Subset) and edit.fill == "nli":
                 imputed.append(start)
             elif isinstance(edit, Removed) and on_cpu:
                 self._removed(out, start, i, edit, previous)
@@ -386,8 +389,15 @@ class _Builder:
                 key = random.key(self.batch.seed, self.batch.ids[i], purpose, name)
                 u = random.uniforms(key, draw, self.batch.positions, len(x), device=x.device)
                 torch.add(x, u.view_as(x).mul_(2).sub_(1), alpha=radius, out=row)
+            case Subset(fill=fill):
+                torch.where(self._subset(i, edit).view(self.batch.space), self.fill(fill)[i], x, out=row)
             case _:
                 raise TypeError(f"no builder for {edit!r}")
+
+    def _subset(self, i: int, edit: Subset) -> Tensor:
+        purpose, name = edit.stream.split("/")
+        key = random.key(self.batch.seed, self.batch.ids[i], purpose, name)
+        return random.subset(key, edit.draw, self.batch.positions, edit.n, device=self.batch.inputs.device)
 
     def _removed(
         self, out: Tensor, row: int, i: int, edit: Removed, previous: tuple[int, Removed] | None
@@ -434,11 +444,16 @@ class _Builder:
         gone = torch.zeros(len(rows), self.batch.positions, dtype=torch.bool, device=device)
         noise = torch.zeros(len(rows), self.batch.inputs.shape[1], self.batch.positions, device=device)
         for n, (_, i, edit) in enumerate(rows):
-            if not isinstance(edit, Removed):
-                raise TypeError(f"no imputation for {edit!r}")
-            gone[n, self.held[edit.order].order[i, edit.a : edit.b]] = True
+            match edit:
+                case Removed(order, a, b):
+                    gone[n, self.held[order].order[i, a:b]] = True
+                    size = b - a
+                case Subset():
+                    gone[n], size = self._subset(i, edit), edit.n
+                case _:
+                    raise TypeError(f"no imputation for {edit!r}")
             key = random.key(self.batch.seed, self.batch.ids[i], "nli@1", "noise")
-            noise[n] = random.normals(key, edit.b - edit.a, noise.shape[2], noise.shape[1], device=device)
+            noise[n] = random.normals(key, size, noise.shape[2], noise.shape[1], device=device)
         image = self.batch.inputs[items]
         removed = gone.view(-1, 1, *self.batch.space)
         smooth = perturb.nli(norm.to_raw(image), removed[:, 0], mean=norm.mean)

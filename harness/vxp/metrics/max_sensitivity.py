@@ -1,8 +1,7 @@
 """Max-sensitivity: the largest relative change of the map under small input noise."""
 
-import torch
-
-from vxp.core import Case, Explain, Noised, Plan, Request, metric, outcome
+from vxp.core import Case, Plan, metric, outcome
+from vxp.metrics._sensitivity import relative_changes
 
 
 @metric("max-sensitivity", family="robustness", better="lower", range=(0, None), re_explains="samples",
@@ -16,10 +15,5 @@ def max_sensitivity(case: Case, *, samples: int = 50, radius: float = 0.2) -> Pl
     the model's input units; the explained class stays that of x. At least 0, lower is better. Undefined for a map that
     is zero everywhere. The division by ||e(x)|| is that of the authors' code, not of the equation.
     """
-    edits = tuple(Noised("max-sensitivity@1/noise", draw, radius) for draw in range(samples))
-    near = yield Request(edits, Explain(), "map")
-    flat = case.map.flatten(1).double()
-    size = flat.norm(dim=1)
-    zero = size == 0
-    change = torch.stack([(n.flatten(1).double() - flat).norm(dim=1) for n in near.unbind(1)], dim=1)
-    return outcome(change.amax(1) / torch.where(zero, torch.ones_like(size), size), {"zero-map": zero})
+    changes, zero = yield from relative_changes(case, samples, radius)
+    return outcome(changes.amax(1), {"zero-map": zero})

@@ -1,0 +1,35 @@
+"""Random subsets of positions: what the map gives to them against what the logit loses without them."""
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from vxp import random
+from vxp.core import Case, Edit, Request, Subset, Unchanged, VxpError
+
+
+def mass_and_drop(
+    case: Case, stream: str, samples: int, n: int, fill: str
+) -> Generator[Request, Tensor, tuple[Tensor, Tensor]]:
+    """Sum of the evaluation map over each subset of n positions, and f(x) - f(x without it), both float64 [B, samples]."""
+    if samples < 2:
+        raise VxpError(f"samples is {samples}, expected at least 2: a correlation needs two subsets")
+    edits: tuple[Edit, ...] = (Unchanged(), *(Subset(stream, draw, n, fill) for draw in range(samples)))
+    logits = yield Request(edits, readout="logit")
+    flat, batch = case.map.flatten(1).double(), case.batch
+    keys = [random.key(batch.seed, item, *stream.split("/")) for item in batch.ids]
+    mass = torch.stack([
+        torch.stack([(values * random.subset(key, draw, batch.positions, n, device=flat.device)).sum()
+                     for draw in range(samples)])
+        for key, values in zip(keys, flat, strict=True)])
+    return mass.cpu(), logits[:, :1] - logits[:, 1:]
+
+
+def pearson(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Pearson's correlation along dim 1 of float64 [B, N], and where one side does not vary, bool [B]."""
+    still = (a.amax(1) == a.amin(1)) | (b.amax(1) == b.amin(1))
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    spread = a.norm(dim=1) * b.norm(dim=1)
+    # rounding can pass 1 in the last digit
+    return ((a * b).sum(1) / torch.where(spread == 0, torch.ones_like(spread), spread)).clamp(-1, 1), still | (spread == 0)

@@ -316,7 +316,8 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
     lines = []
     for text in ("deletion|steps:28", "insertion|steps:28", "srg|steps:28", "average-drop|keep:50",
                  "increase-in-confidence|keep:50", "average-gain|keep:50", "efficient-mprt", "random-logit",
-                 "max-sensitivity|samples:4", "road-morf", "road-lerf"):
+                 "max-sensitivity|samples:4", "average-sensitivity|samples:4", "pixel-flipping|steps:28",
+                 "faithfulness-correlation|samples:28", "sensitivity-n|samples:14|sizes:2", "road-morf", "road-lerf"):
         bound = bind(text)
         rows, maps = _rows(model, _case(batch), bound)
         # several items share a batch in a run; metrics of a row or two an item are measured so as well
@@ -324,6 +325,7 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
 
         def work(bound: Bound = bound, repeats: int = repeats) -> None:
             for _ in range(repeats):
+                random.forget()
                 engine.score([Job(case, (bound,), again)])
 
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:

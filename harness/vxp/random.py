@@ -122,18 +122,28 @@ def subset(key: Key, draw: int, positions: int, n: int, *, device: Device = "cpu
     if n in (0, positions):
         return torch.full((positions,), n > 0, device=device)
     words = _four(key, draw // WORDS, positions, device)[draw % WORDS]
-    # NumPy selects in a third of the time of torch's kthvalue on a CPU
-    on_cpu = words.device.type == "cpu"
-    last = int(np.partition(words.numpy(), n - 1)[n - 1]) if on_cpu else int(words.kthvalue(n).values)
+    if isinstance(words, Tensor):
+        largest = words.kthvalue(n).values
+        below = words < largest
+        below[(words == largest).nonzero()[: n - int(below.sum()), 0]] = True
+        return below
+    last = np.partition(words, n - 1)[n - 1]
     chosen = words < last
-    ties = (words == last).nonzero()[: n - int(chosen.sum()), 0]
-    chosen[ties] = True
-    return chosen
+    chosen[np.flatnonzero(words == last)[: n - np.count_nonzero(chosen)]] = True
+    return torch.from_numpy(chosen)
 
 
 @lru_cache(maxsize=16)
-def _four(key: Key, block: int, positions: int, device: Device) -> Tensor:
-    return philox(key, block, positions, device=device)
+def _four(key: Key, block: int, positions: int, device: Device) -> Any:
+    """The four words of every position; on a CPU as uint32, of which NumPy selects the n-th in no time."""
+    words = philox(key, block, positions, device=device)
+    return words.numpy().astype(np.uint32) if words.device.type == "cpu" else words
+
+
+def forget() -> None:
+    """Drop the subsets that are kept, so that a measurement pays for its draws."""
+    subset.cache_clear()
+    _four.cache_clear()
 
 
 def integers(key: Key, draw: int, high: int) -> int:

@@ -20,7 +20,7 @@ def mass_and_drop(
     flat, batch = case.map.flatten(1).double(), case.batch
     keys = [random.key(batch.seed, item, *stream.split("/")) for item in batch.ids]
     mass = torch.stack([
-        torch.stack([(values * random.subset(key, draw, batch.positions, n, device=flat.device)).sum()
+        torch.stack([values @ random.subset(key, draw, batch.positions, n, device=flat.device).double()
                      for draw in range(samples)])
         for key, values in zip(keys, flat, strict=True)])
     return mass.cpu(), logits[:, :1] - logits[:, 1:]

@@ -17,7 +17,7 @@ from vxp import result, stats, store
 from vxp.core import OK
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
-from vxp.report.words import FAMILIES, columns, interval, note, number
+from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
@@ -128,7 +128,7 @@ def _panels(run: Run) -> list[dict[str, Any]]:
                     kept = [c for c, g in zip(system.clusters, good, strict=True) if g]
                     lines.append((system.name, system.reference, _place(run, system), x, *band(curve[good], kept)))
         if lines:
-            label = "share shown" if signature.startswith("insertion") else "share removed"
+            label = AXES.get(signature.partition("@")[0], "share removed")
             panels.append({"signature": signature, "svg": Markup(curve_svg(signature, lines, label))})
     return panels
 

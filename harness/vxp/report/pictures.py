@@ -71,23 +71,35 @@ def style(place: int, reference: bool) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], DASHES[(place // len(COLOURS)) % len(DASHES)]
 
 
+def scale(low: float, high: float) -> tuple[float, float, int]:
+    """Floor, step and number of steps of an axis that holds both: four parts of a round number where nothing is below 0 or
+    above 1, else up to six round steps."""
+    if low >= 0 and high <= CEILINGS[-1]:
+        return 0.0, next(c for c in CEILINGS if c >= max(high, 1e-9)) / 4, 4
+    rough = (high - low) / 4 or 1.0
+    unit = 10.0 ** np.floor(np.log10(rough))
+    step = float(next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough))
+    first = np.floor(low / step)
+    return float(first * step), step, int(np.ceil(high / step) - first)
+
+
 def curve_svg(title: str, lines: Sequence[tuple[str, bool, int, Floats, Floats, Floats, Floats]], x_label: str) -> str:
     """A panel: per line its name, whether it is a reference, its place, x, mean, low and high."""
     W, H, left, right, top, bottom = 480, 300, 42, 12, 12, 38
-    top_value = max([float(np.nanmax(line[6])) for line in lines] + [1e-9])
-    # four equal parts of a round number
-    ceiling = next(c for c in CEILINGS if c >= top_value or c == CEILINGS[-1])
+    floor, step, parts_of_y = scale(min(float(np.nanmin(low)) for *_, low, _high in lines),
+                                    max(float(np.nanmax(high)) for *_, high in lines))
 
     def at(x: Floats, y: Floats) -> list[str]:
         px = left + x * (W - left - right)
-        py = H - bottom - np.clip(y / ceiling, 0, 1) * (H - top - bottom)
+        py = H - bottom - np.clip((y - floor) / (step * parts_of_y), 0, 1) * (H - top - bottom)
         return [f"{a:.1f},{b:.1f}" for a, b in zip(px, py, strict=True)]
 
     parts = [f'<svg viewBox="0 0 {W} {H}" role="img" aria-label="{escape(title)}">']
-    for k in range(5):
-        y = H - bottom - k / 4 * (H - top - bottom)
+    for k in range(parts_of_y + 1):
+        y = H - bottom - k / parts_of_y * (H - top - bottom)
         parts.append(f'<line class="grid" x1="{left}" x2="{W - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{ceiling * k / 4:g}</text>')
+                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{floor + step * k:g}</text>')
+    for k in range(5):
         across = left + k / 4 * (W - left - right)
         parts.append(f'<text class="tick" x="{across:.1f}" y="{H - bottom + 15}" text-anchor="middle">{k / 4:g}</text>')
     parts.append(f'<text class="axis" x="{(W + left - right) / 2}" y="{H - 5}" text-anchor="middle">{escape(x_label)}</text>')

@@ -15,7 +15,17 @@ FAMILIES = {
     "sanity": "Does the map depend on the model's parameters and on the class?",
     "robustness": "Does the map stay the same under small noise? Says nothing about whether it is right.",
     "complexity": "Is the map concise? A concise map can be wrong.",
+    "axioms": "Does the map keep what its theory asks of it?",
+    "composite": "Several questions in one number: read their parts as well.",
+    "alignment": "Does the map lie where people look? Plausible is not faithful.",
 }
+
+AXES = {
+    "insertion": "share shown", "monotonicity": "share shown", "aopc": "share of tiles removed",
+    "selectivity": "share of patches removed",
+    "mprt": "share of stages randomised", "smooth-mprt": "share of stages randomised",
+}
+"""What the x of a curve counts, where it is not the share of positions removed."""
 
 
 def number(value: float, metric: str) -> str:

@@ -57,7 +57,7 @@ PEERS = (
          {"patch_size": 9, "regions_evaluation": 28, "perturb_baseline": "uniform"}),
     Peer("selectivity|fill:black", "quantus", "Selectivity", {"patch_size": 16}),
     Peer("irof", "quantus", "IROF", {}),
-    Peer("infidelity|samples:10|fill:black", "quantus", "Infidelity", {"perturb_patch_sizes": [10], "n_perturb_samples": 1}),
+    Peer("infidelity|samples:16|fill:black", "quantus", "Infidelity", {"perturb_patch_sizes": [56], "n_perturb_samples": 1}),
     Peer("road-morf", "quantus", "ROAD", {"percentages": list(range(10, 100, 10))}),
     Peer("completeness|fill:black", "quantus", "Completeness", {}),
     Peer("max-sensitivity|samples:4", "quantus", "MaxSensitivity", {"nr_samples": 4}, explains=True),

@@ -15,9 +15,10 @@ from typing import Any
 
 import typer.main
 import vxp_schemas
-from vxp import explainers, metrics, result
+from vxp import explainers, findings, metrics, result
 from vxp.cli import app
 from vxp.core import Explainer, Metric
+from vxp.validation import LEVELS
 
 DOCS = Path(__file__).parent
 SPEC = DOCS.parent / "spec"
@@ -29,12 +30,26 @@ def pages() -> dict[str, str]:
     made: dict[str, Callable[[], str]] = {
         "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
         "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page,
+        "reference/rules.md": rules_page,
     }
     return {path: make() for path, make in made.items()} | spec_pages()
 
 
 def page(title: str, *blocks: str) -> str:
     return "\n\n".join([f"# {title}", NOTE, *(block for block in blocks if block)]) + "\n"
+
+
+def rules_page() -> str:
+    """The validator's catalogue, a section per level."""
+    blocks = ["Every finding of `vxp validate` and `vxp verify` has a code of this catalogue, which the program reads as well "
+              "(`vxp explain-code VXP-C002`). An error makes a bundle invalid, a warning counts under `--strict`, a flag is "
+              "for a reviewer to judge. A code is never used again."]
+    for level in LEVELS:
+        found = [r for r in findings.rules().values() if r.level == level]
+        blocks.append(f"## Level {level}\n\n" + table(
+            ["code", "severity", "rule", "clause", "why", "what to do"],
+            [[code(r.code), r.severity, prose(r.title), r.clause, prose(r.why), prose(r.fix)] for r in found]))
+    return page("Rules of the validator", *blocks)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

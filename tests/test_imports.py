@@ -14,10 +14,10 @@ LAYERS = [
     {"perturb"},
     {"metrics", "models", "datasets", "segments"},
     {"engine", "explainers", "stats", "data_get"},
-    {"api", "store", "tasks"},
-    {"result"},
-    {"run", "registry", "report", "compare", "train_shapes"},
-    {"commands", "bench", "progress", "conformance", "conformance_worker"},
+    {"api", "store", "tasks", "findings"},
+    {"result", "bundles"},
+    {"run", "registry", "report", "compare", "train_shapes", "sealing"},
+    {"commands", "bench", "progress", "conformance", "conformance_worker", "validation"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -37,7 +37,8 @@ def imports(file: Path) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vxp" else [node.module]
+            # a name may be a module of the package
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
     return names
 
 

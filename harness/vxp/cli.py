@@ -1,4 +1,5 @@
-"""The command `vxp`: parses, calls, and returns an exit code. 0 done, 1 does not conform, 2 bad input, 130 stopped."""
+"""The command `vxp`: parses, calls, and returns an exit code. 0 done, 1 does not conform, 2 bad input, 3 could not complete,
+4 warnings under --strict, 130 stopped."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from vxp import bench as benchmarks
-from vxp import commands, data_get, datasets, explainers, metrics, models, progress, report, tasks
+from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, tasks
 from vxp import compare as comparison
 from vxp import conformance as conformity
+from vxp import validation as validator
 from vxp.core import VxpError
 
 STOPPED = 130
@@ -143,6 +145,51 @@ def conformance(
     """Run the conformance vectors through an implementation and print a matrix per metric."""
     raise typer.Exit(conformity.main(console, command or conformity.OURS, vectors=vectors, metrics=_split([metrics]),
                                      timeout=timeout, json_path=json_))
+
+
+@app.command()
+def seal(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Folders that vxp run or vxp score wrote.")],
+    explainer: Annotated[str, typer.Option("--explainer", "-e", help="The method to submit, by its id or the id of its set.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bundle to write: a new folder, or a file NAME.tar.")],
+    submission: Annotated[Path, typer.Option(help="Who submits, under which licence, how parameters were chosen; a form is "
+                                             "written where there is no such file.")] = Path("submission.json"),
+    documentation: Annotated[Path | None, typer.Option(help="A folder of texts to go with it, such as METHOD.md.")] = None,
+) -> None:
+    """Seal the explanations and results of one method into a bundle that anybody can validate and verify."""
+    digest = sealing.seal(folders, explainer, submission, out, documentation=documentation)
+    console.print(f"Sealed {out}\nRoot digest {digest}\nCheck it: vxp validate {out}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def validate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
+    level: Annotated[str, typer.Option(help="structure, integrity, content, consistency or recompute; each includes those "
+                                       "before it.")] = "consistency",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 where there are warnings.")] = False,
+    json_: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON; - for standard output.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write it as JUnit XML.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write it as SARIF 2.1.0.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as one page.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Show what can be mended without loss.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="With --fix: mend it.")] = False,
+) -> None:
+    """Check a bundle by every rule. 0 no errors, 1 invalid, 3 could not complete, 4 warnings under --strict."""
+    if write and not fix:
+        raise VxpError("--write goes with --fix")
+    if fix:
+        for line in validator.fixes(bundle, write=write):
+            console.print(line, soft_wrap=True, markup=False)
+    raise typer.Exit(validator.main(console, bundle, level=level, strict=strict, json_=json_, junit=junit, sarif=sarif,
+                                     html=html))
+
+
+@app.command("explain-code")
+def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C002.")]) -> None:
+    """Say what a rule of the validator asks for, why, and what to do."""
+    rule = findings.rule(code)
+    console.print(f"{rule.code}  {rule.title}\n\nlevel     {rule.level}\nseverity  {rule.severity}\nclause    {rule.clause}\n"
+                  f"why       {rule.why}\ndo        {rule.fix}", soft_wrap=True, highlight=False, markup=False)
 
 
 @data_app.command("get")

@@ -146,7 +146,11 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
 
 def system_digest(bound: BoundExplainer) -> str:
     """Digest of what the system is, without when and by which build the document was written."""
-    document = system(bound)
+    return identity(system(bound))
+
+
+def identity(document: Mapping[str, Any]) -> str:
+    """The digest by which sets name a system document."""
     return str(vxp_schemas.digest({k: document[k] for k in ("method", "implementation", "normalization")}))
 
 

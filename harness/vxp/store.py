@@ -108,6 +108,17 @@ def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
     return data
 
 
+def check_described(root: Path, described: Mapping[str, Any]) -> None:
+    """Compare a file with its descriptor without holding it in memory; VxpError where they differ."""
+    path = root / str(described["path"])
+    if not path.is_file():
+        raise VxpError(f"{path} is missing; expected {described['size']} bytes with {described['digest']}")
+    found = vxp_schemas.file_digest(path)
+    if found != described["digest"]:
+        raise VxpError(f"{path} is damaged or was changed: got {found}, expected {described['digest']}. Run the same command "
+                       "again, or take the file from a backup")
+
+
 # ------------------------------------------------------------------------------------------------------- units of work
 
 

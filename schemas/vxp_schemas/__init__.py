@@ -12,6 +12,7 @@ from vxp_schemas._registry import (
     registry,
     registry_bytes,
     registry_document,
+    rules,
 )
 from vxp_schemas._strict import loads
 from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
@@ -35,6 +36,7 @@ __all__ = [
     "registry",
     "registry_bytes",
     "registry_document",
+    "rules",
     "schema",
     "validate",
 ]

@@ -43,6 +43,12 @@ def registry_bytes(path: str) -> bytes:
     return found.read_bytes()
 
 
+def rules() -> list[dict[str, str]]:
+    """The catalogue of the validator's rules: code, level, severity, title, clause, why, fix. A code is never used again."""
+    loaded: list[dict[str, str]] = loads(files("vxp_schemas").joinpath("registry", "rules.json").read_bytes())
+    return loaded
+
+
 def reference(document: Mapping[str, Any]) -> dict[str, Any]:
     """`{"id", "version", "digest"}`: how other documents name this one.
 

@@ -1,0 +1,383 @@
+"""Bundles as they come from strangers: a folder or an uncompressed tar, read in place and never extracted.
+
+Nothing is opened before its name, kind and size have been checked; links, devices and names that leave the bundle are
+faults. Each fault has a rule of the catalogue (`vxp explain-code`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import vxp_schemas
+
+from vxp import store
+from vxp.core import VxpError
+from vxp.findings import Finding, Findings
+
+ROOT: Final = "submission.json"
+MAX_TOTAL: Final = 64 * 2**30
+MAX_FILES: Final = 10_000
+MAX_PATH: Final = 200
+MAX_JSON: Final = 16 * 2**20
+BLOCK: Final = 512
+"""Bytes of a block of a tar."""
+
+PATH: Final = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
+RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""Names that a common operating system keeps for devices, whatever stands after the first dot."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A regular file of a bundle: bytes `start` to `start + size` of `file`."""
+
+    path: str
+    file: Path
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """The files of a bundle by their paths, in bytewise order."""
+
+    root: Path
+    entries: Mapping[str, Entry]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(self.entries)
+
+    def size(self, path: str) -> int:
+        return self._entry(path).size
+
+    def stream(self, path: str) -> BinaryIO:
+        """The file as a seekable reader that ends where the file ends. The caller closes it."""
+        entry = self._entry(path)
+        try:
+            # O_NOFOLLOW and O_NONBLOCK: what was a regular file when it was listed may have become a link or a pipe
+            handle = os.open(entry.file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            raise VxpError(f"{self.root}: {path} cannot be read: {error.strerror}") from None
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size < entry.start + entry.size:
+            os.close(handle)
+            raise VxpError(f"{self.root}: {path} changed while it was read; expected a regular file of {entry.size} bytes")
+        return io.BufferedReader(Window(os.fdopen(handle, "rb", buffering=0), entry.start, entry.size), 1 << 20)
+
+    def read(self, path: str, limit: int = MAX_JSON) -> bytes:
+        """The bytes of a file of at most `limit` bytes; VxpError otherwise."""
+        if self.size(path) > limit:
+            raise VxpError(f"{self.root}: {path} has {self.size(path)} bytes, expected at most {limit}")
+        with self.stream(path) as stream:
+            return stream.read()
+
+    def document(self, path: str) -> dict[str, Any]:
+        """A JSON document by its schema; VxpError names the file and its faults."""
+        try:
+            document = vxp_schemas.loads(self.read(path))
+            vxp_schemas.validate(document)
+        except vxp_schemas.SchemaError as error:
+            raise VxpError(f"{self.root}: {path}: {error}") from None
+        return dict(document)
+
+    @cached_property
+    def submission(self) -> dict[str, Any]:
+        return self.document(ROOT)
+
+    @cached_property
+    def root_digest(self) -> str:
+        """SHA-256 of submission.json's bytes, through which every other byte is bound."""
+        return store.digest(self.read(ROOT))
+
+    def _entry(self, path: str) -> Entry:
+        if path not in self.entries:
+            raise VxpError(f"{self.root} has no file {path!r}; it has {len(self.entries)} files, among them "
+                           f"{', '.join(self.paths[:5])}")
+        return self.entries[path]
+
+
+class Window(io.RawIOBase):
+    """A part of a file as a file of its own; closing it closes the file."""
+
+    def __init__(self, file: io.FileIO | Any, start: int, size: int) -> None:
+        self.file, self.start, self.length, self.place = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.length}[whence]
+        if base + offset < 0:
+            raise ValueError(f"a place before the file's start: {base + offset}")
+        self.place = base + offset
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = max(0, min(len(buffer), self.length - self.place))
+        self.file.seek(self.start + self.place)
+        got = self.file.readinto(memoryview(buffer)[:wanted]) or 0
+        self.place += got
+        return int(got)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.file.close()
+        super().close()
+
+
+def open_bundle(path: Path) -> Bundle:
+    """A bundle whose names, kinds and sizes are in order and that has a submission.json; VxpError with all faults
+    otherwise. What the files hold is the validator's business."""
+    findings = Findings()
+    bundle = scan(path, findings)
+    if findings.errors:
+        raise VxpError(f"{path} is not a bundle that can be read:\n" + "\n".join(f"  {f}" for f in findings.all))
+    return bundle
+
+
+def scan(path: Path, findings: Findings) -> Bundle:
+    """All regular files with acceptable names; everything else is a finding."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        findings.add("VXP-S001", "", "", f"{error.strerror}", "a folder or an uncompressed tar of a bundle")
+        return Bundle(path, {})
+    entries: list[Entry] = []
+    if stat.S_ISDIR(mode):
+        entries = list(_of_folder(path, findings))
+    elif stat.S_ISREG(mode):
+        entries = list(_of_tar(path, findings))
+    else:
+        findings.add("VXP-S001", "", "", "neither a folder nor a file", "a folder or an uncompressed tar of a bundle")
+    entries = list(_acceptable(entries, findings))
+    total = sum(e.size for e in entries)
+    if total > MAX_TOTAL:
+        findings.add("VXP-S006", "", "", f"{total} bytes in all", f"at most {MAX_TOTAL} bytes (64 GiB)")
+    bundle = Bundle(path, {e.path: e for e in sorted(entries, key=lambda e: e.path.encode())})
+    if ROOT not in bundle.entries and not findings.has("VXP-S001"):
+        findings.add("VXP-S001", ROOT, "", "no such file", "the root document submission.json, which vxp seal writes")
+    return bundle
+
+
+def shown(name: str) -> str:
+    """A name from a stranger on one line of ASCII."""
+    text = ascii(name)[1:-1]
+    return text if len(text) <= 120 else text[:120] + f"... ({len(text)} characters)"
+
+
+def _acceptable(entries: Sequence[Entry], findings: Findings) -> Iterator[Entry]:
+    """Entries whose names are paths inside the bundle, portable, and different from each other on every system."""
+    seen: dict[str, str] = {}
+    for entry in entries:
+        name = shown(entry.path)
+        if not PATH.fullmatch(entry.path) or len(entry.path) > MAX_PATH:
+            findings.add("VXP-S002", name, "", f"the name {name!r} of {len(entry.path)} characters",
+                         "a relative path of A-Z a-z 0-9 . _ - and /, without . or .. as a part, of at most 200 characters")
+            continue
+        bad = [part for part in entry.path.split("/") if RESERVED.fullmatch(part) or part.endswith(".")]
+        if bad:
+            findings.add("VXP-S003", name, "", f"the part {bad[0]!r}", "names that every operating system can store")
+            continue
+        # a folder's name counts too: a/x and A/y share a folder on some systems and not on others
+        prefixes = [entry.path[:i] for i, c in enumerate(entry.path) if c == "/"] + [entry.path]
+        clash = next((seen[p.casefold()] for p in prefixes if seen.get(p.casefold(), p) != p), None)
+        if clash is not None or entry.path.casefold() in seen:
+            findings.add("VXP-S003", name, "", f"the names {clash or entry.path!r} and {entry.path!r}",
+                         "names that differ by more than upper and lower case, each once")
+            continue
+        seen |= {p.casefold(): p for p in prefixes}
+        yield entry
+
+
+def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
+    """Regular files below a folder; links, pipes and devices are findings and are not opened."""
+    count = 0
+    todo = [("", root)]
+    while todo:
+        prefix, folder = todo.pop()
+        try:
+            with os.scandir(folder) as listing:
+                found = sorted(listing, key=lambda e: os.fsencode(e.name))
+        except OSError as error:
+            findings.add("VXP-S001", shown(prefix), "", f"{error.strerror}", "a folder that can be listed")
+            continue
+        for item in found:
+            count += 1
+            if count > MAX_FILES:
+                findings.add("VXP-S006", "", "", f"more than {MAX_FILES} files and folders", f"at most {MAX_FILES}")
+                return
+            name = prefix + item.name
+            facts = item.stat(follow_symlinks=False)
+            if stat.S_ISDIR(facts.st_mode):
+                if len(name) > MAX_PATH:
+                    findings.add("VXP-S002", shown(name), "", f"a folder's name of {len(name)} characters",
+                                 "a path of at most 200 characters")
+                    continue
+                todo.append((name + "/", Path(item.path)))
+            elif not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+                findings.add("VXP-S004", shown(name), "", _kind(facts.st_mode), "a regular file with one name")
+            else:
+                yield Entry(name, Path(item.path), 0, facts.st_size)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISLNK: "a symbolic link", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket",
+             stat.S_ISCHR: "a device", stat.S_ISBLK: "a device", stat.S_ISREG: "a hard link: a file with several names"}
+    return next((words for test, words in kinds.items() if test(mode)), "a special file")
+
+
+# ------------------------------------------------------------------------------------------------------------------ tar
+
+
+@dataclass
+class _Header:
+    """The fields of a tar header that a bundle's tar fixes."""
+
+    name: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    kind: bytes
+    faults: list[str] = field(default_factory=list)
+
+
+def _of_tar(path: Path, findings: Findings) -> Iterator[Entry]:
+    """Regular files of an uncompressed POSIX (ustar) archive. Its own small reader: the extensions of other readers
+    (long names, sparse files, links) are what archives attack with, and a bundle needs none of them."""
+    length = path.stat().st_size
+    previous = b""
+    with path.open("rb") as file:
+        place, count, ended = 0, 0, False
+        while place + BLOCK <= length:
+            file.seek(place)
+            block = file.read(BLOCK)
+            if block == bytes(BLOCK):
+                ended = True
+                break
+            header = _header(block)
+            if isinstance(header, str):
+                findings.add("VXP-S005", "", f"byte {place}", header, "a POSIX ustar header: an uncompressed tar")
+                return
+            count += 1
+            if count > MAX_FILES:
+                findings.add("VXP-S006", "", "", f"more than {MAX_FILES} files", f"at most {MAX_FILES}")
+                return
+            start = place + BLOCK
+            place = start + -(-header.size // BLOCK) * BLOCK
+            name = shown(header.name)
+            if place > length:
+                findings.add("VXP-S005", name, f"byte {start}", f"{header.size} bytes claimed, {length - start} there",
+                             "a whole archive")
+                return
+            encoded = header.name.encode("utf-8", "surrogateescape")
+            if encoded <= previous:
+                header.faults.append("a name that does not come after the one before it")
+            previous = encoded
+            if header.faults:
+                findings.add("VXP-S005", name, f"byte {start - BLOCK}", "; ".join(header.faults),
+                             "names in bytewise order, each once; owner and group 0, time 0, mode 644 (folders 755)")
+            if header.kind == b"5":
+                continue
+            if header.kind != b"0":
+                findings.add("VXP-S004", name, f"byte {start - BLOCK}", f"an entry of type {header.kind!r}",
+                             "a regular file (type '0')")
+                continue
+            yield Entry(header.name, path, start, header.size)
+        if not ended:
+            findings.add("VXP-S005", "", f"byte {place}", "the end of the file", "two blocks of zeros that end a tar")
+        elif _rest(file, place):
+            findings.add("VXP-S005", "", f"byte {place}", "bytes after the end of the archive", "zeros, or nothing")
+
+
+def _rest(file: BinaryIO, place: int) -> bool:
+    """Whether anything but zeros stands after a place."""
+    file.seek(place)
+    while part := file.read(1 << 20):
+        if part.strip(b"\0"):
+            return True
+    return False
+
+
+def _header(block: bytes) -> _Header | str:
+    """The header of a block, or what is wrong with it."""
+    if block[257:263] != b"ustar\0" or block[263:265] != b"00":
+        return f"the bytes {block[:8].hex()} ..., no POSIX ustar header"
+    numbers = {}
+    for name, first, last in (("mode", 100, 108), ("uid", 108, 116), ("gid", 116, 124), ("size", 124, 136),
+                              ("mtime", 136, 148), ("sum", 148, 156)):
+        text = block[first:last].rstrip(b"\0 ")
+        if not re.fullmatch(rb" *[0-7]+", text):
+            return f"the field {name} {block[first:last]!r}, no octal number"
+        numbers[name] = int(text, 8)
+    if numbers["sum"] != sum(block[:148]) + 8 * 32 + sum(block[156:]):
+        return f"a header whose sum is not {numbers['sum']}"
+    base, prefix = block[:100].split(b"\0")[0], block[345:500].split(b"\0")[0]
+    name = (prefix + b"/" + base if prefix else base).decode("utf-8", "surrogateescape")
+    header = _Header(name, numbers["mode"], numbers["uid"], numbers["gid"], numbers["size"], numbers["mtime"],
+                     block[156:157].replace(b"\0", b"0"))
+    folder = header.kind == b"5"
+    if (header.uid, header.gid, header.mtime) != (0, 0, 0):
+        header.faults.append(f"owner {header.uid}, group {header.gid}, time {header.mtime}")
+    if header.mode != (0o755 if folder else 0o644):
+        header.faults.append(f"mode {header.mode:o}")
+    if folder and header.size:
+        return f"a folder of {header.size} bytes"
+    return header
+
+
+def write_tar(out: Path, files: Mapping[str, Path]) -> None:
+    """A bundle as one tar: the same files give the same bytes. VxpError where a name is too long for a ustar header."""
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        with temporary.open("wb") as tar:
+            for path in sorted(files, key=str.encode):
+                size = files[path].stat().st_size
+                tar.write(_tar_header(path, size))
+                with files[path].open("rb") as source:
+                    while part := source.read(1 << 20):
+                        tar.write(part)
+                tar.write(bytes(-size % BLOCK))
+            tar.write(bytes(2 * BLOCK))
+            tar.flush()
+            os.fsync(tar.fileno())
+        os.replace(temporary, out)
+    except OSError as error:
+        raise VxpError(f"could not write {out}: {error.strerror}. Nothing half-written is left") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _tar_header(path: str, size: int) -> bytes:
+    name, prefix = path, ""
+    if len(name) > 100:
+        cut = next((i for i, c in enumerate(path) if c == "/" and i <= 155 and len(path) - i - 1 <= 100), None)
+        if cut is None:
+            raise VxpError(f"the path {path} of {len(path)} characters does not fit a tar header: seal into a folder")
+        prefix, name = path[:cut], path[cut + 1:]
+    fields = [name.encode().ljust(100, b"\0"), b"0000644\0", b"0000000\0", b"0000000\0", f"{size:011o}\0".encode(),
+              b"00000000000\0", b" " * 8, b"0", bytes(100), b"ustar\0", b"00", bytes(32), bytes(32), bytes(8), bytes(8),
+              prefix.encode().ljust(155, b"\0"), bytes(12)]
+    block = b"".join(fields)
+    total = f"{sum(block):06o}\0 ".encode()
+    return block[:148] + total + block[156:]
+
+
+__all__ = ["MAX_FILES", "MAX_JSON", "MAX_TOTAL", "PATH", "ROOT", "Bundle", "Entry", "Finding", "open_bundle", "scan",
+           "shown", "write_tar"]

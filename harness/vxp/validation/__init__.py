@@ -1,0 +1,145 @@
+"""`vxp validate`: every rule of the catalogue against a bundle, all findings in one run.
+
+Nothing in a bundle is executed, unpickled or fetched; nothing outside of it is read. The command checks in a process of
+its own with bounded memory, so that a file that crashes a reader ends in `could not complete`, never in `valid`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from vxp import bundles, store
+from vxp.core import VxpError
+from vxp.findings import Finding, Findings
+from vxp.validation import consistency, content, integrity, report, structure
+from vxp.validation.report import LEVELS, STOPPED, Report
+from vxp.validation.state import State
+
+MEMORY = 4 * 2**30
+"""Bytes that the checking process may reserve: a table at its cap and what it unfolds to."""
+TIMEOUT = 6 * 3600
+
+
+def validate(path: Path, level: str = "consistency", *, strict: bool = False) -> Report:
+    """Check a bundle up to a level, in this process. VxpError for an unknown level; everything else is in the report."""
+    if level not in LEVELS:
+        raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
+    findings = Findings()
+    state = State(bundles.scan(path, findings), findings)
+    wanted = LEVELS[: LEVELS.index(level) + 1]
+    looker = content.Looker(state) if "content" in wanted else None
+    steps: dict[str, Callable[[], None]] = {
+        "structure": lambda: structure.check(state),
+        "integrity": lambda: integrity.check(state, looker),
+        "content": lambda: content.check(state, looker or content.Looker(state)),
+        "consistency": lambda: consistency.check(state),
+    }
+    checks, stopped = [], False
+    for name in LEVELS:
+        if name not in wanted:
+            checks.append({"check": name, "ran": False, "reason": f"the level asked for is {level}"})
+        elif name == "recompute":
+            checks.append({"check": name, "ran": False, "reason": "it runs the model: vxp verify does"})
+        elif state.submission is None and name != "structure":
+            checks.append({"check": name, "ran": False, "reason": "submission.json could not be read"})
+        else:
+            why = _run(steps[name])
+            stopped = stopped or why is not None
+            checks.append({"check": name, "ran": True} if why is None else {"check": name, "ran": False, "reason": why})
+    checks += [{"check": what, "ran": False, "reason": why} for what, why in state.incomplete.items()]
+    whole = "consistency" in wanted and not stopped and not findings.errors
+    root = store.digest(state.bundle.read(bundles.ROOT)) if _readable(state) else None
+    found = [f.document() for f in findings.all]
+    return Report(path.name or str(path), level, root, "E1" if whole else "E0", checks, found, strict, stopped)
+
+
+def _readable(state: State) -> bool:
+    return bundles.ROOT in state.bundle.entries and state.bundle.size(bundles.ROOT) <= bundles.MAX_JSON
+
+
+def _run(step: Callable[[], None]) -> str | None:
+    """Why a level did not run to its end; None where it did. Whatever a stranger's file provokes ends here."""
+    try:
+        step()
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------------- mending
+
+LITTER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|__MACOSX", re.IGNORECASE)
+"""Files that file managers leave behind."""
+
+
+def fixes(path: Path, *, write: bool) -> list[str]:
+    """What can be mended without loss, one line each, and mended where `write`: litter of file managers is deleted, and a
+    file with several names becomes a file of its own. Nothing that a document lists is changed."""
+    if not path.is_dir():
+        return [f"{path}: nothing is mended inside a tar; mend the folder and seal again"]
+    listed = validate(path, "structure")
+    unlisted = {f["file"] for f in listed.findings if f["code"] == "VXP-I004"}
+    said = []
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
+        inside = file.relative_to(path).as_posix()
+        if any(LITTER.fullmatch(part) for part in file.relative_to(path).parts) and (
+                inside in unlisted or not bundles.PATH.fullmatch(inside)):
+            said.append(f"delete {inside}, which a file manager left behind")
+            if write:
+                file.unlink()
+        elif file.stat().st_nlink > 1:
+            said.append(f"make {inside} a file of its own: it has {file.stat().st_nlink} names")
+            if write:
+                store.write_bytes(file, file.read_bytes())
+    if not said:
+        return ["nothing to mend"]
+    return [f"done: {line}" for line in said] if write else [*(f"would {line}" for line in said), "--write does it"]
+
+
+# ------------------------------------------------------------------------------------------------------------ the command
+
+
+def apart(path: Path, level: str, *, strict: bool = False) -> Report:
+    """The same in a process of its own, whose crash, memory or time never passes for a verdict."""
+    command = [sys.executable, "-m", "vxp.validation", str(path), level]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False,
+                              env=os.environ | {"OMP_NUM_THREADS": "1"})
+        return Report.read(json.loads(done.stdout), strict=strict)
+    except subprocess.TimeoutExpired:
+        why = f"it took more than {TIMEOUT} s"
+    except (ValueError, KeyError):
+        last = done.stderr.decode(errors="replace").strip().splitlines()
+        why = f"the checking process ended with {done.returncode}" + (f": {last[-1][:300]}" if last else "")
+    return Report(path.name or str(path), level, None, "E0", [{"check": level, "ran": False, "reason": why}], [], strict, True)
+
+
+def main(
+    console: Console, path: Path, *, level: str, strict: bool, json_: Path | None, junit: Path | None, sarif: Path | None,
+    html: Path | None,
+) -> int:
+    """Validate, print, write what was asked for; returns the exit code."""
+    if level not in LEVELS:
+        raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
+    if not path.exists():
+        raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
+    found = apart(path, level, strict=strict)
+    for out, text in ((json_, report.as_json), (junit, report.as_junit), (sarif, report.as_sarif), (html, report.as_html)):
+        if out is not None and str(out) == "-":
+            console.out(text(found), end="", highlight=False)
+            return found.exit_code
+        if out is not None:
+            store.write_bytes(out, text(found).encode())
+    report.show(console, found)
+    return found.exit_code
+
+
+__all__ = ["LEVELS", "STOPPED", "Finding", "Report", "apart", "fixes", "main", "validate"]

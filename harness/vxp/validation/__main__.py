@@ -1,0 +1,17 @@
+"""The checking process of `vxp validate`: limits first, then one report on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+from vxp.validation import MEMORY, validate
+
+if __name__ == "__main__":
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    sys.stdout.write(json.dumps(validate(Path(sys.argv[1]), sys.argv[2]).document()))

@@ -1,0 +1,364 @@
+"""Level consistency: documents refer to each other and to the registry, and every aggregate follows from its samples."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import vxp_schemas
+
+from vxp import metrics, result, stats
+from vxp.core import OK, VxpError
+from vxp.validation import arrays
+from vxp.validation.arrays import Table
+from vxp.validation.state import AResult, ASet, Document, State, referred
+
+RTOL = 1e-9
+"""Aggregates computed again on another machine differ by the order of sums only."""
+RTOL_CI = 1e-6
+REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
+
+
+def check(state: State) -> None:
+    for found in state.sets:
+        _entries(state, found.path, found.document, _limit(state, found))
+        _system(state, found)
+    for result_ in state.results:
+        document = result_.document
+        _entries(state, result_.path, document, document["settings"]["limit"])
+        _pair(state, result_)
+        for number, score in enumerate(document["scores"]):
+            _metric(state, result_.path, f"/scores/{number}", score)
+        _division(state, result_)
+        _references(state, result_)
+        _settings(state, result_)
+        if result_.samples is not None:
+            _aggregates(state, result_, result_.samples)
+        found_set = state.set_of(result_)
+        if found_set is not None and found_set.items is not None:
+            _cost(state, result_, found_set.items)
+    _whole(state)
+
+
+def _limit(state: State, found: ASet) -> int | None:
+    limits = [r.document["settings"]["limit"] for r in state.results if r.document["set"]["path"] == found.path]
+    return limits[0] if limits else None
+
+
+# ------------------------------------------------------------------------------------------------------------ references
+
+
+def _entries(state: State, path: str, document: Document, limit: int | None) -> None:
+    """Task, data set and model are entries of the registry, or lie in the bundle, by digest."""
+    task = _entry(state, path, document, "task", "VXP-K001", limit)
+    model = _entry(state, path, document, "model", "VXP-K003", None)
+    if task is None:
+        return
+    add = state.findings.add
+    if document["dataset"] != task["dataset"]:
+        add("VXP-K002", path, "/dataset", _named(document["dataset"]), f"{_named(task['dataset'])}, the task's")
+    admitted = [task["model"], *task.get("also_models", [])]
+    if model is not None and document["model"] not in admitted and document.get("division") == "closed":
+        add("VXP-K003", path, "/model", _named(document["model"]), " or ".join(map(_named, admitted)))
+    for kind, entry in (("task", task), ("model", model)):
+        if entry is not None and entry["status"] == "template":
+            add("VXP-K013", path, f"/{kind}", f"{entry['id']}@{entry['version']}, a template", "an entry with digests")
+
+
+def _entry(state: State, path: str, document: Document, kind: str, code: str, limit: int | None) -> Document | None:
+    reference = document[kind]
+    found = state.entry(f"{kind}s", reference, limit)
+    if found is not None:
+        return found
+    name = f"{reference['id']}@{reference['version']}"
+    registered = vxp_schemas.registry(f"{kind}s").get(name)
+    if registered is not None:
+        expected = f"{_named(referred(registered, limit))}, the registry's" + (f" under the limit {limit}" if limit else "")
+        state.findings.add(code, path, f"/{kind}", _named(reference), expected)
+    else:
+        state.findings.add("VXP-K021", path, f"/{kind}", f"{_named(reference)} in neither registry nor bundle",
+                           f"its document in the bundle, as results/<id>/{kind}.json")
+    return None
+
+
+def _named(reference: Mapping[str, Any]) -> str:
+    return f"{reference['id']}@{reference['version']} {reference['digest'][:19]}..."
+
+
+def _system(state: State, found: ASet) -> None:
+    if state.system is None:
+        state.not_checked(f"system of {found.path}", "system.json could not be read")
+        return
+    add = state.findings.add
+    own = result.identity(state.system)
+    if found.document["system"] != own:
+        add("VXP-K004", found.path, "/system", found.document["system"], f"{own}, the digest of system.json")
+    method, explainer = state.system["method"], found.document["explainer"]
+    if [method[k] for k in ("name", "parameters", "family")] != [explainer[k] for k in ("id", "parameters", "family")]:
+        add("VXP-K008", found.path, "/explainer", f"{explainer['id']} {explainer['parameters']}",
+            f"{method['name']} {method['parameters']}, as system.json says")
+    if state.system["normalization"] != found.document["semantics"]["normalized"]:
+        add("VXP-K008", found.path, "/semantics/normalized", found.document["semantics"]["normalized"],
+            f"{state.system['normalization']}, as system.json says")
+    if explainer["reference"] or method["family"] == "reference":
+        add("VXP-K012", found.path, "/explainer/reference", f"{explainer['id']}, a fixed reference",
+            "a method: references stand beside every result")
+
+
+def _pair(state: State, result_: AResult) -> None:
+    """Result and set are of the same task, data, model and explainer."""
+    found = state.set_of(result_)
+    document = result_.document
+    if found is None:
+        state.findings.add("VXP-K017", result_.path, "/set", document["set"]["path"], "a set that submission.json lists")
+        return
+    for field, code in (("task", "VXP-K007"), ("dataset", "VXP-K007"), ("model", "VXP-K007"), ("explainer", "VXP-K008")):
+        if document[field] != found.document[field]:
+            state.findings.add(code, result_.path, f"/{field}", f"{document[field]}"[:300], f"{found.document[field]}, as in "
+                               f"{found.path}"[:300])
+    if document["result_id"] != found.document["set_id"]:
+        state.findings.add("VXP-K007", result_.path, "/result_id", document["result_id"],
+                           f"{found.document['set_id']}, the set's")
+
+
+# --------------------------------------------------------------------------------------------------------------- metrics
+
+
+def _metric(state: State, path: str, where: str, score: Mapping[str, Any]) -> None:
+    """The score's metric is the registry's, its signature is whole, its facts are the metric's."""
+    add = state.findings.add
+    signature = score["signature"]
+    name = signature.partition("|")[0]
+    known = vxp_schemas.registry("metrics").get(name)
+    if known is None:
+        plugin = metrics.catalogue().get(name.partition("@")[0])
+        if plugin is None or plugin.name != name:
+            state.not_checked(f"the metric of {signature}", f"{name} is neither in the registry nor installed here")
+            return
+        known = result.metric_document(plugin)
+    reference = vxp_schemas.reference(known)
+    if score["metric"] != reference:
+        add("VXP-K005", path, f"{where}/metric", _named(score["metric"]), _named(reference))
+    for field in ("family", "better", "range", "level"):
+        if score[field] != known[field]:
+            add("VXP-K014", path, f"{where}/{field}", f"{score[field]}", f"{known[field]}, the metric's")
+    try:
+        wanted = metrics.bind(signature).signature
+    except VxpError as error:
+        add("VXP-K006", path, f"{where}/signature", ascii(signature)[1:-1][:300], f"a signature of {name} ({error})")
+        return
+    if wanted != signature:
+        add("VXP-K006", path, f"{where}/signature", signature, wanted)
+
+
+def _division(state: State, result_: AResult) -> None:
+    """What the closed division asks for."""
+    document = result_.document
+    if document["division"] != "closed":
+        return
+
+    def lacks(where: str, found: str, expected: str) -> None:
+        state.findings.add("VXP-K012", result_.path, where, found, expected)
+
+    if document["settings"]["limit"] is not None:
+        lacks("/settings/limit", str(document["settings"]["limit"]), "null: every item of the task")
+    task = vxp_schemas.registry("tasks").get(f"{document['task']['id']}@{document['task']['version']}")
+    if task is None or task["status"] != "active" or referred(task) != document["task"]:
+        lacks("/task", _named(document["task"]), "an active task of the registry")
+        return
+    wanted = [b.signature for b in metrics.bind_all(list(task["metrics"]))]
+    there = {s["signature"] for s in document["scores"]}
+    missing = [s for s in wanted if s not in there]
+    if missing:
+        lacks("/scores", f"{len(missing)} scores of the task missing: {', '.join(missing[:5])}",
+              f"all {len(wanted)} of the task")
+    found = state.set_of(result_)
+    if found is not None and found.document["coverage"] != 1:
+        lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
+    beside = {r["explainer"] for r in document["references"]}
+    needed = {r for r in REFERENCES if r != "oracle" or task["truth"]}
+    if not needed <= beside:
+        lacks("/references", f"the references {', '.join(sorted(beside)) or 'none'}", f"all of {', '.join(sorted(needed))}")
+
+
+def _references(state: State, result_: AResult) -> None:
+    signatures = {s["signature"]: s for s in result_.document["scores"]}
+    seen = set()
+    for number, reference in enumerate(result_.document["references"]):
+        where = f"/references/{number}"
+        if reference["explainer"] in seen:
+            state.findings.add("VXP-K018", result_.path, where, f"{reference['explainer']} twice", "each reference once")
+        seen.add(reference["explainer"])
+        for score in reference["scores"]:
+            own = signatures.get(score["signature"])
+            if own is None:
+                state.findings.add("VXP-K018", result_.path, where, f"a score {score['signature']}", "scores of the result")
+            elif score["n"] != own["n"]:
+                state.findings.add("VXP-K018", result_.path, where, f"{score['n']} items in {score['signature']}",
+                                   f"{own['n']}")
+
+
+def _settings(state: State, result_: AResult) -> None:
+    document, path = result_.document, result_.path
+    seed, limit = document["settings"]["seed"], document["settings"]["limit"]
+    task = state.entry("tasks", document["task"], limit)
+    if task is not None and seed != task["seed"]:
+        state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
+    if limit is not None and "limited" not in document["flags"]:
+        state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", "the flag limited: not all items were scored")
+    if document["generator"].get("dirty") or document["harness"].get("dirty"):
+        state.findings.add("VXP-F013", path, "/harness", f"{document['harness']}", "a commit without changes")
+
+
+# ------------------------------------------------------------------------------------------------------------ aggregates
+
+
+def _aggregates(state: State, result_: AResult, samples: Table) -> None:
+    """Counts, means and intervals computed again from the rows, and held against the document."""
+    document = result_.document
+    clusters = [str(c) for c in samples["cluster"]]
+    few = len(set(clusters)) < stats.FEW_CLUSTERS
+    if few:
+        state.findings.add("VXP-F007", result_.path, "", f"{len(set(clusters))} clusters", f"{stats.FEW_CLUSTERS} or more")
+        if "few-clusters" not in document["flags"]:
+            state.findings.add("VXP-K019", result_.path, "/flags", f"{document['flags']}", "the flag few-clusters")
+    task = state.entry("tasks", document["task"], document["settings"]["limit"])
+    for number, score in enumerate(document["scores"]):
+        signature = score["signature"]
+        status = [str(s) for s in samples[f"{signature}#status"]]
+        where = f"/scores/{number}"
+        counts = dict(Counter(status))
+        if score["n"] != samples.rows or score["statuses"] != counts:
+            state.findings.add("VXP-K009", result_.path, where, f"n {score['n']}, {score['statuses']}",
+                               f"n {samples.rows}, {counts}")
+        known = metrics.catalogue().get(signature.partition("@")[0])
+        if known is None or known.name != signature.partition("|")[0]:
+            state.not_checked(f"aggregate of {signature}", "its metric is not installed here in this version")
+            continue
+        again = _again(state, result_, samples, signature, status, clusters, known, int(document["settings"]["seed"]))
+        if again is None:
+            continue
+        for field in ("mean", "mean_worst_bound", "median", "sd"):
+            if not _same(score.get(field), again.get(field), RTOL):
+                state.findings.add("VXP-K010", result_.path, f"{where}/{field}", f"{score.get(field)} for {signature}",
+                                   f"{again.get(field)}, computed from the samples")
+        for problem, expected in _interval(score.get("ci"), again.get("ci"), task):
+            state.findings.add("VXP-K011", result_.path, f"{where}/ci", f"{problem} for {signature}", expected)
+
+
+def _again(
+    state: State, result_: AResult, samples: Table, signature: str, status: Sequence[str], clusters: Sequence[str], metric: Any,
+    seed: int,
+) -> dict[str, Any] | None:
+    """The aggregate of one score, computed again."""
+    if metric.reduce is None:
+        values = np.where([s == OK for s in status], samples[signature], np.nan)
+        return stats.summary(values, status, clusters, better=metric.better, range=metric.range, binary=metric.binary,
+                             seed=seed)
+    tensor = (result_.statistics or {}).get(signature)
+    if tensor is None:
+        if any(s == OK for s in status):
+            state.findings.add("VXP-C023", result_.path, "/statistics", f"no statistics of {signature}",
+                               "what the metric of the set keeps of every item")
+            return None
+        return {}
+    with state.bundle.stream(result_.document["statistics"]["path"]) as stream:
+        kept = torch.from_numpy(arrays.values(stream, tensor).copy())
+    if kept.ndim < 2 or len(kept) != len(status):
+        return None  # VXP-C023 says so
+    try:
+        return stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range)
+    except (VxpError, ValueError, RuntimeError, IndexError) as error:
+        state.findings.add("VXP-C023", result_.document["statistics"]["path"], f"tensor {signature}",
+                           f"shape {list(kept.shape)}, which does not reduce ({' '.join(str(error).split())[:200]})",
+                           "the statistics that the metric keeps")
+        return None
+
+
+def _same(found: float | None, again: float | None, rtol: float) -> bool:
+    if found is None or again is None:
+        return found is None and again is None
+    return math.isclose(found, again, rel_tol=rtol, abs_tol=rtol)
+
+
+def _interval(
+    found: Mapping[str, Any] | None, again: Mapping[str, Any] | None, task: Document | None,
+) -> Iterator[tuple[str, str]]:
+    """What differs in an interval, and what was expected."""
+    if found is None or again is None:
+        if again is not None:
+            yield "no interval", f"one by {again['method']}"
+        elif found is not None:
+            yield "an interval", "none: too few clusters"
+        return
+    for field in ("level", "method", "resamples", "seed", "n_clusters"):
+        if found[field] != again[field]:
+            yield f"{field} {found[field]}", f"{again[field]}"
+    for field in ("lo", "hi"):
+        if not _same(found[field], again[field], RTOL_CI):
+            yield f"{field} {found[field]}", f"{again[field]}, computed from the samples"
+    if task is not None and found["cluster_key"] != task["cluster_key"]:
+        yield f"cluster_key {found['cluster_key']}", f"{task['cluster_key']}, the task's"
+
+
+def _cost(state: State, result_: AResult, items: Table) -> None:
+    """The cost of explaining is the sum over rows; and what cannot be is flagged."""
+    cost, path = result_.document["cost"]["explain"], result_.path
+    for field, column in (("forward_rows", "n_forwards"), ("backward_rows", "n_backwards")):
+        total = int(items[column].astype(np.int64).sum())
+        if cost[field] != total:
+            state.findings.add("VXP-K016", path, f"/cost/explain/{field}", str(cost[field]), f"{total}, the sum of {column}")
+    if cost["maps"] != items.rows:
+        state.findings.add("VXP-K016", path, "/cost/explain/maps", str(cost["maps"]), f"{items.rows} rows")
+    seconds = float(items["runtime_ms"].astype(float).sum()) / 1000
+    if not math.isclose(cost["seconds"], seconds, rel_tol=1e-3, abs_tol=1e-6):
+        state.findings.add("VXP-K016", path, "/cost/explain/seconds", str(cost["seconds"]),
+                           f"{seconds:.6g}, the sum of runtime_ms")
+    if state.system is None:
+        return
+    needed = int(state.system["method"]["needs"]["passes_per_map"])
+    made = np.array([s == OK for s in items["status"]], bool)
+    passes = items["n_forwards"].astype(np.int64) + items["n_backwards"]
+    if made.any() and needed:
+        # passes of maps that were made together are shared out, so only their sum is exact
+        if int(passes[made].sum()) < 0.99 * needed * int(made.sum()):
+            state.findings.add("VXP-F006", path, "n_forwards", f"{passes[made].mean():.3g} passes a map",
+                               f"{needed}, as system.json says")
+        timeless = int((items["runtime_ms"][made] <= 0).sum())
+        if timeless:
+            state.findings.add("VXP-F006", path, "runtime_ms", f"{timeless} maps in no time", "a time above 0")
+
+
+# ---------------------------------------------------------------------------------------------------- the bundle as whole
+
+
+def _whole(state: State) -> None:
+    if state.submission is None:
+        return
+    add = state.findings.add
+    scored = [r.document["set"]["path"] for r in state.results]
+    for found in state.sets:
+        if scored.count(found.path) != 1:
+            add("VXP-K017", found.path, "", f"{scored.count(found.path)} results of this set", "one")
+    tasks = Counter((s.document["task"]["id"], s.document["task"]["digest"], s.document["model"]["digest"]) for s in state.sets)
+    for (name, _, _), n in tasks.items():
+        if n > 1:
+            add("VXP-K022", "submission.json", "/sets", f"{n} sets of task {name}", "one set of a task and model")
+    open_ = [r.path for r in state.results if r.document["division"] == "open"]
+    if state.submission["division"] == "closed" and open_:
+        add("VXP-K012", "submission.json", "/division", f"closed, with open results ({', '.join(open_[:3])})", "open")
+    if state.submission["division"] == "open" and not open_ and state.results:
+        add("VXP-K012", "submission.json", "/division", "open, with closed results only", "closed")
+    if state.system is not None:
+        _code(state, state.system["implementation"])
+
+
+def _code(state: State, implementation: Document) -> None:
+    known = set(implementation)
+    if not known & {"commit", "source_digest", "container_digest"} and not known >= {"package", "version"}:
+        state.findings.add("VXP-K020", "system.json", "/implementation", f"only {', '.join(implementation)}",
+                           "a package with its version, a commit, or the digest of source or container")

@@ -1,0 +1,384 @@
+"""Level content: rows, items, maps and scores are what the standard and the task say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import vxp_schemas
+
+from vxp.core import OK
+from vxp.validation import arrays
+from vxp.validation.arrays import Table
+from vxp.validation.state import AResult, ASet, Document, State
+
+FIVE = 5
+SLACK = 1e-9
+"""What rounding may leave beyond the end of a range."""
+
+
+@dataclass(eq=False)
+class Maps:
+    """What one pass over a set's maps notes, row by row."""
+
+    infinite: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+    finer: list[tuple[int, int, int]] = field(default_factory=list)
+    centre: list[float] = field(default_factory=list)
+    neighbours: list[float] = field(default_factory=list)
+
+
+SAMPLED = 256
+"""Maps of a set, evenly spread, that the dearer looks are made on."""
+
+
+class Looker:
+    """Sees every map once, in the pass that also hashes it."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.maps: dict[int, Maps] = {}
+
+    def __call__(self, found: ASet, number: int, first: int, maps: np.ndarray) -> None:
+        shards = found.document["shards"]
+        rows = sum(s["rows"] for s in shards)
+        notes = self.maps.setdefault(id(found), Maps(np.zeros(rows, int), np.zeros(rows), np.zeros(rows)))
+        start = sum(s["rows"] for s in shards[:number]) + first
+        flat = maps.reshape(len(maps), -1)
+        finite = np.isfinite(flat)
+        bad = (~finite).sum(1)
+        part = slice(start, start + len(maps))
+        if len(notes.infinite[part]) < len(maps):
+            return  # the manifest counts fewer rows than the shard has; VXP-C003 says so
+        notes.infinite[part] = bad
+        clean = np.where(finite, flat, 0) if bad.any() else flat
+        notes.lowest[part], notes.highest[part] = clean.min(1), clean.max(1)
+        step = max(1, rows // SAMPLED)
+        for i in range(len(maps)):
+            if (start + i) % step == 0 and not bad[i] and notes.lowest[start + i] < notes.highest[start + i]:
+                _look(notes, maps[i].astype(np.float32))
+
+
+def _look(notes: Maps, map_: np.ndarray) -> None:
+    """Different values at single and at half precision; likeness to the centre-Gaussian; likeness of neighbours."""
+    scaled = map_ / np.abs(map_).max()
+    notes.finer.append((map_.size, len(np.unique(map_)), len(np.unique(scaled.astype(np.float16)))))
+    notes.centre.append(_correlation(map_, _centre(*map_.shape)))
+    notes.neighbours.append(_correlation(map_[:, 1:], map_[:, :-1]) if map_.shape[1] > 2 else 1.0)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    x, y = a.astype(float).ravel() - a.mean(dtype=float), b.astype(float).ravel() - b.mean(dtype=float)
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 0 else 0.0
+
+
+def _centre(height: int, width: int) -> np.ndarray:
+    """The reference centre-gaussian on this grid (6.4)."""
+    def bell(n: int) -> np.ndarray:
+        return np.asarray(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 4)) ** 2))
+    return np.outer(bell(height), bell(width))
+
+
+# ------------------------------------------------------------------------------------------------------------ the checks
+
+
+def check(state: State, looker: Looker) -> None:
+    for found in state.sets:
+        _shards(state, found)
+        if found.items is not None:
+            _items(state, found, found.items)
+            if id(found) in looker.maps:
+                _maps(state, found, found.items, looker.maps[id(found)])
+        else:
+            state.not_checked(f"items of {found.path}", "the table of items could not be read")
+    for result in state.results:
+        if result.samples is not None:
+            _samples(state, result, result.samples)
+            _arrays(state, result, result.samples)
+        else:
+            state.not_checked(f"scores of {result.path}", "the table of samples could not be read")
+
+
+def _shards(state: State, found: ASet) -> None:
+    """Shards tile the rows in order, on one grid."""
+    row = 0
+    grids = {tuple(t.shape[1:]) for t in found.shards if t is not None}
+    for number, shard in enumerate(found.document["shards"]):
+        where = f"/shards/{number}"
+        name = f"payload/{number:05d}.safetensors"
+        if shard["descriptor"]["path"] != name:
+            state.findings.add("VXP-C003", found.path, where, f"the path {shard['descriptor']['path']}", f"{name}")
+        if shard["first_row"] != row:
+            state.findings.add("VXP-C003", found.path, where, f"first_row {shard['first_row']}", f"{row}")
+        row += shard["rows"]
+        tensor = found.shards[number] if number < len(found.shards) else None
+        if tensor is not None and tensor.shape[0] != shard["rows"]:
+            state.findings.add("VXP-C003", found.path, where, f"{tensor.shape[0]} maps", f"{shard['rows']} rows")
+    if found.items is not None and row != found.items.rows:
+        state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
+    if len(grids) > 1:
+        state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
+    task, grid = state.entry("tasks", found.document["task"], _limit(state, found)), next(iter(grids), None)
+    if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
+            and list(grid) != list(task["input_size"]):
+        state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",
+                           f"maps of {task['input_size']}, the task's input")
+    if found.document["quantization"] != "none":
+        state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
+
+
+def _limit(state: State, found: ASet) -> int | None:
+    """The limit on items of the run that made a set, which its result states."""
+    for result in state.results:
+        if result.document["set"]["path"] == found.path:
+            limit = result.document["settings"]["limit"]
+            return None if limit is None else int(limit)
+    return None
+
+
+def expected_items(state: State, found: ASet) -> list[Document] | None:
+    """The items of the set's task, under its limit; None where nobody here has the list."""
+    task = state.entry("tasks", found.document["task"], _limit(state, found))
+    if task is None or "items" not in task:
+        return None
+    limit = _limit(state, found)
+    items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
+    return items if limit is None else items[:limit]
+
+
+def _empty(state: State, path: str, table: Table, allowed: Sequence[str] = ()) -> bool:
+    """Whether no column has empty cells that must not."""
+    bad = {name: n for name, n in table.empty.items() if name not in allowed}
+    for name, n in bad.items():
+        state.findings.add("VXP-C004", path, f"column {name}", f"{n} empty cells", "a value in every row")
+    return not bad
+
+
+def _where(rows: Iterator[int] | Sequence[int] | np.ndarray, table: Table) -> Iterator[tuple[str, int]]:
+    for i in rows:
+        yield f"row {int(i)}, item {ascii(table['item_id'][int(i)])[1:-1][:128]}", int(i)
+
+
+def _items(state: State, found: ASet, items: Table) -> None:
+    path, add = found.items_path, state.findings.add
+    if not _empty(state, path, items):
+        return
+    n = items.rows
+    for where, i in _where(np.flatnonzero(items["row"] != np.arange(n)), items):
+        add("VXP-C005", path, where, f"row {items['row'][i]}", "rows numbered 0, 1, 2, ...")
+    for where, i in _where([i for i in range(n) if items["repeat"][i] != 0], items):
+        add("VXP-C013", path, f"{where}, repeat", str(items["repeat"][i]), "0 in version 1.0")
+    _places(state, found, items)
+    _identity(state, found, items)
+    _cells(state, found, items)
+    counts = found.document["n_items"]
+    if counts["present"] != n:
+        add("VXP-C014", found.path, "/n_items/present", str(counts["present"]), f"{n}, the rows of items.parquet")
+    if counts["expected"] and abs(found.document["coverage"] - counts["present"] / counts["expected"]) > 1e-9:
+        add("VXP-C014", found.path, "/coverage", str(found.document["coverage"]),
+            f"{counts['present']} of {counts['expected']}")
+
+
+def _places(state: State, found: ASet, items: Table) -> None:
+    """Row i lies where the shards, read in order, have their i-th map."""
+    shards = found.document["shards"]
+    places = [(number, row) for number, shard in enumerate(shards) for row in range(shard["rows"])]
+    for i, (item, shard, row) in enumerate(zip(items["item_id"], items["shard"], items["shard_row"], strict=True)):
+        if i < len(places) and (shard, row) != places[i]:
+            state.findings.add("VXP-C010", found.items_path, f"row {i}, item {ascii(item)[1:-1][:128]}",
+                               f"shard {shard}, row {row}", "the place of the row in the shards, in order")
+
+
+def _identity(state: State, found: ASet, items: Table) -> None:
+    """The items are the task's, each once, in its order, with its clusters and targets."""
+    path, add = found.items_path, state.findings.add
+    names = items["item_id"]
+    seen: set[str] = set()
+    for where, i in _where(range(items.rows), items):
+        if names[i] in seen:
+            add("VXP-C006", path, where, "the item again", "each item once")
+        seen.add(names[i])
+        if items["explanation_id"][i] != f"{names[i]}/{items['repeat'][i]}":
+            add("VXP-C013", path, f"{where}, explanation_id", ascii(items["explanation_id"][i])[:200], "<item_id>/<repeat>")
+    expected = expected_items(state, found)
+    if expected is None:
+        state.not_checked(f"items of {found.path} against the task's list",
+                          "the list is not in the registry: the task is unregistered, unknown or of the reviewer's own copy")
+        return
+    wanted = [item["item_id"] for item in expected]
+    if found.document["n_items"]["expected"] != len(wanted):
+        add("VXP-C014", found.path, "/n_items/expected", str(found.document["n_items"]["expected"]), f"{len(wanted)} items")
+    if names != wanted:
+        missing, extra = [w for w in wanted if w not in seen], [n for n in names if n not in set(wanted)]
+        if missing:
+            add("VXP-C007", path, "", f"{len(missing)} items missing: {', '.join(missing[:FIVE])}",
+                f"the task's {len(wanted)} items")
+        if extra:
+            add("VXP-C007", path, "", f"{len(extra)} items too many: {', '.join(ascii(e)[1:-1][:128] for e in extra[:FIVE])}",
+                f"the task's {len(wanted)} items")
+        if not missing and not extra:
+            first = next((i for i, (a, b) in enumerate(zip(names, wanted, strict=False)) if a != b), len(wanted))
+            add("VXP-C007", path, f"row {first}", "another order", "the task's order of items")
+        return
+    for where, i in _where(range(items.rows), items):
+        item = expected[i]
+        if items["cluster"][i] != item["cluster"]:
+            add("VXP-C008", path, where, ascii(items["cluster"][i])[:200], "the task's clusters")
+        fixed = item["target"]
+        if items["target_source"][i] != ("predicted" if fixed is None else "list"):
+            add("VXP-C009", path, f"{where}, target_source", ascii(items["target_source"][i])[:200], "the task's policy")
+        if items["target"][i] != (items["prediction"][i] if fixed is None else fixed):
+            add("VXP-C009", path, where, f"target {items['target'][i]}",
+                "the model's prediction" if fixed is None else "the class of the task's list")
+
+
+def _cells(state: State, found: ASet, items: Table) -> None:
+    """Classes, probabilities and costs lie in their ranges; statuses are known."""
+    path, add = found.items_path, state.findings.add
+    model = state.entry("models", found.document["model"])
+    classes = None if model is None else int(model["classes"]["count"])
+    if classes is None:
+        state.not_checked(f"classes of {found.path}", "nobody here has the model's document")
+    scores, times = items["target_score"], items["runtime_ms"]
+    for column in ("target", "prediction"):
+        bad = (items[column] < 0) | ((items[column] >= classes) if classes is not None else False)
+        for where, i in _where(np.flatnonzero(bad), items):
+            add("VXP-C013", path, f"{where}, {column}", str(items[column][i]), f"a class from 0 to {(classes or 2**31) - 1}")
+    # a sum of probabilities in single precision may pass 1 by its last bits
+    for where, i in _where(np.flatnonzero(~((scores >= 0) & (scores <= 1 + 1e-5))), items):
+        add("VXP-C013", path, f"{where}, target_score", str(scores[i]), "a probability from 0 to 1")
+    for where, i in _where(np.flatnonzero(~((times >= 0) & np.isfinite(times))), items):
+        add("VXP-C013", path, f"{where}, runtime_ms", str(times[i]), "a time that is not negative")
+    for column in ("n_forwards", "n_backwards"):
+        for where, i in _where(np.flatnonzero(items[column] < 0), items):
+            add("VXP-C013", path, f"{where}, {column}", str(items[column][i]), "a number of passes, not negative")
+    for where, i in _where(range(items.rows), items):
+        status = items["status"][i]
+        if status != OK and not (status.startswith("failed:") and status in vxp_schemas.STATUSES):
+            add("VXP-C011", path, where, ascii(status)[:200], "ok or failed:<code> of spec/statuses.md")
+        if items["target_source"][i] not in ("predicted", "label", "list"):
+            add("VXP-C013", path, f"{where}, target_source", ascii(items["target_source"][i])[:200], "predicted, label or list")
+
+
+# ------------------------------------------------------------------------------------------------------------------ maps
+
+
+def _maps(state: State, found: ASet, items: Table, maps: Maps) -> None:
+    n = min(items.rows, len(maps.infinite))
+    ok = np.array([s == OK for s in items["status"]], bool)[:n]
+    shards = found.document["shards"]
+    starts = np.cumsum([0, *(s["rows"] for s in shards)])
+    for where, i in _where(np.flatnonzero(maps.infinite[:n]), items):
+        number = int(np.searchsorted(starts, i, side="right")) - 1
+        state.findings.add("VXP-C002", found.inside(shards[number]["descriptor"]["path"]), where,
+                           f"{maps.infinite[i]} values that are NaN or infinite", "finite values")
+    filled = ~ok & ((maps.lowest[:n] != 0) | (maps.highest[:n] != 0))
+    for where, i in _where(np.flatnonzero(filled), items):
+        state.findings.add("VXP-C012", found.items_path, where, f"values from {maps.lowest[i]:g} to {maps.highest[i]:g} with "
+                           f"status {items['status'][i]}", "a map of zeros")
+    _flags(state, found, items, maps, ok)
+
+
+def _flags(state: State, found: ASet, items: Table, maps: Maps, ok: np.ndarray) -> None:
+    n, path, add = len(ok), found.path, state.findings.add
+    constant = ok & (maps.lowest[:n] == maps.highest[:n])
+    if constant.any():
+        add("VXP-F001", path, f"row {int(np.flatnonzero(constant)[0])}", f"{int(constant.sum())} of {n} maps are constant",
+            "maps that differ between positions")
+    digests = [d for d, good, flat in zip(items["payload_digest"], ok, constant, strict=False) if good and not flat]
+    repeated = len(digests) - len(set(digests))
+    if repeated:
+        add("VXP-F002", path, "payload_digest", f"{repeated} of {len(digests)} maps are a copy of another item's",
+            "maps that depend on the item")
+    if not found.document["explainer"]["signed"] and (maps.lowest[:n] < 0).any():
+        add("VXP-F010", path, "/explainer/signed", f"{int((maps.lowest[:n] < 0).sum())} of {n} maps have negative values, "
+            f"the lowest {maps.lowest[:n].min():g}", "no negative values where signed is false")
+    if maps.centre:
+        like = float(np.mean(np.array(maps.centre) > 0.99))
+        if like >= 0.1:
+            add("VXP-F003", path, "centre-gaussian", f"{like:.0%} of {len(maps.centre)} sampled maps correlate above 0.99 with "
+                "the centre-Gaussian", "maps that come from the model")
+        sizes = np.array([size for size, _, _ in maps.finer])
+        noise = float(np.mean((np.abs(maps.neighbours) < 0.05) & (sizes >= 784)))
+        if noise >= 0.5:
+            add("VXP-F003", path, "random", f"{noise:.0%} of {len(sizes)} sampled maps have neighbours as different as noise",
+                "maps that come from the model")
+        few = float(np.mean([kinds * 4 < size and kinds <= 256 for size, kinds, _ in maps.finer]))
+        if few >= 0.5:
+            middle = int(np.median([kinds for _, kinds, _ in maps.finer]))
+            add("VXP-F005", path, "values", f"{few:.0%} of {len(sizes)} sampled maps have at most 256 different values, the "
+                f"median {middle}", "values that order the positions")
+        hidden = float(np.mean([single > 1024 and single >= 32 * half for _, single, half in maps.finer]))
+        if hidden >= 0.1:
+            add("VXP-F009", path, "values", f"{hidden:.0%} of {len(sizes)} sampled maps have 32 times as many values at single "
+                "as at half precision", "maps whose values fit their precision")
+
+
+# ---------------------------------------------------------------------------------------------------------------- scores
+
+
+def _samples(state: State, result: AResult, samples: Table) -> None:
+    path, add = result.samples_path, state.findings.add
+    scores = {s["signature"]: s for s in result.document["scores"]}
+    if not _empty(state, path, samples, tuple(scores)):
+        return
+    found = state.set_of(result)
+    if found is not None and found.items is not None:
+        for column in ("item_id", "cluster", "target", "explanation_id", "repeat"):
+            ours, theirs = list(samples[column]), list(found.items[column])
+            if ours != theirs:
+                differ = (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
+                i = next(differ, min(len(ours), len(theirs)))
+                value = ascii(ours[i] if i < len(ours) else None)[:200]
+                add("VXP-C020", path, f"row {i}, column {column}", f"{len(ours)} rows, {value}",
+                    f"{len(theirs)} rows as in {found.items_path}")
+    for signature, score in scores.items():
+        _score(state, path, samples, signature, score)
+
+
+def _score(state: State, path: str, samples: Table, signature: str, score: Mapping[str, Any]) -> None:
+    values, status = samples[signature], samples[f"{signature}#status"]
+    known = np.array([s in vxp_schemas.STATUSES for s in status], bool)
+    ok = np.array([s == OK for s in status], bool)
+    add = state.findings.add
+    for where, i in _where(np.flatnonzero(~known), samples):
+        add("VXP-C011", path, f"{where}, {signature}", ascii(status[i])[:200], "a status of spec/statuses.md")
+    number = np.isfinite(values)
+    # a metric of the set has a number of its own for an item only where the item says one by itself
+    wrong = (number & ~ok) | (ok & ~number if score["level"] == "sample" else np.zeros(len(ok), bool)) | np.isinf(values)
+    for where, i in _where(np.flatnonzero(wrong), samples):
+        add("VXP-C021", path, f"{where}, {signature}", f"{values[i]} with status {ascii(status[i])[1:-1][:100]}",
+            "a finite number exactly where the status is ok")
+    low, high = (open_ if end is None else end for end, open_ in zip(score["range"], (-np.inf, np.inf), strict=True))
+    outside = number & ((values < low - SLACK) | (values > high + SLACK))
+    for where, i in _where(np.flatnonzero(outside), samples):
+        add("VXP-C022", path, f"{where}, {signature}", repr(float(values[i])), f"a number from {low} to {high}")
+
+
+def _arrays(state: State, result: AResult, samples: Table) -> None:
+    """Curves [N, S + 1] with their x, statistics [N, D], by signature."""
+    signatures = {s["signature"] for s in result.document["scores"]}
+    add = state.findings.add
+    for kind, tensors in (("curves", result.curves), ("statistics", result.statistics)):
+        if tensors is None:
+            continue
+        path = result.document[kind]["path"]
+        for name, tensor in tensors.items():
+            signature, mark, _ = name.partition("#x") if kind == "curves" else (name, "", "")
+            partner = tensors.get(f"{signature}#x") if kind == "curves" else None
+            if signature not in signatures:
+                add("VXP-C023", path, f"tensor {ascii(name)[1:-1][:200]}", "no score of this signature", "tensors by signature")
+            elif mark:
+                if signature not in tensors or len(tensor.shape) != 1:
+                    add("VXP-C023", path, f"tensor {name}", f"shape {list(tensor.shape)}", "the x of a curve [S + 1]")
+            elif not tensor.shape or tensor.shape[0] != samples.rows:
+                add("VXP-C023", path, f"tensor {name}", f"shape {list(tensor.shape)}", f"{samples.rows} rows, one per item")
+            elif kind == "curves" and (len(tensor.shape) != 2 or partner is None or tensor.shape[1:] != partner.shape):
+                add("VXP-C023", path, f"tensor {name}", f"shape {list(tensor.shape)}", "[N, S + 1] beside its x [S + 1]")
+
+
+__all__ = ["Looker", "arrays", "check", "expected_items"]

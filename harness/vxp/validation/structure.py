@@ -1,0 +1,187 @@
+"""Level structure: names, kinds, sizes, documents by their schemas, headers of arrays and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import vxp_schemas
+
+from vxp import bundles, store
+from vxp.core import VxpError
+from vxp.sealing import TEXTS
+from vxp.validation import arrays
+from vxp.validation.arrays import Malformed
+from vxp.validation.state import AResult, ASet, Document, State
+
+T = TypeVar("T")
+TYPE = re.compile(r"https://vxp\.example/([a-z-]+)/v([1-9][0-9]*)")
+MAX_TEXT = 16 * 2**20
+MAX_TENSORS_OF_SHARD = 16
+
+
+def check(state: State) -> None:
+    root = document(state, bundles.ROOT, "submission")
+    if root is None:
+        return
+    state.submission = root
+    state.described[bundles.ROOT] = {}
+    if listed(state, root["system"], bundles.ROOT, store.JSON):
+        state.system = document(state, root["system"]["path"], "system")
+    for described in root["sets"]:
+        if listed(state, described, bundles.ROOT, store.JSON):
+            found = document(state, described["path"], "set")
+            if found is not None:
+                state.sets.append(_set(state, ASet(described["path"], found)))
+    for described in root["results"]:
+        if listed(state, described, bundles.ROOT, store.JSON):
+            found = document(state, described["path"], "result")
+            if found is not None:
+                state.results.append(_result(state, AResult(described["path"], found)))
+    for described in root["documents"]:
+        if listed(state, described, bundles.ROOT, store.JSON):
+            found = document(state, described["path"], "task", "model", "dataset")
+            if found is not None:
+                state.documents[described["path"]] = found
+    for described in root["documentation"]:
+        if listed(state, described, bundles.ROOT, *sorted(set(TEXTS.values()))):
+            _text(state, described["path"])
+    for path in state.bundle.paths:
+        if path not in state.described:
+            state.findings.add("VXP-I004", path, "", f"{state.bundle.size(path)} bytes", "only files that a document lists")
+
+
+def listed(state: State, described: Document, by: str, *media: str, folder: str = "") -> bool:
+    """Whether a described file is there, in its size, under one description; anything else is a finding."""
+    path = f"{folder}/{described['path']}" if folder else str(described["path"])
+    facts = {k: described[k] for k in ("mediaType", "size", "digest")}
+    # the set's manifest stands in the submission and in its result; any other file is listed once
+    if path in state.described and (state.described[path] != facts or not path.endswith("/set.json")):
+        state.findings.add("VXP-I006", path, by, f"{facts}", f"one description; the other is {state.described[path]}")
+        return False
+    state.described[path] = facts
+    if described["mediaType"] not in media:
+        state.findings.add("VXP-S007", path, by, f"the media type {described['mediaType']!r}", " or ".join(media))
+        return False
+    if path not in state.bundle.entries:
+        near = next((p for p in state.bundle.paths if p.casefold() == path.casefold()), None)
+        state.findings.add("VXP-I001", path, f"listed in {by}", "no such file" + (f", but {near}" if near else ""),
+                           f"{described['size']} bytes")
+        return False
+    if state.bundle.size(path) != described["size"]:
+        state.findings.add("VXP-I002", path, f"listed in {by}", f"{state.bundle.size(path)} bytes",
+                           f"{described['size']} bytes")
+    return True
+
+
+def document(state: State, path: str, *names: str) -> Document | None:
+    """A document of one of these types that its schema accepts; None with findings otherwise."""
+    add = state.findings.add
+    if path not in state.bundle.entries:
+        return None
+    if state.bundle.size(path) > bundles.MAX_JSON:
+        add("VXP-S006", path, "", f"{state.bundle.size(path)} bytes", f"at most {bundles.MAX_JSON} bytes (16 MiB)")
+        return None
+    try:
+        found = vxp_schemas.loads(state.bundle.read(path))
+    except vxp_schemas.InvalidDocument as error:
+        for fault in error.faults:
+            add("VXP-S010", path, fault.pointer, fault.found, fault.expected)
+        return None
+    kind = TYPE.fullmatch(str(found.get("type"))) if isinstance(found, dict) else None
+    if kind and kind[1] in vxp_schemas.DOCUMENT_TYPES.values():
+        known = vxp_schemas.SPEC_VERSION
+        if kind[2] != "1" or found.get("spec_version", known) != known:
+            add("VXP-S013", path, "/spec_version" if kind[2] == "1" else "/type",
+                f"{found['type']} of version {found.get('spec_version')!r}", f"version 1 of the document and {known!r}")
+            return None
+        if kind[1] not in names:
+            add("VXP-S012", path, "/type", f"a document {kind[1]!r}", " or ".join(f"a document {n!r}" for n in names))
+            return None
+    try:
+        vxp_schemas.validate(found)
+    except vxp_schemas.InvalidDocument as error:
+        for fault in error.faults:
+            hint = f"{fault.expected} ({fault.hint})" if fault.hint else fault.expected
+            add("VXP-S011", path, fault.pointer, fault.found, hint)
+        return None
+    return dict(found)
+
+
+def _set(state: State, found: ASet) -> ASet:
+    manifest = found.document
+    if listed(state, manifest["items"], found.path, store.PARQUET, folder=found.folder):
+        found.items = opened(state, found.items_path, lambda stream, size: arrays.table(
+            stream, size, arrays.ITEMS, manifest["items"].get("rows")))
+    for shard in manifest["shards"]:
+        tensors = None
+        if listed(state, shard["descriptor"], found.path, store.SAFETENSORS, folder=found.folder):
+            tensors = opened(state, found.inside(shard["descriptor"]["path"]), arrays.tensors)
+        found.shards.append(_values(state, found.inside(shard["descriptor"]["path"]), shard, tensors))
+    return found
+
+
+def _values(state: State, path: str, shard: Document, tensors: Mapping[str, arrays.Tensor] | None) -> arrays.Tensor | None:
+    """The maps of a shard, where its header is what the manifest says."""
+    if tensors is None:
+        return None
+    there = {name: {"dtype": t.dtype, "shape": list(t.shape)} for name, t in tensors.items()}
+    if there != shard["tensors"]:
+        state.findings.add("VXP-C001", path, "header", f"{there}"[:400], f"{shard['tensors']}, as set.json says"[:400])
+        return None
+    values = tensors.get("values")
+    if list(tensors) != ["values"] or values is None or len(values.shape) != 3 or values.dtype not in ("F16", "F32") \
+            or 0 in values.shape:
+        state.findings.add("VXP-C001", path, "header", f"{there}"[:400], "one tensor 'values' [rows, h, w] of F16 or F32")
+        return None
+    if values.stop - values.start > store.SHARD_BYTES:
+        state.findings.add("VXP-S006", path, "", f"{values.stop - values.start} bytes of maps", f"at most {store.SHARD_BYTES}")
+        return None
+    return values
+
+
+def _result(state: State, found: AResult) -> AResult:
+    document_ = found.document
+    listed(state, document_["set"], found.path, store.JSON)
+    signatures = [s["signature"] for s in document_["scores"]]
+    if len(set(signatures)) < len(signatures):
+        twice = next(s for s in signatures if signatures.count(s) > 1)
+        state.findings.add("VXP-S011", found.path, "/scores", f"the signature {twice!r} twice", "each signature once")
+        signatures = list(dict.fromkeys(signatures))
+    if listed(state, document_["samples"], found.path, store.PARQUET):
+        found.samples = opened(state, found.samples_path, lambda stream, size: arrays.table(
+            stream, size, arrays.samples_columns(signatures), document_["samples"].get("rows")))
+    if listed(state, document_["environment"], found.path, store.JSON):
+        document(state, document_["environment"]["path"], "environment")
+    for kind in ("curves", "statistics"):
+        if kind in document_ and listed(state, document_[kind], found.path, store.SAFETENSORS):
+            setattr(found, kind, opened(state, document_[kind]["path"], arrays.tensors))
+    return found
+
+
+def opened(state: State, path: str, read: Callable[[Any, int], T]) -> T | None:
+    """What a reader of arrays gives, or None with a finding."""
+    code = "VXP-S020" if path.endswith(".safetensors") else "VXP-S021"
+    try:
+        with state.bundle.stream(path) as stream:
+            return read(stream, state.bundle.size(path))
+    except Malformed as error:
+        state.findings.add(code, path, "", error.found, error.expected)
+    except VxpError as error:
+        state.findings.add("VXP-S022", path, "", str(error), "a table within its caps")
+    return None
+
+
+def _text(state: State, path: str) -> None:
+    if state.bundle.size(path) > MAX_TEXT:
+        state.findings.add("VXP-S006", path, "", f"{state.bundle.size(path)} bytes", f"at most {MAX_TEXT} bytes of text")
+        return
+    data = state.bundle.read(path, MAX_TEXT)
+    try:
+        data.decode("utf-8")
+        bad = b"\0" in data
+    except UnicodeDecodeError:
+        bad = True
+    if bad:
+        state.findings.add("VXP-S007", path, "", f"bytes that are no text ({data[:8].hex()} ...)", "UTF-8 text")

@@ -1,0 +1,111 @@
+"""Bundles to break: a sealed run, edits of its files, and sealing again so that only the intended fault is left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
+import vxp_schemas
+from vxp import explainers, models, run, sealing, tasks
+
+METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
+STATEMENT = {
+    "submission_id": "a-lab-saliency", "title": "Saliency", "submitter": {"name": "A Lab", "contact": "lab@example.org"},
+    "authors": ["A. Author"], "license": "CC-BY-4.0", "conflicts_of_interest": "none", "code_available": True,
+    "statement_of_tuning": "Nothing was tuned, and the task's items were not looked at.",
+}
+
+
+def made_run(out: Path, explainer: str = "saliency", *, limit: int | None = 24, metrics: tuple[str, ...] = METRICS) -> Path:
+    """A run of the task shapes, as `vxp run` makes it."""
+    task = tasks.load("shapes")
+    model = models.load(task.model)
+    run.run(task, model, [explainers.bind(explainer)], out, settings=run.Settings(batch_size=16, threads=1, limit=limit),
+            metrics=metrics)
+    return out
+
+
+def sealed(folder: Path, out: Path, explainer: str = "saliency") -> Path:
+    statement = out.parent / f"{out.name}.statement.json"
+    statement.write_text(json.dumps(STATEMENT))
+    sealing.seal([folder], explainer, statement, out)
+    return out
+
+
+class Broken:
+    """A copy of a bundle that can be changed. Paths: `set`, `items`, `shard`, `result`, `samples`, ... of its one set."""
+
+    def __init__(self, original: Path, folder: Path) -> None:
+        shutil.copytree(original, folder)
+        self.folder = folder
+        root = json.loads((folder / "submission.json").read_bytes())
+        self.set, self.result = root["sets"][0]["path"], root["results"][0]["path"]
+        there, here = self.set.rpartition("/")[0], self.result.rpartition("/")[0]
+        self.items, self.shard = f"{there}/items.parquet", f"{there}/payload/00000.safetensors"
+        self.samples, self.environment = f"{here}/samples.parquet", f"{here}/environment.json"
+        self.curves, self.statistics = f"{here}/curves.safetensors", f"{here}/statistics.safetensors"
+
+    def path(self, name: str) -> Path:
+        return self.folder / getattr(self, name, name)
+
+    def json(self, name: str, change: Callable[[Any], object]) -> None:
+        document = json.loads(self.path(name).read_bytes())
+        change(document)
+        self.path(name).write_text(json.dumps(document, indent=2))
+
+    def bytes(self, name: str, change: Callable[[bytes], bytes]) -> None:
+        self.path(name).write_bytes(change(self.path(name).read_bytes()))
+
+    def table(self, name: str, change: Callable[[dict[str, list[Any]]], object], types: dict[str, Any] | None = None) -> None:
+        """Columns as lists; a column keeps its type unless `types` names another."""
+        table = pq.read_table(self.path(name))
+        columns = {n: table[n].to_pylist() for n in table.column_names}
+        known = {n: table.schema.field(n).type for n in table.column_names} | (types or {})
+        change(columns)
+        pq.write_table(pa.table({n: pa.array(v, known.get(n)) for n, v in columns.items()}), self.path(name))
+
+    def tensors(self, name: str, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+        tensors = {k: v.copy() for k, v in safetensors.numpy.load_file(self.path(name)).items()}
+        change(tensors)
+        safetensors.numpy.save_file(tensors, self.path(name))
+
+    def seal(self, *, rows: bool = True) -> None:
+        """Make every digest right again, from the leaves to the root; `rows`: those of single maps as well."""
+        if rows and self.path("shard").exists():
+            self._rows()
+        manifest = json.loads(self.path("set").read_bytes())
+        folder = self.path("set").parent
+        for described in [manifest["items"], *(s["descriptor"] for s in manifest["shards"])]:
+            self._described(described, folder)
+        self.path("set").write_text(json.dumps(manifest))
+        document = json.loads(self.path("result").read_bytes())
+        for kind in ("set", "samples", "environment", "curves", "statistics"):
+            if kind in document:
+                self._described(document[kind], self.folder)
+        self.path("result").write_text(json.dumps(document))
+        root = json.loads(self.path("submission.json").read_bytes())
+        for described in [root["system"], *root["sets"], *root["results"], *root["documents"], *root["documentation"]]:
+            self._described(described, self.folder)
+        self.path("submission.json").write_text(json.dumps(root))
+
+    def _rows(self) -> None:
+        try:
+            maps = safetensors.numpy.load_file(self.path("shard"))["values"]
+            digests = [hashlib.sha256(m.tobytes()).digest() for m in maps]
+            self.table("items", lambda t: t.update(payload_digest=digests) if len(t["row"]) == len(digests) else None)
+        except (KeyError, safetensors.SafetensorError, pa.ArrowException):
+            return  # the fault is in these very files
+
+    @staticmethod
+    def _described(described: dict[str, Any], folder: Path) -> None:
+        path = folder / described["path"]
+        if path.is_file():
+            described |= {"size": path.stat().st_size, "digest": vxp_schemas.file_digest(path)}

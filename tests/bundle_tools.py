@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 import vxp_schemas
-from vxp import explainers, models, run, sealing, tasks
+from vxp import explainers, metrics, models, run, sealing, stats, tasks
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {
@@ -34,6 +34,7 @@ def made_run(out: Path, explainer: str = "saliency", *, limit: int | None = 24, 
 
 
 def sealed(folder: Path, out: Path, explainer: str = "saliency") -> Path:
+    """The bundle of one explainer of a run."""
     statement = out.parent / f"{out.name}.statement.json"
     statement.write_text(json.dumps(STATEMENT))
     sealing.seal([folder], explainer, statement, out)
@@ -76,6 +77,24 @@ class Broken:
         tensors = {k: v.copy() for k, v in safetensors.numpy.load_file(self.path(name)).items()}
         change(tensors)
         safetensors.numpy.save_file(tensors, self.path(name))
+
+    def rescore(self) -> None:
+        """Aggregates of the result computed again from the samples, as an attacker would."""
+        table = pq.read_table(self.path("samples"))
+        document = json.loads(self.path("result").read_bytes())
+        for score in document["scores"]:
+            metric = metrics.bind(score["signature"]).metric
+            if metric.level != "sample":
+                continue
+            status = table[f"{score['signature']}#status"].to_pylist()
+            values = [np.nan if v is None else v for v in table[score["signature"]].to_pylist()]
+            again = stats.summary(values, status, table["cluster"].to_pylist(), better=metric.better, range=metric.range,
+                                  binary=metric.binary)
+            for field in ("n", "statuses", "mean", "mean_worst_bound", "median", "sd", "ci"):
+                if field in score:
+                    key = {"cluster_key": score["ci"]["cluster_key"]} if field == "ci" else {}
+                    score[field] = dict(again[field]) | key if field == "ci" else again[field]
+        self.path("result").write_text(json.dumps(document))
 
     def seal(self, *, rows: bool = True) -> None:
         """Make every digest right again, from the leaves to the root; `rows`: those of single maps as well."""

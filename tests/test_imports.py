@@ -18,6 +18,7 @@ LAYERS = [
     {"result", "bundles"},
     {"run", "registry", "report", "compare", "train_shapes", "sealing"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation"},
+    {"audit"},
     {"cli"},
     {"__main__", "__init__"},
 ]

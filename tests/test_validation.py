@@ -29,8 +29,7 @@ from vxp.validation.report import CODES, Report
 
 ELSEWHERE = {
     "VXP-I007": "test_leaderboard.py", "VXP-F011": "test_leaderboard.py", "VXP-F012": "test_leaderboard.py",
-    **{f"VXP-R00{i}": "test_verification.py" for i in range(1, 7)}, "VXP-F004": "test_verification.py",
-    "VXP-F008": "test_verification.py",
+    **{f"VXP-{code}": "test_audit.py" for code in ("R001", "R002", "R003", "R005", "R006", "F004", "F008")},
 }
 """Rules that are checked by other commands, and where their bundles are."""
 

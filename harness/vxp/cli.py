@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from vxp import audit as auditing
 from vxp import bench as benchmarks
 from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, tasks
 from vxp import compare as comparison
@@ -182,6 +185,29 @@ def validate(
             console.print(line, soft_wrap=True, markup=False)
     raise typer.Exit(validator.main(console, bundle, level=level, strict=strict, json_=json_, junit=junit, sarif=sarif,
                                      html=html))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
+    sample: Annotated[int, typer.Option(min=1, help="Items of each set that are computed again; 299 find a change of 1 % of "
+                                        "them with probability 0.95.")] = auditing.SAMPLE,
+    every: Annotated[bool, typer.Option("--all", help="All items.")] = False,
+    nonce: Annotated[str | None, typer.Option(help="Hexadecimal digits that the draw depends on; by default random.")] = None,
+    regenerate: Annotated[str | None, typer.Option(help="The explainer, as for vxp run: its code is run, and maps are made "
+                                                   "again.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The statement to write; by default beside the "
+                                             "bundle.")] = None,
+    device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    threads: Threads = None, images: Images = None, model: ModelName = None, data: Data = None,
+) -> None:
+    """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 nothing
+    could be computed."""
+    order = auditing.Order(None if every else sample, nonce or secrets.token_hex(16), regenerate, commands.device(device),
+                           commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model)
+    with progress.shown(errors) as shown:
+        code = auditing.main(console, bundle, order, out, shown)
+    raise typer.Exit(code)
 
 
 @app.command("explain-code")

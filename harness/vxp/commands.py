@@ -9,6 +9,7 @@ import torch
 
 from vxp import explainers, models, run, store, tasks
 from vxp.core import VxpError
+from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
 from vxp.tasks import Task
@@ -72,6 +73,13 @@ def device(asked: str) -> str:
     return "cuda" if there and asked != "cpu" else "cpu"
 
 
+def precision(asked: str) -> Precision:
+    """The arithmetic to run in; VxpError for another word."""
+    if asked not in PRECISIONS:
+        raise VxpError(f"--precision {asked!r} is unknown; expected one of {', '.join(PRECISIONS)}")
+    return asked  # type: ignore[return-value]
+
+
 def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
     names = [n for name in asked for n in (explainers.methods() if name == "all" else [name])]
     return [explainers.bind(name) for name in names]
@@ -91,8 +99,6 @@ def _task(order: Order) -> tuple[Task, Model]:
 
 
 def _settings(order: Order, task: Task, model: Model, out: Path) -> run.Settings:
-    if order.precision not in PRECISIONS:
-        raise VxpError(f"--precision {order.precision!r} is unknown; expected one of {', '.join(PRECISIONS)}")
     return run.choose_settings(task.limited(order.limit), model, out, device=device(order.device),
-                               precision=order.precision,  # type: ignore[arg-type]
-                               batch_size=order.batch_size, threads=order.threads, limit=order.limit)
+                               precision=precision(order.precision), batch_size=order.batch_size,
+                               threads=order.threads, limit=order.limit)

@@ -13,6 +13,7 @@ from vxp_schemas._registry import (
     registry_bytes,
     registry_document,
     rules,
+    tolerances,
 )
 from vxp_schemas._strict import loads
 from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
@@ -38,5 +39,6 @@ __all__ = [
     "registry_document",
     "rules",
     "schema",
+    "tolerances",
     "validate",
 ]

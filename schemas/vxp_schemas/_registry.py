@@ -49,6 +49,12 @@ def rules() -> list[dict[str, str]]:
     return loaded
 
 
+def tolerances() -> dict[str, Any]:
+    """How far numbers that were computed again may be off, by precision class and metric, with how it was measured."""
+    loaded: dict[str, Any] = loads(files("vxp_schemas").joinpath("registry", "tolerances.json").read_bytes())
+    return loaded
+
+
 def reference(document: Mapping[str, Any]) -> dict[str, Any]:
     """`{"id", "version", "digest"}`: how other documents name this one.
 

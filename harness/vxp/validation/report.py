@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.sax.saxutils import quoteattr
@@ -81,20 +81,25 @@ class Report:
 
 
 def show(console: Console, report: Report) -> None:
-    """The report for a terminal: each finding says where, what, what was expected, why and what to do."""
-    colours = {"error": "bold red", "warning": "bold yellow", "flag": "bold cyan"}
-    for finding in report.findings:
-        console.print(Text.assemble((f"{finding['code']} {finding['severity']}", colours[finding["severity"]]), "  ",
-                                    finding["file"] or "the bundle"), soft_wrap=True)
-        for name, text in _lines(finding):
-            console.print(Text(f"  {name:<9} {text}"), soft_wrap=True)
-        console.print()
+    """The report for a terminal, the verdict last."""
+    show_findings(console, report.findings)
     for check in report.checks:
         said = f"ran      {check['check']}" if check["ran"] else f"not run  {check['check']}: {check['reason']}"
         console.print(Text(said), soft_wrap=True)
     if report.root_digest:
         console.print(Text(f"root     {report.root_digest}   evidence {report.evidence}"), soft_wrap=True)
     console.print(Text(f"{report.bundle}: {report.last_line}"), soft_wrap=True)
+
+
+def show_findings(console: Console, findings: Sequence[Mapping[str, Any]]) -> None:
+    """Each finding says where, what, what was expected, why and what to do."""
+    colours = {"error": "bold red", "warning": "bold yellow", "flag": "bold cyan"}
+    for finding in findings:
+        console.print(Text.assemble((f"{finding['code']} {finding['severity']}", colours[finding["severity"]]), "  ",
+                                    finding["file"] or "the bundle"), soft_wrap=True)
+        for name, text in _lines(finding):
+            console.print(Text(f"  {name:<9} {text}"), soft_wrap=True)
+        console.print()
 
 
 def _lines(finding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,95 @@
+"""`vxp verify`: scores of a bundle computed again on a sample that the submitter could not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import vxp_schemas
+from rich.console import Console
+from rich.text import Text
+
+from vxp import result, store
+from vxp.audit.again import SAMPLE, Audit, Order, verify
+from vxp.core import VxpError
+from vxp.run import Progress
+from vxp.validation import report
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://vxp.example/audit/v1"
+SAID = {
+    "reproduced": "reproduced: everything that was computed again agrees",
+    "differs": "differs: what was computed again is not what the bundle says",
+    "refused": "refused: the bundle is invalid (see vxp validate)",
+    "incomplete": "incomplete: nothing could be computed again",
+}
+
+
+def main(console: Console, path: Path, order: Order, out: Path | None, progress: Progress) -> int:
+    """Audit, print, and write the statement beside the bundle; returns the exit code."""
+    if not path.exists():
+        raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
+    target = out or path.with_name(f"{path.name}.audit.json")
+    if path.is_dir() and path.resolve() in target.resolve().parents:
+        raise VxpError(f"--out {target} lies in the bundle, which is never changed: choose a place beside it")
+    audit = verify(path, order, progress)
+    write(audit, target)
+    show(console, audit, path.name)
+    console.print(f"Statement: {target}", soft_wrap=True, highlight=False)
+    console.print(Text(f"{path.name}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
+    return audit.exit_code
+
+
+def statement(audit: Audit) -> dict[str, Any]:
+    """The in-toto Statement whose subject is the bundle."""
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": audit.submission_id, "digest": {"sha256": audit.root_digest.removeprefix("sha256:")}}],
+        "predicateType": PREDICATE, "predicate": audit.predicate(),
+    }
+
+
+def write(audit: Audit, target: Path) -> None:
+    """Write the statement; its predicate is a document of the standard."""
+    said = statement(audit)
+    vxp_schemas.validate(said["predicate"])
+    store.write_bytes(target, result.plain_json(said))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A statement that `write` could have written; VxpError for anything else."""
+    try:
+        said = vxp_schemas.loads(path.read_bytes())
+        if not isinstance(said, dict) or (said.get("_type"), said.get("predicateType")) != (STATEMENT, PREDICATE):
+            raise VxpError(f"{path}: expected an in-toto Statement v1 with an audit of vxp verify")
+        vxp_schemas.validate(said["predicate"])
+        [subject] = said["subject"]
+        if set(said) != {"_type", "subject", "predicateType", "predicate"} or not isinstance(subject["digest"]["sha256"], str):
+            raise VxpError(f"{path}: expected one subject with a SHA-256, and no other fields")
+    except OSError as error:
+        raise VxpError(f"{path}: {error.strerror}") from None
+    except (vxp_schemas.SchemaError, KeyError, TypeError, ValueError) as error:
+        raise VxpError(f"{path} is no audit of vxp verify: {' '.join(str(error).split())[:300]}") from None
+    return said
+
+
+def show(console: Console, audit: Audit, name: str) -> None:
+    """Findings, what was computed again score by score, and what was not checked."""
+    found = audit.refused if audit.refused is not None else [f.document() for f in audit.findings.all]
+    report.show_findings(console, found)
+    lines = [f"{'beyond ' if s['beyond'] else 'agrees '} {s['signature']}: {s['n']} items, largest difference "
+             f"{s['largest']:.2g} (tolerance {s['tolerance']:g})" for s in audit.scores]
+    for maps in audit.maps:
+        same = "the system of the bundle" if maps["same_system"] else "not by the system document of the bundle"
+        lines.append(f"maps     {maps['n']} made again by {maps['explainer']}, {same}: largest difference "
+                     f"{maps['largest']:.2g} of the range, rank correlation at least {maps['spearman']:.4f}")
+    lines += [f"not checked  {left['what']}: {left['reason']}" for left in audit.not_checked]
+    if audit.scores:
+        sample = "all items" if audit.order.sample is None else f"{audit.order.sample} items of a set"
+        lines.append(f"drawn    {sample}, nonce {audit.order.nonce}: a change of {audit.smallest_share:.1%} of a set's items "
+                     "is found with probability 0.95")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+__all__ = ["SAMPLE", "Audit", "Order", "main", "read", "show", "statement", "verify", "write"]

@@ -1,0 +1,489 @@
+"""Compute scores of a bundle again, from its stored maps (evidence E2) and from the explainer itself (E3).
+
+The bundle is data: the task, the data and the model come from this machine, by name and digest; code that explains is run
+only where the reviewer names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import vxp_schemas
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from vxp import explainers, models, result, stats, tasks, validation
+from vxp.audit import sampling, tolerances
+from vxp.bundles import Bundle, open_bundle
+from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
+from vxp.engine import READOUTS, Engine, Job, Precision
+from vxp.explainers import BoundExplainer
+from vxp.findings import Findings
+from vxp.metrics import Bound, bind, catalogue
+from vxp.models import Model
+from vxp.run import Progress, Quiet
+from vxp.tasks import Task
+from vxp.validation import arrays
+
+SAMPLE = 299
+"""Items that find a change of 1 % of a set with probability 0.95."""
+UNIT = 8
+TRIED = 32
+"""Items on which inverted and moved maps are tried."""
+ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
+"""Scores by which inverted and moved maps show, in the order of preference."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the reviewer asked for. sample: items of each set, None for all; images and model: for unregistered tasks."""
+
+    sample: int | None = SAMPLE
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+    regenerate: str | None = None
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_size: int = 16
+    threads: int = 1
+    data: Path | None = None
+    images: Path | None = None
+    model: str | None = None
+
+
+@dataclass(eq=False)
+class Audit:
+    """What was computed again and how far it agreed."""
+
+    submission_id: str
+    root_digest: str
+    order: Order
+    findings: Findings = field(default_factory=Findings)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    maps: list[dict[str, Any]] = field(default_factory=list)
+    not_checked: list[dict[str, str]] = field(default_factory=list)
+    smallest_share: float = 0.0
+    left_out: bool = False
+    """Whether a whole result could not be computed again."""
+    refused: list[dict[str, Any]] | None = None
+
+    @property
+    def verdict(self) -> str:
+        if self.refused is not None:
+            return "refused"
+        if self.findings.errors:
+            return "differs"
+        return "reproduced" if self.scores and not self.left_out else "incomplete"
+
+    @property
+    def exit_code(self) -> int:
+        return {"reproduced": 0, "differs": 1, "refused": 1, "incomplete": 3}[self.verdict]
+
+    @property
+    def evidence(self) -> str:
+        """E3 only where every set's maps were made again; E2 where the scores that need no explainer agree."""
+        if self.verdict != "reproduced":
+            return {"refused": "E0", "differs": "E0", "incomplete": "E1"}[self.verdict]
+        again = {m["result"] for m in self.maps}
+        return "E3" if again and {s["result"] for s in self.scores} <= again else "E2"
+
+    def predicate(self) -> dict[str, Any]:
+        """What is said about the bundle, as a document of the standard."""
+        order = self.order
+        return result.header("audit") | {
+            "policy": {"tolerances": vxp_schemas.digest(tolerances.document()), "sample": order.sample, "nonce": order.nonce,
+                       "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
+            "environment": {"device": order.device, "precision": order.precision, "batch_size": order.batch_size,
+                            "threads": order.threads},
+            "scores": self.scores, "maps": self.maps, "not_checked": self.not_checked,
+            "findings": self.refused if self.refused is not None else [f.document() for f in self.findings.all],
+            "verdict": self.verdict, "evidence": self.evidence,
+        }
+
+
+def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
+    """Audit a bundle. VxpError where the bundle cannot be read or the reviewer's options do not fit it."""
+    if order.sample is not None and order.sample < 1:
+        raise VxpError(f"--sample {order.sample}: expected 1 or more items, or --all")
+    order = dataclasses.replace(order, nonce=sampling.checked_nonce(order.nonce))
+    found = validation.apart(path, "consistency")
+    if found.verdict == "could-not-complete":
+        raise VxpError(f"{path} could not be validated: {found.checks[0].get('reason', 'unknown')}")
+    bundle = open_bundle(path)
+    submission = bundle.submission
+    audit = Audit(submission["submission_id"], bundle.root_digest, order)
+    if found.verdict == "invalid":
+        audit.refused = found.findings
+        return audit
+    threads = torch.get_num_threads()
+    torch.set_num_threads(order.threads)
+    try:
+        for described in submission["results"]:
+            _result(audit, bundle, described["path"], progress or Quiet())
+    finally:
+        torch.set_num_threads(threads)
+    return audit
+
+
+# ------------------------------------------------------------------------------------------------------------ one result
+
+
+@dataclass(eq=False)
+class Claim:
+    """One result of the bundle with what is needed to compute it again."""
+
+    document: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    folder: str
+    items: arrays.Table
+    samples: arrays.Table
+    task: Task
+    model: Model
+    bundle: Bundle
+
+    @property
+    def name(self) -> str:
+        return str(self.document["result_id"])
+
+    def maps(self, rows: Sequence[int]) -> Tensor:
+        """The stored maps of these rows, float32, read from their places."""
+        places = [(int(self.items["shard"][i]), int(self.items["shard_row"][i])) for i in rows]
+        found: dict[int, np.ndarray] = {}
+        for number in sorted({shard for shard, _ in places}):
+            path = f"{self.folder}/{self.manifest['shards'][number]['descriptor']['path']}"
+            with self.bundle.stream(path) as stream:
+                tensor = arrays.tensors(stream, self.bundle.size(path))["values"]
+                size = (tensor.stop - tensor.start) // tensor.shape[0]
+                for i, (shard, row) in zip(rows, places, strict=True):
+                    if shard == number:
+                        stream.seek(tensor.start + row * size)
+                        values = np.frombuffer(stream.read(size), arrays.DTYPES[tensor.dtype])
+                        found[i] = values.reshape(tensor.shape[1:]).astype(np.float32)
+        return torch.from_numpy(np.stack([found[i] for i in rows]))
+
+
+def _result(audit: Audit, bundle: Bundle, path: str, progress: Progress) -> None:
+    document = bundle.document(path)
+    name = str(document["result_id"])
+
+    manifest = bundle.document(document["set"]["path"])
+    folder = document["set"]["path"].rpartition("/")[0]
+    signatures = [s["signature"] for s in document["scores"]]
+    try:
+        task, model = _task(audit.order, bundle, path, document)
+        claim = Claim(document, manifest, folder, _table(bundle, f"{folder}/{manifest['items']['path']}", arrays.ITEMS),
+                      _table(bundle, document["samples"]["path"], arrays.samples_columns(signatures)), task, model, bundle)
+        explainer, same = _explainer(audit, claim)
+        rows = _rows(audit, claim)
+        progress.stage(f"computing {name} again", len(rows))
+        _Again(audit, claim, explainer, same, rows, progress).compare()
+    except Exception as error:  # whatever a stranger's numbers provoke is no verdict
+        why = str(error) if isinstance(error, VxpError) else f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        audit.not_checked.append({"what": f"result {name}", "reason": why or type(error).__name__})
+        audit.left_out = True
+
+
+def _table(bundle: Bundle, path: str, columns: Mapping[str, str]) -> arrays.Table:
+    with bundle.stream(path) as stream:
+        return arrays.table(stream, bundle.size(path), columns, None)
+
+
+def _task(order: Order, bundle: Bundle, path: str, document: Mapping[str, Any]) -> tuple[Task, Model]:
+    """Task and model of this machine that have the digests of the result."""
+    limit = document["settings"]["limit"]
+    name = f"{document['task']['id']}@{document['task']['version']}"
+    if order.images is not None:
+        if order.model is None:
+            raise VxpError("--images needs --model: a name or file.py:factory")
+        model = models.load(order.model, device=order.device)
+        task = tasks.opened(order.images, model)
+        own = f"{path.rpartition('/')[0]}/task.json"
+        if own in bundle.entries and bundle.document(own)["dataset"]["digest"] == task.dataset["digest"]:
+            task = dataclasses.replace(task, document=bundle.document(own))  # the same images in a folder of another name
+    else:
+        task = tasks.load(name, model=order.model, data=order.data)
+        model = models.load(task.model, device=order.device)
+    task = task.limited(limit)
+    for what, here, there in (("task", task.reference, document["task"]),
+                              ("model", dict(vxp_schemas.reference(model.document)), document["model"])):
+        if here != there:
+            raise VxpError(f"the {what} here is {here['id']}@{here['version']} {here['digest'][:19]}..., and the result is of "
+                           f"{there['id']}@{there['version']} {there['digest'][:19]}...")
+    return task, model
+
+
+def _rows(audit: Audit, claim: Claim) -> list[int]:
+    n = claim.items.rows
+    chosen = sampling.drawn(audit.root_digest, audit.order.nonce, claim.name, n, audit.order.sample)
+    audit.smallest_share = max(audit.smallest_share, sampling.smallest_share(n, len(chosen)))
+    outer = sampling.extremes([claim.samples[s["signature"]] for s in claim.document["scores"]])
+    return sorted({*chosen, *outer})
+
+
+def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
+    """The explainer that the reviewer named, at the system's parameters, and whether it is the system by digest; else one
+    that cannot explain again."""
+    facts = claim.document["explainer"]
+    if audit.order.regenerate is None:
+        return explainers.absent(facts), False
+    head = audit.order.regenerate
+    bound = explainers.bind(head)
+    if "|" not in head:
+        shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters}
+        bound = dataclasses.replace(bound, parameters=dict(bound.parameters) | shared)
+    return bound, result.system_digest(bound) == claim.manifest["system"]
+
+
+# ------------------------------------------------------------------------------------------------- computing it once more
+
+
+@dataclass(eq=False)
+class _Again:
+    """The chosen rows of one result, computed again and compared."""
+
+    audit: Audit
+    claim: Claim
+    explainer: BoundExplainer
+    same: bool
+    rows: Sequence[int]
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        order, claim = self.audit.order, self.claim
+        twin = models.relabelled(claim.model.id)
+        self.engine = Engine(claim.model.module, order.batch_size, order.precision, self.progress.rows,
+                             relabelled=None if twin is None else twin.to(order.device))
+        self.precisions = (str(claim.document["settings"]["precision"]), str(order.precision))
+        self.metrics = [b for b in map(self._metric, claim.document["scores"]) if b is not None]
+        self.differences: dict[str, list[float]] = {b.signature: [] for b in self.metrics}
+        self.beyond: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
+        self.apart: dict[str, list[tuple[str, str, str, str]]] = {b.signature: [] for b in self.metrics}
+        self.status: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
+        self.kept = self._kept()
+        self.map_off: list[float] = []
+        self.ranks: list[float] = []
+
+    def _metric(self, score: Mapping[str, Any]) -> Bound | None:
+        """The metric of a score that can be computed here, or a note why it cannot."""
+        signature = score["signature"]
+        known = catalogue().get(signature.partition("@")[0])
+        why = None
+        left_out = [s for s in score["statuses"] if s.startswith("not-run:")]
+        if known is None or known.name != signature.partition("|")[0]:
+            why = "its metric is not installed here in this version"
+        elif left_out and len(score["statuses"]) == 1 and (known.re_explains or known.needs_relabelled or known.truth):
+            why = f"the result says {left_out[0]}"
+        elif known.re_explains and not self.explainer.available:
+            why = "it needs the explainer: name it with --regenerate"
+        elif known.needs_relabelled and self.engine.relabelled is None:
+            why = "it needs the relabelled twin of the model"
+        if why is not None:
+            self.audit.not_checked.append({"what": f"{self.claim.name}: {signature}", "reason": why})
+            return None
+        return bind(signature)
+
+    def _kept(self) -> dict[str, np.ndarray]:
+        """Curves and statistics of the bundle by `kind/signature`."""
+        claim = self.claim
+        found: dict[str, np.ndarray] = {}
+        for kind in ("curves", "statistics"):
+            if kind in claim.document:
+                path = claim.document[kind]["path"]
+                with claim.bundle.stream(path) as stream:
+                    tensors = arrays.tensors(stream, claim.bundle.size(path))
+                    found |= {f"{kind}/{name}": arrays.values(stream, t) for name, t in tensors.items()}
+        return found
+
+    def compare(self) -> None:
+        for first in range(0, len(self.rows), UNIT):
+            self._unit(self.rows[first : first + UNIT])
+            self.progress.items(len(self.rows[first : first + UNIT]))
+        self._conclude()
+        self._flags()
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """The items of these rows with the bundle's targets."""
+        claim = self.claim
+        some = dataclasses.replace(claim.task, items=tuple(claim.task.items[i] for i in rows))
+        batch = some.batch(0, len(rows), claim.model)
+        targets = torch.tensor([int(claim.items["target"][i]) for i in rows])
+        return dataclasses.replace(batch, targets=targets).to(self.audit.order.device)
+
+    def case(self, batch: Batch, maps: Tensor) -> Case:
+        facts = self.claim.document["explainer"]
+        return Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"])
+
+    def _unit(self, rows: Sequence[int]) -> None:
+        claim = self.claim
+        batch = self.batch(rows)
+        known = self.engine.baseline(batch, ())
+        self._unchanged(rows, batch, known[Unchanged()])
+        maps = claim.maps(rows)
+        made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
+        if self.explainer.available:
+            self._maps(rows, batch, maps, made)
+        found = self.engine.score([Job(self.case(batch, maps), tuple(self.metrics), self.explainer)], known)[0]
+        for bound in self.metrics:
+            self._scores(bound, found[bound.signature], rows)
+
+    def _where(self, row: int) -> str:
+        return f"row {row}, item {self.claim.items['item_id'][row]}"
+
+    def _unchanged(self, rows: Sequence[int], batch: Batch, known: Tensor) -> None:
+        """Prediction and target score of the unchanged input."""
+        claim, tolerance = self.claim, tolerances.of_target_score(self.precisions)
+        logits = self.engine.predict(batch.inputs)
+        probability = known[:, READOUTS.index("log-probability")].exp().tolist()
+        path = f"{claim.folder}/{claim.manifest['items']['path']}"
+        for i, row in enumerate(rows):
+            stated, predicted = float(claim.items["target_score"][row]), int(claim.items["prediction"][row])
+            best = int(logits[i].argmax())
+            if abs(stated - probability[i]) > tolerance:
+                self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, target_score", f"{stated:.6g}, here "
+                                        f"{probability[i]:.6g}", f"a difference of at most {tolerance:g}")
+            # two classes as likely as each other may change places
+            elif best != predicted and float(logits[i].softmax(0)[best] - logits[i].softmax(0)[predicted]) > tolerance:
+                self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, prediction", f"class {predicted}, here {best}",
+                                        "the model's prediction for the task's image")
+
+    def _maps(self, rows: Sequence[int], batch: Batch, maps: Tensor, made: Sequence[int]) -> None:
+        """Maps made again beside the stored ones."""
+        with self.engine.arithmetic(batch.inputs.device):
+            again = self.explainer(self.claim.model.module, batch).cpu()
+        if again.shape != maps.shape:
+            self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", "", f"maps of {list(maps.shape[1:])}, here "
+                                    f"{list(again.shape[1:])}", "maps of the grid that the named explainer makes")
+            return
+        limit = tolerances.of_maps(self.precisions)
+        for i in made:
+            spread = float(maps[i].max() - maps[i].min())
+            off = float((maps[i] - again[i]).abs().max())
+            self.map_off.append(off / spread if spread > 0 else float(off > 0))
+            rank = spearmanr(maps[i].flatten(), again[i].flatten()).statistic if spread > 0 else 1.0
+            self.ranks.append(0.0 if math.isnan(rank) else float(rank))
+            if limit is not None and not self.map_off[-1] <= limit:
+                self.beyond.setdefault("maps", []).append(
+                    (self._where(rows[i]), f"{self.map_off[-1]:.3g} of the map's range off, rank correlation "
+                     f"{self.ranks[-1]:.3f}", f"at most {limit:g} off"))
+
+    def _scores(self, bound: Bound, outcome: Outcome, rows: Sequence[int]) -> None:
+        claim, signature = self.claim, bound.signature
+        limit = tolerances.of_metric(bound.metric.id, self.precisions)
+        for i, row in enumerate(rows):
+            stated = str(claim.samples[f"{signature}#status"][row])
+            here = outcome.status[i] if claim.items["status"][row] == OK else claim.items["status"][row]
+            if stated != here:
+                self.status[signature].append((self._where(row), f"{stated}, here {here}", "the status computed again"))
+                continue
+            value, again = float(claim.samples[signature][row]), float(outcome.values[i])
+            if stated != OK or (math.isnan(value) and math.isnan(again)):
+                continue
+            off = abs(value - again) / max(1.0, abs(again))
+            # a number on one side only is as far off as can be said
+            self.differences[signature].append(off if math.isfinite(off) else 1e300)
+            if not off <= limit:
+                self.beyond[signature].append((self._where(row), f"{value:.8g}, here {again:.8g}",
+                                               f"a difference of at most {limit:g}"))
+        for kind, again_ in (("curves", outcome.curve), ("statistics", outcome.statistics)):
+            if again_ is not None:
+                self._beside(kind, signature, again_, limit, rows)
+
+    def _beside(self, kind: str, signature: str, again: Tensor, limit: float, rows: Sequence[int]) -> None:
+        """The curves, or what a metric of the set keeps, of these rows. Curves are stored in single precision."""
+        stored = self.kept.get(f"{kind}/{signature}")
+        path = self.claim.document[kind]["path"] if kind in self.claim.document else self.claim.document["set"]["path"]
+        if stored is None or stored.shape[1:] != tuple(again.shape[1:]):
+            found = "no tensor" if stored is None else f"rows of {stored.shape[1:]}"
+            self.audit.findings.add("VXP-R006", path, signature, found, f"rows of {tuple(again.shape[1:])}")
+            return
+        limit = max(limit, 1e-5) if kind == "curves" else limit
+        for i, row in enumerate(rows):
+            if self.claim.samples[f"{signature}#status"][row] != OK:
+                continue
+            here, there = again[i].double().numpy(), stored[row].astype(float)
+            both = ~(np.isnan(here) & np.isnan(there))
+            off = float(np.max(np.abs(there - here)[both] / np.maximum(1, np.abs(here[both])), initial=0))
+            if not off <= limit:
+                self.apart[signature].append((path, f"{self._where(row)}, {signature}", f"{off:.3g} off",
+                                              f"at most {limit:g}"))
+
+    def _conclude(self) -> None:
+        """Findings from what lies beyond the tolerance, where it is more than rounding can explain."""
+        claim, audit = self.claim, self.audit
+        for bound in self.metrics:
+            signature = bound.signature
+            limit = tolerances.of_metric(bound.metric.id, self.precisions)
+            differences, beyond, status = self.differences[signature], self.beyond[signature], self.status[signature]
+            audit.scores.append({
+                "result": claim.name, "signature": signature, "n": len(differences) + len(status),
+                "tolerance": limit, "largest": max(differences, default=0.0),
+                "mean": float(np.mean(differences)) if differences else 0.0,
+                "beyond": len(beyond) + len(status)})
+            for path, where, said, expected in self.apart[signature]:
+                audit.findings.add("VXP-R006", path, where, said, expected)
+            for code, found in (("VXP-R001", beyond), ("VXP-R002", status)):
+                for where, said, expected in found:
+                    audit.findings.add(code, claim.document["samples"]["path"], f"{where}, {signature}", said, expected)
+        if self.map_off:
+            self._conclude_maps()
+
+    def _conclude_maps(self) -> None:
+        limit, beyond = tolerances.of_maps(self.precisions), self.beyond.get("maps", [])
+        if limit is None:
+            why = (f"maps in {' and '.join(dict.fromkeys(self.precisions))} differ too much to be compared (here by "
+                   f"{max(self.map_off):.2g} of their range): verify in fp32")
+            self.audit.not_checked.append({"what": f"{self.claim.name}: maps", "reason": why})
+            return
+        self.audit.maps.append({
+            "result": self.claim.name, "explainer": str(self.audit.order.regenerate), "same_system": self.same,
+            "n": len(self.map_off), "tolerance": limit, "largest": max(self.map_off), "spearman": min(self.ranks),
+            "beyond": len(beyond)})
+        for where, said, expected in beyond:
+            self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", where, said, expected)
+
+    # --------------------------------------------------------------------------------------------------------------- flags
+
+    def _flags(self) -> None:
+        """Whether inverted maps, or the maps of neighbouring rows, score clearly better."""
+        chosen = next((b for name in ONE_BY_ONE for b in self.metrics if b.metric.id == name), None)
+        good = [row for row in self.rows if self.claim.items["status"][row] == OK]
+        step = max(1, len(good) // TRIED)
+        rows = good[::step][:TRIED]
+        if chosen is None or len(rows) < stats.FEW_CLUSTERS:
+            why = "no score of faithfulness shows it" if chosen is None else f"{len(rows)} items are too few"
+            self.audit.not_checked.append({"what": f"{self.claim.name}: inverted or moved maps", "reason": why})
+            return
+        own = np.array([float(self.claim.samples[chosen.signature][row]) for row in rows])
+        clusters = [str(self.claim.items["cluster"][row]) for row in rows]
+        n = self.claim.items.rows
+        for code, what, sign, step in (("VXP-F004", "negated", -1, 0), ("VXP-F008", "of the next row", 1, 1),
+                                       ("VXP-F008", "of the row before", 1, -1)):
+            other = np.concatenate([self._scored(chosen, unit, sign * self.claim.maps([(i + step) % n for i in unit]))
+                                    for unit in _parts(rows)])
+            found = stats.paired(other, own, clusters) if np.isfinite(other - own).sum() >= stats.FEW_CLUSTERS else None
+            if found is None:
+                continue
+            better = found.delta > 0 if chosen.metric.better == "higher" else found.delta < 0
+            if better and found.p < 0.01 and found.n_clusters >= stats.FEW_CLUSTERS:
+                self.audit.findings.add(code, f"{self.claim.folder}/set.json", chosen.signature,
+                                        f"maps {what} score {found.delta:+.4f} on {len(rows)} items (p = {found.p:.4f})",
+                                        "the stored maps to score best")
+
+    def _scored(self, bound: Bound, rows: Sequence[int], maps: Tensor) -> np.ndarray:
+        batch = self.batch(rows)
+        outcome = self.engine.score([Job(self.case(batch, maps), (bound,), self.explainer)])[0][bound.signature]
+        return np.array([v if s == OK else np.nan for v, s in zip(outcome.values.tolist(), outcome.status, strict=True)])
+
+
+def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (rows[first : first + UNIT] for first in range(0, len(rows), UNIT))
+
+
+__all__ = ["Audit", "Order", "verify"]

@@ -1,0 +1,40 @@
+"""How far scores that were computed again may be off: measured, and kept in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import vxp_schemas
+
+ORDER = ("fp32", "tf32", "bf16")
+"""Precision classes from the finest; two machines agree as far as the coarser of theirs."""
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    """The registry's tolerances."""
+    return vxp_schemas.tolerances()
+
+
+def of_metric(metric: str, precisions: tuple[str, str]) -> float:
+    """The admitted difference of a metric's scores between two precisions, relative for values above 1."""
+    known = _coarser(precisions)
+    return float(known["metrics"].get(metric, known["scores"]))
+
+
+def of_target_score(precisions: tuple[str, str]) -> float:
+    """For the target's probability on the unchanged input."""
+    return float(_coarser(precisions)["target_score"])
+
+
+def of_maps(precisions: tuple[str, str]) -> float | None:
+    """For maps made again: difference over the stored map's range; None where rounding changes maps too much to compare."""
+    found = _coarser(precisions).get("maps")
+    return None if found is None else float(found)
+
+
+def _coarser(precisions: tuple[str, str]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = document()["classes"][max(precisions, key=ORDER.index)]
+    return found

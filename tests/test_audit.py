@@ -1,0 +1,333 @@
+"""The audit: honest bundles are reproduced on other settings, and whatever was changed is found at the stated confidence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vxp_schemas
+from bundle_tools import Broken, made_run, sealed
+from vxp import audit, validation
+from vxp.audit import Audit, Order, sampling, tolerances, verify
+from vxp.core import VxpError
+from vxp.validation import validate
+
+DELETION = "deletion@1|steps:4|fill:mean"
+BOXES = "max-box-acc-v2@1|thresholds:20"
+METRICS = ("entropy", "deletion|steps:4", "increase-in-confidence|keep:50", "max-box-acc-v2|thresholds:20",
+           "max-sensitivity|samples:2", "random-logit", "road-morf", "effective-complexity")
+EXPLAINERS = """
+import torch
+from vxp import explainer
+from vxp.explainers import catalogue
+
+cam = catalogue()["grad-cam"].explain
+
+
+@explainer("anti-cam", signed=True, family="cam", passes=2)
+def anti(model, batch):
+    return -cam(model, batch)
+
+
+@explainer("moved-cam", signed=True, family="cam", passes=2)
+def moved(model, batch):
+    return torch.roll(cam(model, batch), -1, 0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator in this process: one of its own, as the command has it, costs seconds each time."""
+    monkeypatch.setattr(validation, "apart", validate)
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("honest")
+    return sealed(made_run(folder / "run", metrics=METRICS), folder / "bundle")
+
+
+@pytest.fixture
+def changed(honest: Path, tmp_path: Path) -> Broken:
+    return Broken(honest, tmp_path / "changed")
+
+
+def audited(folder: Path, **order: Any) -> Audit:
+    found = verify(folder, Order(**{"sample": None, "nonce": "00", **order}))
+    vxp_schemas.validate(found.predicate())
+    return found
+
+
+def codes(found: Audit) -> set[str]:
+    return {f.code for f in found.findings.all}
+
+
+# ------------------------------------------------------------------------------------------------------------- honest ones
+
+
+def test_an_honest_bundle_is_reproduced_to_the_last_bit_on_the_same_settings(honest: Path) -> None:
+    found = audited(honest)
+    assert (found.verdict, found.evidence, found.exit_code) == ("reproduced", "E2", 0)
+    assert not found.findings.all
+    assert max(s["largest"] for s in found.scores) == 0
+    assert {s["signature"].partition("@")[0] for s in found.scores} == {
+        "entropy", "deletion", "increase-in-confidence", "max-box-acc-v2", "road-morf", "effective-complexity"}
+    left = {n["what"].rpartition(" ")[2].partition("@")[0]: n["reason"] for n in found.not_checked}
+    assert set(left) == {"max-sensitivity", "random-logit"}
+    assert all("--regenerate" in why for why in left.values())
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 3}, {"batch_size": 32, "threads": 2}, {"precision": "bf16"}],
+                         ids=["batch-3", "batch-32-threads-2", "bf16"])
+def test_other_settings_do_not_cry_wolf(settings: dict[str, Any], honest: Path) -> None:
+    found = audited(honest, regenerate="saliency", **settings)
+    assert found.verdict == "reproduced", [str(f) for f in found.findings.all]
+    if settings.get("precision"):
+        assert max(s["largest"] for s in found.scores) > 1e-6  # the tolerance was needed
+        assert found.evidence == "E2"  # maps cannot be compared in half precision
+        assert "verify in fp32" in found.not_checked[-1]["reason"]
+    else:
+        assert found.evidence == "E3"
+        assert not found.not_checked
+
+
+def test_maps_made_again_and_every_score_with_them(honest: Path) -> None:
+    found = audited(honest, regenerate="saliency")
+    assert (found.verdict, found.evidence) == ("reproduced", "E3")
+    assert {s["signature"].partition("@")[0] for s in found.scores} == {m.partition("|")[0] for m in METRICS}
+    [maps] = found.maps
+    assert maps["same_system"]
+    assert maps["n"] == 24
+    assert maps["spearman"] > 1 - 1e-9
+
+
+# ------------------------------------------------------------------------------------------------------- whatever was changed
+
+
+def valid(broken: Broken) -> Path:
+    """Sealed again, so that nothing but the audit can find the change."""
+    broken.rescore()
+    broken.seal()
+    found = validate(broken.folder)
+    assert not [f for f in found.findings if f["severity"] == "error"], found.findings
+    return broken.folder
+
+
+def test_a_score_that_was_changed_by_a_hundredth(changed: Broken) -> None:
+    changed.table("samples", lambda t: t[DELETION].__setitem__(7, t[DELETION][7] - 0.01))
+    found = audited(valid(changed))
+    assert (found.verdict, found.evidence, found.exit_code) == ("differs", "E0", 1)
+    assert codes(found) == {"VXP-R001"}
+    [finding] = found.findings.all
+    assert finding.count == 1
+    assert "row 7, item" in finding.examples[0][0]
+
+
+def test_a_status_that_was_changed(changed: Broken) -> None:
+    def drop(t: dict[str, list[Any]]) -> None:
+        t[DELETION][7], t[f"{DELETION}#status"][7] = None, "undefined:constant-map"
+    changed.table("samples", drop)
+    assert codes(audited(valid(changed))) == {"VXP-R002"}
+
+
+def test_the_best_and_the_worst_items_are_always_drawn(changed: Broken) -> None:
+    def spoil(t: dict[str, list[Any]]) -> None:
+        t[DELETION][int(np.argmin(t[DELETION]))] = 0.0
+    changed.table("samples", spoil)
+    assert "VXP-R001" in codes(audited(valid(changed), sample=1))
+
+
+def test_scores_of_two_items_swapped(changed: Broken) -> None:
+    changed.table("samples", lambda t: t[DELETION].__setitem__(slice(0, 2), t[DELETION][1::-1]))
+    found = audited(valid(changed))
+    assert codes(found) == {"VXP-R001"}
+    assert found.findings.all[0].count == 2
+
+
+def test_scores_of_another_parameter(changed: Broken) -> None:
+    new = "deletion@1|steps:8|fill:mean"
+    changed.json("result", lambda d: next(s for s in d["scores"] if s["signature"] == DELETION).update(signature=new))
+    changed.json("result", lambda d: [s.update(signature=new) for r in d["references"] for s in r["scores"]
+                                      if s["signature"] == DELETION])
+    changed.table("samples", lambda t: t.update({new: t.pop(DELETION), f"{new}#status": t.pop(f"{DELETION}#status")}))
+    changed.tensors("curves", lambda t: t.update({new: t.pop(DELETION), f"{new}#x": t.pop(f"{DELETION}#x")}))
+    found = audited(valid(changed))
+    assert codes(found) == {"VXP-R001", "VXP-R006"}
+    assert found.findings.all[0].count > 12
+
+
+def test_other_weights_or_preprocessing_or_target(changed: Broken) -> None:
+    changed.table("items", lambda t: t["target_score"].__setitem__(5, t["target_score"][5] - 0.01))
+    assert codes(audited(valid(changed))) == {"VXP-R003"}
+
+
+def test_maps_of_something_else_are_found_by_making_them_again_only(changed: Broken) -> None:
+    changed.tensors("shard", lambda t: t["values"].__setitem__(
+        slice(None), t["values"] * np.random.default_rng(0).uniform(0.5, 1, t["values"].shape)))
+    found = audited(valid(changed), regenerate="saliency")
+    assert {"VXP-R005", "VXP-R001"} <= codes(found)
+    assert found.maps[0]["spearman"] < 0.99
+
+
+def test_hard_items_that_are_said_not_to_have_run(changed: Broken) -> None:
+    def hide(t: dict[str, list[Any]]) -> None:
+        for i in range(8):
+            t[DELETION][i], t[f"{DELETION}#status"][i] = None, "not-run:budget"
+    changed.table("samples", hide)
+    assert codes(audited(valid(changed))) == {"VXP-R002"}
+
+
+def test_a_whole_score_that_is_said_not_to_have_run(changed: Broken) -> None:
+    changed.table("samples", lambda t: t.update({DELETION: [None] * 24, f"{DELETION}#status": ["not-run:no-explainer"] * 24}))
+    changed.json("result", lambda d: [s.pop(k, None) for s in d["scores"] if s["signature"] == DELETION
+                                      for k in ("mean", "median", "sd", "ci", "mean_worst_bound")])
+    assert codes(audited(valid(changed))) == {"VXP-R002"}
+
+
+def test_curves_that_were_changed(changed: Broken) -> None:
+    changed.tensors("curves", lambda t: t[DELETION].__imul__(0.5))
+    assert codes(audited(valid(changed))) == {"VXP-R006"}
+
+
+def test_a_number_of_an_item_of_a_set_that_was_changed(changed: Broken) -> None:
+    changed.table("samples", lambda t: t[BOXES].__setitem__(0, 0.5 if t[BOXES][0] is None else None))
+    assert codes(audited(valid(changed))) == {"VXP-R001"}
+
+
+def test_maps_of_another_grid_are_not_those_of_the_explainer(honest: Path) -> None:
+    assert "VXP-R005" in codes(audited(honest, regenerate="grad-cam"))
+
+
+def test_an_explainer_that_fails_is_no_verdict(honest: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def broken(model, batch):\n    raise RuntimeError('no memory')\n")
+    found = audited(honest, regenerate=f"{tmp_path / 'own.py'}:broken")
+    assert (found.verdict, found.exit_code) == ("incomplete", 3)
+    assert "no memory" in found.not_checked[-1]["reason"]
+
+
+def test_statistics_of_a_set_that_were_changed(changed: Broken) -> None:
+    from vxp import metrics, stats
+    changed.tensors("statistics", lambda t: t[BOXES].__setitem__(3, 1 - t[BOXES][3]))
+
+    def again(document: dict[str, Any]) -> None:
+        import pyarrow.parquet as pq
+        import safetensors.torch
+        table = pq.read_table(changed.path("samples"))
+        score = next(s for s in document["scores"] if s["signature"] == BOXES)
+        metric = metrics.bind(BOXES).metric
+        kept = safetensors.torch.load_file(changed.path("statistics"))[BOXES]
+        found = stats.set_summary(metric.reduce, kept, table[f"{BOXES}#status"].to_pylist(), table["cluster"].to_pylist(),
+                                  range=metric.range)
+        score.update(mean=found["mean"], ci=dict(found["ci"]) | {"cluster_key": score["ci"]["cluster_key"]})
+    changed.json("result", again)
+    assert codes(audited(valid(changed))) == {"VXP-R006"}
+
+
+@pytest.mark.parametrize(("name", "id", "code"), [("anti", "anti-cam", "VXP-F004"), ("moved", "moved-cam", "VXP-F008")])
+def test_inverted_and_moved_maps_are_flagged(name: str, id: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(EXPLAINERS)
+    run = made_run(tmp_path / "run", f"{tmp_path / 'own.py'}:{name}", metrics=("deletion|steps:14", "entropy"), limit=40)
+    found = audited(sealed(run, tmp_path / "bundle", id))
+    assert code in codes(found)
+    assert found.verdict == "reproduced"  # a flag is for a reviewer to judge
+
+
+def test_a_good_method_is_not_flagged(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", "grad-cam", metrics=("deletion|steps:14", "entropy"), limit=40)
+    assert not codes(audited(sealed(run, tmp_path / "bundle", "grad-cam")))
+
+
+def test_an_invalid_bundle_is_refused(changed: Broken) -> None:
+    changed.bytes("samples", lambda d: d + b"x")
+    found = audited(changed.folder)
+    assert (found.verdict, found.evidence, found.exit_code) == ("refused", "E0", 1)
+    assert [f["code"] for f in found.predicate()["findings"] if f["severity"] == "error"] [-1:] == ["VXP-I002"]
+
+
+def test_a_task_that_is_not_here_is_incomplete(tmp_path: Path, honest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vxp import tasks
+
+    def gone(*_: object, **__: object) -> None:
+        raise VxpError("its data are not here")
+    monkeypatch.setattr(tasks, "load", gone)
+    found = audited(honest)
+    assert (found.verdict, found.exit_code, found.evidence) == ("incomplete", 3, "E1")
+    assert "its data are not here" in found.not_checked[0]["reason"]
+
+
+# ------------------------------------------------------------------------------------------------------------------- drawing
+
+
+def test_the_draw_is_as_good_as_it_says() -> None:
+    n, k = 5000, 299
+    tampered = set(range(0, n, 100))  # 1 % of the items
+    hits = [bool(tampered & set(sampling.drawn("sha256:" + "0" * 64, f"{i:04x}", "set", n, k))) for i in range(2000)]
+    expected = sampling.found_with(n, len(tampered), k)
+    assert expected >= 0.95
+    assert abs(np.mean(hits) - expected) < 3 * np.sqrt(expected * (1 - expected) / len(hits))
+
+
+def test_known_sizes_of_samples() -> None:
+    assert sampling.smallest_share(10**6, 299) == pytest.approx(0.01, rel=0.01)
+    assert sampling.smallest_share(10**6, 59) == pytest.approx(0.05, rel=0.02)
+    assert sampling.smallest_share(24, 24) == 1 / 24
+    assert sampling.found_with(100, 1, 50) == pytest.approx(0.5)
+    assert sampling.found_with(10, 10, 1) == 1
+    assert sampling.found_with(10, 0, 5) == 0
+
+
+def test_the_draw_depends_on_root_nonce_and_set_and_can_be_repeated() -> None:
+    draws = {(root, nonce, name): tuple(sampling.drawn(root, nonce, name, 1000, 20))
+             for root in ("a", "b") for nonce in ("00", "01") for name in ("x", "y")}
+    assert len(set(draws.values())) == 8
+    assert all(len(set(d)) == 20 and list(d) == sorted(d) for d in draws.values())
+    assert tuple(sampling.drawn("a", "00", "x", 1000, 20)) == draws["a", "00", "x"]
+
+
+def test_tolerances_find_a_hundredth_in_fp32_for_every_metric() -> None:
+    from vxp.metrics import catalogue
+    for name in catalogue():
+        found = tolerances.of_metric(name, ("fp32", "fp32"))
+        assert found < 0.01, name
+        coarse = tolerances.of_metric(name, ("fp32", "bf16"))
+        assert coarse >= found, name
+    assert tolerances.of_target_score(("fp32", "fp32")) < 1e-3
+
+
+# ------------------------------------------------------------------------------------------------------------------- command
+
+
+def vxp(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "vxp", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
+                          check=False)
+
+
+def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path: Path) -> None:
+    done = vxp("verify", str(honest), "--sample", "3", "--nonce", "c0ffee", "--out", str(tmp_path / "s.json"), folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "bundle: reproduced: everything that was computed again agrees; evidence E2"
+    said = audit.read(tmp_path / "s.json")
+    assert said["subject"][0]["digest"]["sha256"] == vxp_schemas.file_digest(honest / "submission.json").removeprefix("sha256:")
+    assert said["predicate"]["policy"]["nonce"] == "c0ffee"
+    assert vxp("verify", str(honest), "--nonce", "not hex", folder=tmp_path).returncode == 2
+    assert vxp("verify", str(honest), "--out", str(honest / "audit.json"), folder=tmp_path).returncode == 2
+    assert vxp("verify", "nowhere", folder=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "{", '{"_type": "https://in-toto.io/Statement/v1"}'])
+def test_other_files_are_no_statements(text: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(VxpError, match=r"s\.json"):
+        audit.read(tmp_path / "s.json")
+
+
+def test_a_statement_is_what_the_audit_said(honest: Path, tmp_path: Path) -> None:
+    found = audited(honest, sample=3)
+    audit.write(found, tmp_path / "s.json")
+    assert json.loads((tmp_path / "s.json").read_text()) == audit.read(tmp_path / "s.json")
+    assert audit.read(tmp_path / "s.json")["predicate"]["verdict"] == "reproduced"

@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export MPLBACKEND := Agg
 
-.PHONY: demo test lint types check docs bench peers conformance vectors apt stamps registry clean
+MUTATIONS ?= 10000
+SEED ?= $(shell date +%s)
+
+.PHONY: demo test lint types check docs bench fuzz peers conformance vectors apt stamps registry clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +52,11 @@ docs:
 
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
+
+# Bundles changed at random against the validator; the seed makes the same changes again: make fuzz SEED=1.
+fuzz: $(VENV)/.all
+	@echo "$(MUTATIONS) mutations, seed $(SEED)"
+	VXP_MUTATIONS=$(MUTATIONS) VXP_SEED=$(SEED) $(BIN)/python -m pytest -q tests/test_mutations.py
 
 # The public libraries: where they agree, where they do not, and what they cost on the same model and images.
 peers: $(VENV)/.all apt

@@ -1,0 +1,222 @@
+"""Bundles changed at random: the validator never breaks off, never calls a changed byte unchanged, and never says more than
+it checked. A representative part runs in CI; `make fuzz` runs 10,000 and more (VXP_MUTATIONS=10000, VXP_SEED=...)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import vxp_schemas
+from bundle_tools import Broken, made_run, sealed
+from vxp import bundles
+from vxp.validation import validate
+from vxp.validation.report import CODES
+
+MUTATIONS = int(os.environ.get("VXP_MUTATIONS", "400"))
+SEED = int(os.environ.get("VXP_SEED", "20261123"))
+METRICS = ("entropy", "deletion|steps:2", "max-box-acc-v2|thresholds:5")
+
+VALUES: list[Any] = [None, True, False, 0, -1, 1, 2**53, 2**53 + 1, -(2**60), 1e308, 1e400, float("nan"), float("inf"), 0.5, "",
+                     "a", "\n", "../..", "/etc/passwd", "A" * 5000, "\ud800", "ok", "sha256:" + "0" * 64, [], [[]], {},
+                     {"a": 1}, [1, 2, 3], "é", "\u0000", "😀", "CON", "not-run:budget", "undefined:constant-map"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mutations")
+    return sealed(made_run(folder / "run", metrics=METRICS, limit=6), folder / "bundle")
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else []
+    return [path, *(p for key, child in children for p in places(child, (*path, key)))]
+
+
+def mutate_json(rng: random.Random, b: Broken) -> str:
+    """A value replaced, removed, doubled or renamed somewhere in a document."""
+    file = rng.choice([p for p in b.folder.rglob("*.json")])
+    document = json.loads(file.read_bytes())
+    path = rng.choice([p for p in places(document) if p])
+    holder = document
+    for key in path[:-1]:
+        holder = holder[key]
+    kind = rng.choice(["replace", "delete", "rename", "double", "tweak"])
+    last = path[-1]
+    if kind == "replace":
+        holder[last] = rng.choice(VALUES)
+    elif kind == "delete":
+        del holder[last]
+    elif kind == "rename" and isinstance(holder, dict):
+        holder[rng.choice(["x", str(last) + "s", str(last).upper(), ""])] = holder.pop(last)
+    elif kind == "double" and isinstance(holder, list):
+        holder.append(holder[last])
+    elif isinstance(holder[last], int | float) and not isinstance(holder[last], bool):
+        holder[last] = holder[last] * rng.choice([-1, 0.99, 2, 1e30]) + rng.choice([0, 1])
+    elif isinstance(holder[last], str):
+        text, at = holder[last], rng.randrange(len(holder[last]) + 1)
+        holder[last] = text[:at] + rng.choice(["", "0", "\n", "/", "Z"]) + text[at + rng.randrange(2):]
+    file.write_text(json.dumps(document), encoding="utf-8", errors="surrogatepass")
+    return f"{kind} {file.relative_to(b.folder)} {path}"
+
+
+def mutate_bytes(rng: random.Random, b: Broken) -> str:
+    """Bytes flipped, cut, inserted or repeated in any file."""
+    file = rng.choice(sorted(p for p in b.folder.rglob("*") if p.is_file()))
+    data = bytearray(file.read_bytes())
+    kind = rng.choice(["flip", "cut", "insert", "repeat", "zero", "swap"])
+    at = rng.randrange(len(data))
+    if kind == "flip":
+        for _ in range(rng.choice([1, 1, 1, 20])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == "cut":
+        del data[at:]
+    elif kind == "insert":
+        data[at:at] = bytes(rng.randrange(256) for _ in range(rng.choice([1, 7, 300])))
+    elif kind == "repeat":
+        data += data[at:]
+    elif kind == "zero":
+        data[at : at + 16] = bytes(min(16, len(data) - at))
+    else:
+        other = rng.randrange(len(data))
+        data[at], data[other] = data[other], data[at]
+    file.write_bytes(data)
+    return f"{kind} {file.relative_to(b.folder)} at {at}"
+
+
+def mutate_footer(rng: random.Random, b: Broken) -> str:
+    """Bytes of a Parquet footer, where sizes are claimed."""
+    file = b.path(rng.choice(["items", "samples"]))
+    data = bytearray(file.read_bytes())
+    length = struct.unpack("<I", data[-8:-4])[0]
+    for _ in range(rng.choice([1, 2, 5])):
+        data[len(data) - 8 - rng.randrange(length)] = rng.randrange(256)
+    file.write_bytes(data)
+    return f"footer of {file.name}"
+
+
+def mutate_header(rng: random.Random, b: Broken) -> str:
+    """The header of a safetensors file: shapes, offsets, dtypes, names, its length."""
+    file = b.path(rng.choice(["shard", "curves", "statistics"]))
+    data = file.read_bytes()
+    (n,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + n])
+    path = rng.choice([p for p in places(header) if p])
+    holder = header
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = rng.choice(VALUES)
+    text = json.dumps(header).encode("utf-8", "surrogatepass")
+    length = rng.choice([len(text), len(text), len(text), n, 0, 2**63])
+    file.write_bytes(struct.pack("<Q", length) + text + data[8 + n :])
+    return f"header of {file.name} {path}"
+
+
+def mutate_cell(rng: random.Random, b: Broken) -> str:
+    """A cell of a table."""
+    name = rng.choice(["items", "samples"])
+    table = pq.read_table(b.path(name))
+    column = rng.choice(table.column_names)
+    kind = table.schema.field(column).type
+    values = table[column].to_pylist()
+    at = rng.randrange(len(values))
+    cells: list[Any] = [-1, 0, 1, 5, 32767, None]
+    if kind == pa.string():
+        cells = ["", "x", "ok", "failed:explainer-error", "é" * 300, None]
+    elif pa.types.is_fixed_size_binary(kind):
+        cells = [b"\0" * 32, None]
+    elif pa.types.is_floating(kind):
+        cells = [float("nan"), float("inf"), -1.0, 0.0, 1e30, 0.25, None]
+    new = values[at] = rng.choice(cells)
+    table = table.set_column(table.column_names.index(column), table.schema.field(column), pa.array(values, kind))
+    pq.write_table(table, b.path(name))
+    return f"{name} {column} row {at}: {new!r}"
+
+
+def mutate_names(rng: random.Random, b: Broken) -> str:
+    """A file renamed, doubled, removed, replaced by a folder or a link."""
+    file = rng.choice(sorted(p for p in b.folder.rglob("*") if p.is_file()))
+    kind = rng.choice(["rename", "copy", "remove", "folder", "link"])
+    other = file.with_name(rng.choice(["x", file.name.upper(), ".hidden", "con", "a b", "é.json", "00001.safetensors",
+                                       "submission.json"]))
+    if kind == "rename":
+        file.rename(other)
+    elif kind == "copy":
+        if other != file:
+            shutil.copyfile(file, other)
+    else:
+        file.unlink()
+        if kind == "folder":
+            file.mkdir()
+        elif kind == "link":
+            file.symlink_to("/dev/zero")
+    return f"{kind} {file.relative_to(b.folder)} {other.name}"
+
+
+KINDS: list[Callable[[random.Random, Broken], str]] = [
+    mutate_json, mutate_json, mutate_bytes, mutate_footer, mutate_header, mutate_cell, mutate_names]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() and not p.is_symlink() else None
+            for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("part", range(20))
+def test_a_changed_bundle_never_breaks_the_validator_nor_passes_unseen(part: int, whole: Path, tmp_path: Path) -> None:
+    original, digest = contents(whole), vxp_schemas.file_digest(whole / "submission.json")
+    for number in range(part, MUTATIONS, 20):
+        seed = f"{SEED}/{number}"
+        rng = random.Random(seed)
+        folder = tmp_path / "b"
+        shutil.rmtree(folder, ignore_errors=True)
+        b = Broken(whole, folder)
+        said = rng.choice(KINDS)(rng, b)
+        # a link to /dev/zero is for the validator not to read, nor for this test
+        links = any(p.is_symlink() for p in folder.rglob("*"))
+        unsealed = rng.random() < 0.4 or links or not b.path("submission.json").is_file()
+        if not unsealed:
+            # an attacker seals again, so that the digests say nothing
+            try:
+                b.seal()
+            except (ValueError, KeyError, TypeError, AttributeError, OSError, IndexError):
+                unsealed = True
+        found = validate(folder)
+        told = f"seed {seed}: {said}, {'sealed' if unsealed else 'sealed again'}: {found.verdict} {found.checks}"
+        assert not found.stopped, told
+        assert found.exit_code == CODES[found.verdict], told
+        vxp_schemas.validate(found.document())
+        if unsealed:
+            now = contents(folder)
+            root = now.pop("submission.json", None)
+            # the root is bound by nothing but its own digest, which is the bundle's name
+            assert found.verdict == "invalid" or now == {k: v for k, v in original.items() if k != "submission.json"}, told
+            assert root == original["submission.json"] or found.root_digest != digest, told
+
+
+def test_a_changed_tar_never_breaks_the_validator_nor_passes_unseen(whole: Path, tmp_path: Path) -> None:
+    tar = tmp_path / "b.tar"
+    bundles.write_tar(tar, {p.relative_to(whole).as_posix(): p for p in whole.rglob("*") if p.is_file()})
+    original = tar.read_bytes()
+    for number in range(MUTATIONS // 4):
+        rng = random.Random(f"{SEED}/tar/{number}")
+        data = bytearray(original)
+        # half of the changes in headers, where names and sizes are
+        starts = [512 * i for i in range(len(data) // 512) if data[512 * i + 257 : 512 * i + 262] == b"ustar"]
+        at = rng.choice(starts) + rng.randrange(512) if rng.random() < 0.5 else rng.randrange(len(data))
+        data[at] = rng.randrange(256)
+        tar.write_bytes(data if rng.random() < 0.9 else data[: rng.randrange(len(data))])
+        found = validate(tar)
+        assert not found.stopped, f"{number} at {at}: {found.checks}"
+        if found.verdict != "invalid":
+            # only bytes that no file and no name has may differ: what fills up the last block of a file
+            changed = [i for i, (a, c) in enumerate(zip(original, tar.read_bytes(), strict=False)) if a != c]
+            assert all(original[i] == 0 for i in changed), f"{number} at {at}: {found.verdict}"

@@ -389,9 +389,14 @@ def test_a_run_that_goes_on_writes_the_same_statistics(finished: Path, tmp_path:
     assert {p.relative_to(out): p.read_bytes() for p in out.glob("results/*/statistics.safetensors")} == before
 
 
+def compared(finished: Path) -> compare.Group:
+    (group,) = compare.compare([found_in(finished, "grad-cam"), found_in(finished, "saliency")])
+    return group
+
+
 def test_numbers_of_the_set_are_compared_and_not_the_means_of_items(finished: Path) -> None:
     rows = {row.signature.partition("@")[0]: row
-            for row in compare.compare([found_in(finished, "grad-cam"), found_in(finished, "saliency")])}
+            for row in compared(finished).rows}
     assert rows["max-box-acc-v2"].level == "set"
     assert rows["gini"].level == "sample"
     wanted = [score_of(finished, name, "max-box-acc-v2")["mean"] for name in ("grad-cam", "saliency")]
@@ -401,7 +406,7 @@ def test_numbers_of_the_set_are_compared_and_not_the_means_of_items(finished: Pa
     assert "sufficiency" not in rows
     assert "mean" not in score_of(finished, "saliency", "sufficiency")
     shown = Console(width=100, record=True, force_terminal=False)
-    for table in compare.tables(list(rows.values())):
+    for table in compare.tables(compared(finished)):
         shown.print(table)
     assert "thresholds:20 (number of the set)" in shown.export_text()
 
@@ -410,11 +415,10 @@ def test_a_set_metric_that_is_not_installed_is_compared_without_a_test(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vxp.result.catalogue", dict)
-    rows = compare.compare([found_in(finished, "grad-cam"), found_in(finished, "saliency")])
-    (row,) = (r for r in rows if r.level == "set")
+    (row,) = (r for r in compared(finished).rows if r.level == "set")
     assert (row.paired.method, row.paired.p, row.separated) == ("none", 1.0, False)
     shown = Console(width=100, record=True, force_terminal=False)
-    shown.print(*compare.tables([row]))
+    shown.print(*compare.tables(compared(finished)))
     assert "no test" in shown.export_text()
     assert report.write(finished, finished.parent / "other.html").exists()
 

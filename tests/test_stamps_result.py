@@ -31,7 +31,7 @@ def test_grad_cam_beats_random_and_the_oracle_tops_localisation(finished: dict[s
 
 
 def test_the_paired_difference_is_separated(finished: dict[str, Path]) -> None:
-    rows = {row.signature.split("@")[0]: row for row in compare.compare([finished["grad-cam"], finished["random"]])}
+    rows = {row.signature.split("@")[0]: row for row in compare.compare([finished["grad-cam"], finished["random"]])[0].rows}
     for metric in ("insertion", "energy-pointing-game"):
         assert rows[metric].separated
         assert rows[metric].paired.delta > 0

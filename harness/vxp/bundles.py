@@ -89,6 +89,15 @@ class Bundle:
             raise VxpError(f"{self.root}: {path}: {error}") from None
         return dict(document)
 
+    def described(self, described: Mapping[str, Any]) -> bytes:
+        """The bytes of a descriptor of the root or a result; VxpError where size or digest differ."""
+        path, size = str(described["path"]), int(described["size"])
+        data = self.read(path, max(size, 1))
+        if store.digest(data) != described["digest"]:
+            raise VxpError(f"{self.root}: {path} has {len(data)} bytes with {store.digest(data)}, expected {size} with "
+                           f"{described['digest']}: it was changed after sealing (see vxp validate)")
+        return data
+
     @cached_property
     def submission(self) -> dict[str, Any]:
         return self.document(ROOT)

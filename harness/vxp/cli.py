@@ -18,7 +18,7 @@ from rich.table import Table
 
 from vxp import audit as auditing
 from vxp import bench as benchmarks
-from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, tasks
+from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, store, tasks
 from vxp import compare as comparison
 from vxp import conformance as conformity
 from vxp import validation as validator
@@ -48,7 +48,7 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
 Images = Annotated[Path | None, typer.Option(help="A folder of your own images instead of TASK (an open task).")]
 ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
-Results = Annotated[list[Path], typer.Argument(metavar="RESULT RESULT ...", help="result.json or its folder.")]
+Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
 
 
@@ -114,12 +114,20 @@ def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder
 
 
 @app.command()
-def compare(results: Results) -> None:
-    """Compare results of one task and model, paired by item."""
+def compare(
+    results: Results, json_: Annotated[Path | None, typer.Option("--json", help="Also write it as JSON.")] = None,
+) -> None:
+    """Compare results or bundles of one task and model, paired by item: who is tied for best."""
+    groups = comparison.compare(results)
+    if json_ is not None:
+        store.write_bytes(json_, comparison.as_json(groups))
     console.print("Paired by item, clusters resampled; p adjusted by Holm within each family of scores; "
                   "MDD: the smallest difference found with 80 % power.")
-    for table in comparison.tables(comparison.compare(results)):
-        console.print(table)
+    for group in groups:
+        console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
+                      f"{group.items} items in {group.clusters} clusters", highlight=False)
+        for table in comparison.tables(group):
+            console.print(table)
 
 
 @app.command()

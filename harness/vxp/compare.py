@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,17 @@ import numpy as np
 from rich.table import Table
 
 from vxp import result, stats, store
+from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import VxpError
+from vxp.validation import arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A result document with its per-sample scores."""
+    """A result document with its per-sample scores; origin: the submission or result that it comes from."""
 
     name: str
+    origin: str
     document: dict[str, Any]
     items: list[str]
     clusters: list[str]
@@ -43,57 +48,154 @@ class Row:
     detectable: float | None
 
 
+@dataclass(frozen=True)
+class Score:
+    """One score in all systems that have it: their numbers, all pairs, an interval of ranks for each, and who is not
+    separated from the best."""
+
+    signature: str
+    level: str
+    better: str
+    means: Mapping[str, float]
+    rows: tuple[Row, ...]
+    ranks: Mapping[str, tuple[int, int]]
+    tied_for_best: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results of one task and model, and so of the same items."""
+
+    task: Mapping[str, Any]
+    model: Mapping[str, Any]
+    names: tuple[str, ...]
+    items: int
+    clusters: int
+    scores: tuple[Score, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for score in self.scores for row in score.rows]
+
+
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
 def read(path: Path) -> Samples:
     """A result by its result.json or the folder that holds it; VxpError says what is wrong with it."""
     file = path / "result.json" if path.is_dir() else path
     document = store.read_document(file)
-    root = file.parent.parent.parent
-    table = store.read_table(store.read_described(root, document["samples"]))
-    values = {s["signature"]: np.array([np.nan if v is None else v for v in table[s["signature"]].to_pylist()], float)
-              for s in document["scores"]}
-    return Samples(document["explainer"]["id"], document, table["item_id"].to_pylist(), table["cluster"].to_pylist(), values,
-                   result.read_kept(root, document, table))
+    return _samples(document, str(document["result_id"]), partial(store.read_described, file.parent.parent.parent))
 
 
-def compare(paths: Sequence[Path]) -> list[Row]:
-    """All pairs of results on every score that they share, Holm-adjusted over the pairs and scores of one family.
+def of_bundle(bundle: Bundle) -> list[Samples]:
+    """Every result of a bundle; VxpError says what is wrong with it."""
+    documents = [bundle.document(described["path"]) for described in bundle.submission["results"]]
+    return [_samples(document, str(bundle.submission["submission_id"]), bundle.described) for document in documents]
 
-    VxpError where the results are of another task, model or items: such numbers are not comparable.
+
+def _any(path: Path) -> list[Samples]:
+    if path.is_file() and path.suffix != ".json":
+        return of_bundle(open_bundle(path))
+    return of_bundle(open_bundle(path)) if (path / ROOT).is_file() else [read(path)]
+
+
+def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str, Any]], bytes]) -> Samples:
+    signatures = [s["signature"] for s in document["scores"]]
+    described = document["samples"]
+    data = read(described)
+    try:
+        table = arrays.table(io.BytesIO(data), len(data), arrays.samples_columns(signatures), described.get("rows"))
+    except arrays.Malformed as error:
+        raise VxpError(f"{described['path']} of {origin}: got {error.found}, expected {error.expected}") from None
+    kept = result.read_kept(read, document, {s: table[f"{s}#status"] for s in signatures})
+    return Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
+                   {s: np.asarray(table[s], float) for s in signatures}, kept)
+
+
+# -------------------------------------------------------------------------------------------------------------- comparing
+
+
+def compare(paths: Sequence[Path]) -> list[Group]:
+    """Results and bundles, in groups of one task and model; within a group all pairs on every score that all share.
+
+    VxpError where nothing can be compared: numbers of other tasks, models or items are not comparable.
     """
-    if len(paths) < 2:
-        raise VxpError(f"compare needs two results or more, got {len(paths)}: give result.json files or their folders")
-    results = [read(path) for path in paths]
+    found = [samples for path in paths for samples in _any(path)]
+    if len(found) < 2:
+        raise VxpError(f"compare needs two results or more, got {len(found)}: give results, their "
+                       "folders, or bundles")
+    together: dict[str, list[Samples]] = {}
+    for samples in found:
+        together.setdefault(f"{samples.document['task']} {samples.document['model']}", []).append(samples)
+    groups = [group(some) for some in together.values() if len(some) > 1]
+    if not groups:
+        first, other = found[:2]
+        what = next(w for w in ("task", "model") if first.document[w] != other.document[w])
+        raise VxpError(f"{other.origin} is not comparable with {first.origin}: its {what} is {other.document[what]}, expected "
+                       f"{first.document[what]}")
+    return groups
+
+
+def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
+    """All pairs of results of one task and model, Holm-adjusted over the pairs and scores of one family.
+
+    intervals=False leaves out those of differences, which cost more than the tests. VxpError where items differ.
+    """
     first = results[0]
-    for path, other in zip(paths[1:], results[1:], strict=True):
-        for what in ("task", "model"):
-            if other.document[what] != first.document[what]:
-                raise VxpError(f"{path} is not comparable with {paths[0]}: its {what} is {other.document[what]}, expected "
-                               f"{first.document[what]}")
+    for other in results[1:]:
         if other.items != first.items:
-            raise VxpError(f"{path} is not comparable with {paths[0]}: other items ({len(other.items)}, {len(first.items)})")
-    names = [r.name if [x.name for x in results].count(r.name) == 1 else r.document["result_id"] for r in results]
-    kept = [s for s in first.document["scores"] if all(s["signature"] in r.values for r in results)]
-    rows: list[Row] = []
-    for family in dict.fromkeys(s["family"] for s in kept):
-        found = []
-        for score in (s for s in kept if s["family"] == family):
-            for i, j in combinations(range(len(results)), 2):
-                tested = (_of_set if score["level"] == "set" else _of_items)(results[i], results[j], score["signature"])
-                if tested is not None:
-                    found.append((score, names[i], names[j], *tested))
-        adjusted = stats.holm([p.p for _, _, _, p, _ in found])
-        rows += [Row(s["signature"], s["level"], a, b, s["better"], p, q, q < 0.05 and p.n_clusters >= stats.FEW_CLUSTERS,
-                     least)
-                 for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
-    return rows
+            raise VxpError(f"{other.origin} is not comparable with {first.origin}: other items ({len(other.items)}, "
+                           f"{len(first.items)})")
+    names = _names(results)
+    shared = [s for s in first.document["scores"] if all(s["signature"] in r.values for r in results)]
+    scores: list[Score] = []
+    for family in dict.fromkeys(s["family"] for s in shared):
+        some = [s for s in shared if s["family"] == family]
+        scores += _family(some, dict(zip(names, results, strict=True)), intervals)
+    return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),
+                 tuple(scores))
 
 
-def _of_items(a: Samples, b: Samples, signature: str) -> tuple[stats.Paired, float | None] | None:
+def _names(results: Sequence[Samples]) -> tuple[str, ...]:
+    """The method's id, or where it comes from as well where one id is there twice."""
+    ids = [r.name for r in results]
+    long = [r.name if ids.count(r.name) == 1 else f"{r.name} ({r.origin})" for r in results]
+    return tuple(n if long.count(n) == 1 else f"{n} {long[:i].count(n) + 1}" for i, n in enumerate(long))
+
+
+def _family(scores: Sequence[Mapping[str, Any]], systems: Mapping[str, Samples], intervals: bool) -> list[Score]:
+    found = []
+    for score in scores:
+        for a, b in combinations(systems, 2):
+            if score["level"] == "set":
+                tested = _of_set(systems[a], systems[b], score["signature"])
+            else:
+                tested = _of_items(systems[a], systems[b], score["signature"], intervals)
+            if tested is not None:
+                found.append((score, a, b, *tested))
+    adjusted = stats.holm([p.p for _, _, _, p, _ in found])
+    rows = [Row(s["signature"], s["level"], a, b, s["better"], p, q,
+                bool(q < 1 - stats.LEVEL and p.n_clusters >= stats.FEW_CLUSTERS), least)
+            for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+    return [_score(s, [r for r in rows if r.signature == s["signature"]], systems) for s in scores]
+
+
+def _score(score: Mapping[str, Any], rows: Sequence[Row], systems: Mapping[str, Samples]) -> Score:
+    stated = {name: {s["signature"]: s for s in r.document["scores"]}[score["signature"]] for name, r in systems.items()}
+    means = {name: float(s["mean"]) for name, s in stated.items() if "mean" in s}
+    pairs = [stats.Pair(r.a, r.b, r.paired, r.p_adjusted, r.separated) for r in rows]
+    ranks, tied = stats.ranking(means, pairs, score["better"])
+    return Score(score["signature"], score["level"], score["better"], means, tuple(rows), ranks, tied)
+
+
+def _of_items(a: Samples, b: Samples, signature: str, intervals: bool) -> tuple[stats.Paired, float | None] | None:
     """Difference of the means over the items where both have a number; None without such items."""
     first, second = a.values[signature], b.values[signature]
     if not (np.isfinite(first) & np.isfinite(second)).any():
         return None
-    return stats.paired(first, second, a.clusters), stats.minimum_detectable(first, second, a.clusters)
+    return (stats.paired(first, second, a.clusters, intervals=intervals),
+            stats.minimum_detectable(first, second, a.clusters))
 
 
 def _of_set(a: Samples, b: Samples, signature: str) -> tuple[stats.Paired, float | None] | None:
@@ -109,21 +211,32 @@ def _of_set(a: Samples, b: Samples, signature: str) -> tuple[stats.Paired, float
     return None if np.isnan(found.delta) else (found, stats.set_minimum_detectable(found))
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
+# ---------------------------------------------------------------------------------------------------------------- showing
+
+
+def tables(group: Group) -> list[Table]:
     """A table per score for a terminal; what cannot be told apart is said, not ranked."""
-    shown = []
-    for signature in dict.fromkeys(row.signature for row in rows):
-        of_set = next(r.level for r in rows if r.signature == signature) == "set"
-        table = Table(title=f"{signature} (number of the set)" if of_set else signature, title_justify="left", box=None,
-                      padding=(0, 1, 0, 0))
-        table.add_column("a - b", min_width=17)
-        for column in ("delta", "95 % interval", "p", "effect", "MDD"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("verdict", min_width=14)
-        for row in (r for r in rows if r.signature == signature):
-            table.add_row(f"{row.a} - {row.b}", *_cells(row))
-        shown.append(table)
-    return shown
+    return [_table(score) for score in group.scores if score.rows]
+
+
+def _table(score: Score) -> Table:
+    title = f"{score.signature} (number of the set)" if score.level == "set" else score.signature
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), caption=_best(score),
+                  caption_justify="left")
+    table.add_column("a - b", min_width=17)
+    for column in ("delta", "95 % interval", "p", "effect", "MDD"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", min_width=14)
+    for row in score.rows:
+        table.add_row(f"{row.a} - {row.b}", *_cells(row))
+    return table
+
+
+def _best(score: Score) -> str:
+    tied = score.tied_for_best
+    if len(tied) == len(score.means):
+        return "nothing is separated from the best"
+    return f"tied for best: {', '.join(tied)}" if len(tied) > 1 else f"best: {tied[0]}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -139,3 +252,11 @@ def _cells(row: Row) -> list[str]:
         f"{wins} is better" if row.separated else "no test" if row.paired.method == "none" else "few clusters" if few
         else "not separated",
     ]
+
+
+def as_json(groups: Sequence[Group]) -> bytes:
+    """The comparison as JSON, with the fields of Group, Score and Row."""
+    return result.plain_json({"groups": [asdict(g) for g in groups]})
+
+
+__all__ = ["Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]

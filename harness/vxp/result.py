@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -266,16 +266,20 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
 # --------------------------------------------------------------------------------------------- numbers of the set again
 
 
-def read_kept(root: Path, document: Mapping[str, Any], table: pa.Table) -> dict[str, stats.Kept]:
-    """Per score at level set what was kept of every item, from a result and its samples; VxpError where they disagree."""
+def read_kept(
+    read: Callable[[Mapping[str, Any]], bytes], document: Mapping[str, Any], statuses: Mapping[str, Sequence[str]]
+) -> dict[str, stats.Kept]:
+    """Per score at level set what was kept of every item, from a result and the statuses of its samples; `read` gives the
+    bytes of a descriptor. VxpError where they disagree."""
     if "statistics" not in document:
         return {}
-    found = safetensors.torch.load(store.read_described(root, document["statistics"]))
+    found = safetensors.torch.load(read(document["statistics"]))
     for signature, statistics in found.items():
-        if f"{signature}#status" not in table.column_names or len(statistics) != len(table):
+        rows = len(statuses.get(signature, ()))
+        if len(statistics) != rows:
             raise VxpError(f"{document['statistics']['path']} keeps {len(statistics)} rows of {signature!r}, expected "
-                           f"{len(table)}, one for every row of the samples, which have its status")
-    return {signature: stats.Kept(statistics, np.array([s == OK for s in table[f"{signature}#status"].to_pylist()], bool))
+                           f"{rows}, one for every row of the samples, which have its status")
+    return {signature: stats.Kept(statistics, np.array([s == OK for s in statuses[signature]], bool))
             for signature, statistics in found.items()}
 
 

@@ -289,10 +289,18 @@ def _comparison(
     means: Mapping[str, float], tests: Sequence[tuple[str, str, Paired]], n_clusters: int, better: Better, level: float
 ) -> Comparison:
     """Ranks and ties of systems from the tests of all their pairs."""
-    names = list(means)
     adjusted = holm([t.p for _, _, t in tests])
     pairs = tuple(Pair(a, b, t, q, bool(q < 1 - level and t.n_clusters >= FEW_CLUSTERS))
                   for (a, b, t), q in zip(tests, adjusted, strict=True))
+    ranks, tied = ranking(means, pairs, better)
+    return Comparison(pairs, ranks, tied, n_clusters, n_clusters < FEW_CLUSTERS)
+
+
+def ranking(
+    means: Mapping[str, float], pairs: Sequence[Pair], better: Better
+) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
+    """An interval of ranks for every system, and who is not separated from the one with the best mean (7.4.4)."""
+    names = list(means)
     sign = 1 if better == "higher" else -1
     beaten = {name: 0 for name in names}
     beats = {name: 0 for name in names}
@@ -306,7 +314,7 @@ def _comparison(
         best = max(names, key=lambda name: sign * means[name])
         apart = {frozenset((p.a, p.b)) for p in pairs if p.separated}
         tied = tuple(name for name in names if name == best or frozenset((name, best)) not in apart)
-    return Comparison(pairs, ranks, tied, n_clusters, n_clusters < FEW_CLUSTERS)
+    return ranks, tied
 
 
 # ------------------------------------------------------------------------------------------- comparisons of set numbers

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def _system(folder: Path, path: Path) -> System:
         stored = safetensors.numpy.load(store.read_described(folder, document["curves"]))
         curves = {k: (stored[f"{k}#x"].astype(float), v.astype(float)) for k, v in stored.items() if not k.endswith("#x")}
     store.read_described(folder, document["set"])
-    kept = result.read_kept(folder, document, table)
+    kept = result.read_kept(partial(store.read_described, folder), document,
+                            {signature: table[f"{signature}#status"].to_pylist() for signature in values})
     return System(document["explainer"]["id"], document, values, curves, table["item_id"].to_pylist(),
                   table["cluster"].to_pylist(), (folder / document["set"]["path"]).parent, kept)
 

@@ -16,9 +16,11 @@ LAYERS = [
     {"engine", "explainers", "stats", "data_get"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
+    {"cite"},
     {"run", "registry", "report", "train_shapes", "sealing"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare"},
     {"audit"},
+    {"leaderboard"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -18,9 +18,11 @@ from rich.table import Table
 
 from vxp import audit as auditing
 from vxp import bench as benchmarks
+from vxp import cite as citing
 from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, store, tasks
 from vxp import compare as comparison
 from vxp import conformance as conformity
+from vxp import leaderboard as boards
 from vxp import validation as validator
 from vxp.core import VxpError
 
@@ -31,6 +33,8 @@ app = typer.Typer(name="vxp", no_args_is_help=True, add_completion=False, pretty
                   help="Explain vision models and score the explanations by one protocol.")
 data_app = typer.Typer(no_args_is_help=True, help="Get data that a task needs.")
 app.add_typer(data_app, name="data")
+board_app = typer.Typer(no_args_is_help=True, help="Keep records of submissions and build the leaderboard from them.")
+app.add_typer(board_app, name="leaderboard")
 
 console = Console()
 errors = Console(stderr=True)
@@ -226,6 +230,39 @@ def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C0
                   f"why       {rule.why}\ndo        {rule.fix}", soft_wrap=True, highlight=False, markup=False)
 
 
+@app.command()
+def cite(
+    what: Annotated[Path, typer.Argument(metavar="RESULT|BUNDLE", help="result.json or its folder, or a bundle.")],
+) -> None:
+    """Print a BibTeX entry that names what was computed by its digests."""
+    console.print(citing.cite(what), end="", soft_wrap=True, highlight=False, markup=False)
+
+
+Records = Annotated[Path, typer.Option(help="The folder of the records.")]
+
+
+@board_app.command("add")
+def leaderboard_add(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
+    records: Records = Path("records"),
+    audit: Annotated[list[Path] | None, typer.Option(help="A statement of vxp verify; repeatable. By default the one beside "
+                                                     "the bundle, where there is one.")] = None,
+) -> None:
+    """Validate a bundle and write its record: everything but maps and curves. Again for a bundle that is there: add audits."""
+    raise typer.Exit(boards.add_(console, bundle, records, audit or []))
+
+
+@board_app.command("build")
+def leaderboard_build(
+    records: Records = Path("records"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the pages.")] = Path("site"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say whether the folder is what the records give. 0 it "
+                                        "is, 1 it is not.")] = False,
+) -> None:
+    """Check all records again and write the leaderboard as JSON, Parquet and pages."""
+    raise typer.Exit(boards.build(console, records, out, check=check))
+
+
 @data_app.command("get")
 def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> None:
     """Find or fetch the data of a task into the shared cache."""
@@ -270,7 +307,10 @@ def _metrics() -> Table:
 
 
 def _explainers() -> Table:
-    shown = Table("explainer", "family", "parameters", "definition", box=None)
+    shown = Table(box=None)
+    shown.add_column("explainer", no_wrap=True)
+    for head in ("family", "parameters", "definition"):
+        shown.add_column(head, overflow="fold", ratio={"parameters": 1, "definition": 2}.get(head))
     for explainer in explainers.catalogue().values():
         given = ", ".join(f"{k}={v}" for k, v in explainer.parameters.items())
         family = "reference" if explainer.reference else explainer.family

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import result, stats, store
+from vxp import cite, result, stats, store
 from vxp.core import OK
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
@@ -164,21 +163,8 @@ def _cost(system: System) -> dict[str, Any]:
 
 
 def _command(run: Run) -> str:
-    """The command that makes this run again; IMAGES, SET and DIR stand for folders that only the reader knows."""
+    """The command that makes this run again."""
     document = run.document
-    settings = document["settings"]
-    scored, opened = "set" in document, document["task"]["id"].startswith("open-")
-    parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
-    if opened:
-        parts += ["--images", "IMAGES", "--model", document["model"]["id"]]
-    elif not scored:
-        parts.append(document["task"]["id"])
-    for system in run.systems:
-        if not system.reference and not scored:
-            given = "".join(f"|{k}:{v}" for k, v in system.document["explainer"]["parameters"].items() if v is not None)
-            parts += ["--explainer", system.document["explainer"]["id"] + given]
-    parts += ["--metrics", ",".join(document["metrics"])]
-    parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
-              "--threads", str(settings["threads"])]
-    parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
-    return shlex.join([*parts, "--out", "DIR"])
+    return cite.command(
+        task=document["task"]["id"], model=document["model"]["id"], metrics=document["metrics"], scored="set" in document,
+        explainers=[s.document["explainer"] for s in run.systems if not s.reference], settings=document["settings"])

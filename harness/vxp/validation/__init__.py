@@ -28,12 +28,13 @@ MEMORY = 4 * 2**30
 TIMEOUT = 6 * 3600
 
 
-def validate(path: Path, level: str = "consistency", *, strict: bool = False) -> Report:
-    """Check a bundle up to a level, in this process. VxpError for an unknown level; everything else is in the report."""
+def validate(path: Path, level: str = "consistency", *, strict: bool = False, record: bool = False) -> Report:
+    """Check a bundle up to a level, in this process; record: its maps and curves may lie elsewhere. VxpError for an unknown
+    level; everything else is in the report."""
     if level not in LEVELS:
         raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
     findings = Findings()
-    state = State(bundles.scan(path, findings), findings)
+    state = State(bundles.scan(path, findings), findings, record=record)
     wanted = LEVELS[: LEVELS.index(level) + 1]
     looker = content.Looker(state) if "content" in wanted else None
     steps: dict[str, Callable[[], None]] = {

@@ -65,6 +65,8 @@ class State:
     documents: dict[str, Document] = field(default_factory=dict)
     described: dict[str, Document] = field(default_factory=dict)
     incomplete: dict[str, str] = field(default_factory=dict)
+    record: bool = False
+    """Whether maps and curves may lie elsewhere, as in a record of a leaderboard."""
 
     def not_checked(self, what: str, why: str) -> None:
         """A check that could not be made: the verdict is partial at best."""

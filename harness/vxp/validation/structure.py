@@ -52,8 +52,9 @@ def check(state: State) -> None:
             state.findings.add("VXP-I004", path, "", f"{state.bundle.size(path)} bytes", "only files that a document lists")
 
 
-def listed(state: State, described: Document, by: str, *media: str, folder: str = "") -> bool:
-    """Whether a described file is there, in its size, under one description; anything else is a finding."""
+def listed(state: State, described: Document, by: str, *media: str, folder: str = "", payload: bool = False) -> bool:
+    """Whether a described file is there, in its size, under one description; anything else is a finding. A record is
+    without its payload."""
     path = f"{folder}/{described['path']}" if folder else str(described["path"])
     facts = {k: described[k] for k in ("mediaType", "size", "digest")}
     # the set's manifest stands in the submission and in its result; any other file is listed once
@@ -63,6 +64,9 @@ def listed(state: State, described: Document, by: str, *media: str, folder: str 
     state.described[path] = facts
     if described["mediaType"] not in media:
         state.findings.add("VXP-S007", path, by, f"the media type {described['mediaType']!r}", " or ".join(media))
+        return False
+    if payload and state.record and path not in state.bundle.entries:
+        state.not_checked("maps and curves", "a record is without them")
         return False
     if path not in state.bundle.entries:
         near = next((p for p in state.bundle.paths if p.casefold() == path.casefold()), None)
@@ -116,7 +120,7 @@ def _set(state: State, found: ASet) -> ASet:
             stream, size, arrays.ITEMS, manifest["items"].get("rows")))
     for shard in manifest["shards"]:
         tensors = None
-        if listed(state, shard["descriptor"], found.path, store.SAFETENSORS, folder=found.folder):
+        if listed(state, shard["descriptor"], found.path, store.SAFETENSORS, folder=found.folder, payload=True):
             tensors = opened(state, found.inside(shard["descriptor"]["path"]), arrays.tensors)
         found.shards.append(_values(state, found.inside(shard["descriptor"]["path"]), shard, tensors))
     return found
@@ -155,7 +159,8 @@ def _result(state: State, found: AResult) -> AResult:
     if listed(state, document_["environment"], found.path, store.JSON):
         document(state, document_["environment"]["path"], "environment")
     for kind in ("curves", "statistics"):
-        if kind in document_ and listed(state, document_[kind], found.path, store.SAFETENSORS):
+        if kind in document_ and listed(
+                state, document_[kind], found.path, store.SAFETENSORS, payload=kind == "curves"):
             setattr(found, kind, opened(state, document_[kind]["path"], arrays.tensors))
     return found
 

@@ -1,0 +1,78 @@
+"""How a result is cited, and the command that computes it again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vxp import store
+from vxp.bundles import ROOT, open_bundle
+from vxp.core import VxpError
+
+
+def command(
+    *, task: str, model: str, explainers: Sequence[Mapping[str, Any]], metrics: Sequence[str], settings: Mapping[str, Any],
+    scored: bool = False,
+) -> str:
+    """The command that makes results again; IMAGES, SET and DIR stand for folders that only the reader knows."""
+    parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
+    if task.startswith("open-"):
+        parts += ["--images", "IMAGES", "--model", model]
+    elif not scored:
+        parts.append(task)
+    for explainer in explainers if not scored else ():
+        given = "".join(f"|{k}:{v}" for k, v in explainer["parameters"].items() if v is not None)
+        parts += ["--explainer", explainer["id"] + given]
+    parts += ["--metrics", ",".join(metrics)]
+    parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
+              "--threads", str(settings["threads"])]
+    parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
+    return shlex.join([*parts, "--out", "DIR"])
+
+
+def of_submission(submission: Mapping[str, Any], root_digest: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """A BibTeX entry of a sealed submission: its authors, and the digest that nothing can be changed under."""
+    tasks = sorted({f"{r['task']['id']}@{r['task']['version']} ({r['model']['id']}@{r['model']['version']})" for r in results})
+    year = submission["created"][:4]
+    return _bibtex(f"{submission['submission_id']}-{root_digest[7:15]}", {
+        "author": " and ".join(submission["authors"]), "title": submission["title"], "year": year,
+        "howpublished": "Submission to the Visual Explanation Protocol (VXP)",
+        "note": f"Tasks {', '.join(tasks)}; root digest {root_digest}; licence {submission['license']}"})
+
+
+def of_result(document: Mapping[str, Any]) -> str:
+    """A BibTeX entry of a result that nobody has sealed: what was computed, by which harness."""
+    task, model = document["task"], document["model"]
+    return _bibtex(f"vxp-{document['result_id']}", {
+        "title": f"{document['explainer']['id']} on {task['id']}@{task['version']}, scored by the Visual Explanation Protocol",
+        "year": document["created"][:4], "howpublished": f"vxp {document['harness']['version']}, unpublished result",
+        "note": f"Task {task['digest']}; model {model['id']}@{model['version']} {model['digest']}; samples "
+                f"{document['samples']['digest']}"})
+
+
+def cite(path: Path) -> str:
+    """The entry of a bundle, or of a result by its result.json or folder; VxpError for anything else."""
+    if path.is_dir() and not (path / ROOT).is_file() and (path / "result.json").is_file():
+        path = path / "result.json"
+    if path.suffix == ".json" and path.is_file():
+        document = store.read_document(path)
+        if not document["type"].endswith("/result/v1"):
+            raise VxpError(f"{path} is a document of the type {document['type']}, expected a result or a bundle")
+        return of_result(document)
+    if not path.exists():
+        raise VxpError(f"{path} does not exist: expected a result.json, its folder, or a bundle")
+    bundle = open_bundle(path)
+    results = [bundle.document(d["path"]) for d in bundle.submission["results"]]
+    return of_submission(bundle.submission, bundle.root_digest, results)
+
+
+SPECIAL = str.maketrans({"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_",
+                         "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "})
+
+
+def _bibtex(key: str, fields: Mapping[str, str]) -> str:
+    lines = [f"  {name:<13}= {{{value.translate(SPECIAL)}}}," for name, value in fields.items()]
+    return f"@misc{{{re.sub('[^a-zA-Z0-9-]', '-', key)},\n" + "\n".join(lines) + "\n}\n"

@@ -1,0 +1,141 @@
+"""`vxp leaderboard`: records of submissions in a repository, and the board that anybody can build from them again."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from vxp import result, store
+from vxp.core import VxpError
+from vxp.leaderboard import page
+from vxp.leaderboard.board import board
+from vxp.leaderboard.records import add, read_all
+from vxp.validation import report
+
+DOCUMENT, TABLE = "leaderboard.json", "leaderboard.parquet"
+
+
+def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) -> int:
+    """Add a bundle's record, or audits to it; prints what stands in the way and returns the exit code."""
+    if not bundle.exists():
+        raise VxpError(f"{bundle} does not exist: expected a folder or tar that vxp seal wrote")
+    beside = bundle.with_name(f"{bundle.name}.audit.json")
+    target, validation, findings = add(bundle, records, audits or ([beside] if beside.exists() else []))
+    if validation.exit_code != 0:
+        report.show(console, validation)
+        return validation.exit_code
+    report.show_findings(console, [f.document() for f in findings.all])
+    if target is None:
+        console.print("Not added: an audit is of another bundle", soft_wrap=True)
+        return 1
+    console.print(f"Record: {target}\nBuild the pages: vxp leaderboard build --records {records}", soft_wrap=True,
+                  highlight=False)
+    return 0
+
+
+def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
+    """Write the board from its records, or hold what is there against them; prints what differs, returns the exit code."""
+    found, wrong = read_all(records)
+    for name, errors in wrong.items():
+        console.print(f"{name}:", style="bold", markup=False)
+        report.show_findings(console, errors)
+    if wrong:
+        console.print(f"{len(wrong)} records with errors: nothing was written", soft_wrap=True)
+        return 1
+    document = board(found)
+    files = {path: text.encode() for path, text in page.pages(document, found).items()}
+    files |= {DOCUMENT: result.plain_json(document), TABLE: _parquet(rows(document))}
+    if check:
+        differing = _differing(files, out)
+        for line in differing:
+            console.print(line, soft_wrap=True, markup=False)
+        console.print(f"{out}: {'differs from' if differing else 'is'} what the {len(found)} records give", soft_wrap=True)
+        return 1 if differing else 0
+    _write(files, out)
+    console.print(f"Board of {len(found)} records: {out / 'index.html'}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _write(files: dict[str, bytes], out: Path) -> None:
+    """Pages of submissions that are gone go too; nothing else in the folder is touched."""
+    for path, data in files.items():
+        store.write_bytes(out / path, data)
+    for old in (out / "submissions").glob("*.html"):
+        if f"submissions/{old.name}" not in files:
+            old.unlink()
+    if not files.keys() - {DOCUMENT, TABLE, "index.html"}:
+        shutil.rmtree(out / "submissions", ignore_errors=True)
+
+
+def _differing(files: dict[str, bytes], out: Path) -> list[str]:
+    """What is not there, not as it should be, or too much. Parquet by its rows: its bytes differ between library versions."""
+    said = []
+    for path, data in files.items():
+        there = (out / path).read_bytes() if (out / path).is_file() else None
+        if there is None:
+            said.append(f"missing: {path}")
+        elif there != data and not (path == TABLE and _rows(there) == _rows(data)):
+            said.append(f"other content: {path}")
+    pages = {f"submissions/{p.name}" for p in (out / "submissions").glob("*.html")}
+    return said + [f"too much: {path}" for path in sorted(pages - set(files))]
+
+
+def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every score of every result and reference, for those who compute with them."""
+    submissions = {s["record"]: s for s in document["submissions"]}
+    found = []
+    for table in document["tables"]:
+        facts = {s["signature"]: s for s in table["scores"]}
+        common = {"task": table["task"]["id"], "task_version": table["task"]["version"], "task_digest": table["task"]["digest"],
+                  "model": table["model"]["id"], "model_digest": table["model"]["digest"], "items": table["items"],
+                  "clusters": table["clusters"]}
+        for entry in [*table["entries"], *table["references"]]:
+            said = submissions[entry["record"]] if "result_id" in entry else None
+            for score in entry["scores"]:
+                fact, ci = facts[score["signature"]], score.get("ci", {})
+                rank = score.get("rank", [None, None])
+                found.append(common | {
+                    "method": entry["explainer"], "reference": said is None, "record": entry["record"],
+                    "root_digest": said["root_digest"] if said else None, "shown": said["shown"] if said else True,
+                    "evidence": score.get("evidence"), "signature": score["signature"], "family": fact["family"],
+                    "better": fact["better"], "level": fact["level"], "n": score["n"],
+                    "n_ok": score.get("statuses", {}).get("ok", 0), "mean": score.get("mean"), "lo": ci.get("lo"),
+                    "hi": ci.get("hi"), "rank_lo": rank[0], "rank_hi": rank[1], "tied_for_best": score.get("tied_for_best"),
+                    "forward_per_map": entry["cost"]["forward_per_map"] if said else None,
+                    "backward_per_map": entry["cost"]["backward_per_map"] if said else None,
+                    "ms_per_map": entry["cost"]["ms_per_map"] if said else None})
+    return found
+
+
+SCHEMA = pa.schema([
+    ("task", pa.string()), ("task_version", pa.int32()), ("task_digest", pa.string()), ("model", pa.string()),
+    ("model_digest", pa.string()), ("items", pa.int64()), ("clusters", pa.int64()), ("method", pa.string()),
+    ("reference", pa.bool_()), ("record", pa.string()), ("root_digest", pa.string()), ("shown", pa.bool_()),
+    ("evidence", pa.string()), ("signature", pa.string()), ("family", pa.string()), ("better", pa.string()),
+    ("level", pa.string()), ("n", pa.int64()), ("n_ok", pa.int64()), ("mean", pa.float64()), ("lo", pa.float64()),
+    ("hi", pa.float64()), ("rank_lo", pa.int32()), ("rank_hi", pa.int32()), ("tied_for_best", pa.bool_()),
+    ("forward_per_map", pa.float64()), ("backward_per_map", pa.float64()), ("ms_per_map", pa.float64())])
+
+
+def _parquet(found: list[dict[str, Any]]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(found, schema=SCHEMA), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _rows(data: bytes) -> list[dict[str, Any]] | None:
+    try:
+        read: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+        return read
+    except (pa.ArrowException, OSError):
+        return None
+
+
+__all__ = ["DOCUMENT", "TABLE", "add_", "board", "build", "rows"]

@@ -1,0 +1,178 @@
+"""The board: records of one task and model side by side, as one document from which everything else is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import vxp_schemas
+
+from vxp import compare, result, stats
+from vxp.compare import Samples
+from vxp.leaderboard import flags
+from vxp.leaderboard.records import Record
+
+SHOWN = "E2"
+"""The least evidence that is shown without being asked for."""
+DIGITS = 9
+"""Significant digits of numbers: what other machines reproduce."""
+
+
+def board(records: Sequence[Record]) -> dict[str, Any]:
+    """The document of these records."""
+    raised = flags.raised(records)
+    latest = max((r.submission["created"] for r in records), default="1970-01-01T00:00:00Z")
+    submissions = [_submission(r, records, raised[r.name].all) for r in records]
+    shown = {s["record"]: bool(s["shown"]) for s in submissions}
+    together: dict[tuple[str, ...], list[tuple[Record, Samples]]] = {}
+    for record in records:
+        for samples in record.samples:
+            facts = samples.document
+            key = (facts["task"]["id"], f"{facts['task']['version']:09d}", facts["task"]["digest"], facts["model"]["id"],
+                   facts["model"]["digest"])
+            together.setdefault(key, []).append((record, samples))
+    document: dict[str, Any] = _rounded({
+        "type": result.TYPE.format("leaderboard"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+        "latest": latest, "submissions": submissions,
+        "tables": [_table(together[key], shown) for key in sorted(together)],
+    })
+    vxp_schemas.validate(document)
+    return document
+
+
+def _submission(record: Record, records: Sequence[Record], raised: Sequence[Any]) -> dict[str, Any]:
+    said = record.submission
+    by = next((r.name for r in records if flags.supersedes(r, record)), None)
+    found = [f for f in record.report["findings"] if f["severity"] != "error"]
+    found += [f for a in record.audits.values() for f in a["findings"]]
+    found += [f.document() for f in raised]
+    hidden = [f"evidence {record.evidence}, below {SHOWN}"] if record.evidence < SHOWN else []
+    hidden += [f"superseded by {by}"] if by else []
+    return {
+        "record": record.name, "submission_id": said["submission_id"], "root_digest": record.bundle.root_digest,
+        "title": said["title"], "submitter": dict(said["submitter"]), "authors": list(said["authors"]),
+        "division": said["division"], "license": said["license"], "created": said["created"],
+        "conflicts_of_interest": said["conflicts_of_interest"], "code_available": said["code_available"],
+        "statement_of_tuning": said["statement_of_tuning"], "evidence": record.evidence, "refuted": record.refuted,
+        "shown": not hidden, "hidden_because": hidden,
+        "method": {k: record.system["method"][k] for k in ("name", "family", "parameters")},
+        "implementation": dict(record.system["implementation"]),
+        "audits": [_audit(name, a) for name, a in record.audits.items()],
+        "findings": _once(found),
+        "files": _files(record),
+    }
+
+
+def _audit(name: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+    policy, where = predicate["policy"], predicate["environment"]
+    return {"file": name, "created": predicate["created"], "verdict": predicate["verdict"], "evidence": predicate["evidence"],
+            "sample": policy["sample"], "smallest_share": policy["smallest_share"], "nonce": policy["nonce"],
+            "device": where["device"], "precision": where["precision"], "scores": len(predicate["scores"]),
+            "largest": max((s["largest"] for s in predicate["scores"]), default=0.0),
+            "not_checked": [f"{n['what']}: {n['reason']}" for n in predicate["not_checked"]]}
+
+
+def _once(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Several audits may say the same."""
+    found: list[dict[str, Any]] = []
+    for finding in findings:
+        if not any(f["code"] == finding["code"] and f["examples"] == finding["examples"] for f in found):
+            found.append(dict(finding))
+    return found
+
+
+def _files(record: Record) -> list[dict[str, str]]:
+    """The digests by which everything of the submission is known, the maps among them."""
+    said = record.submission
+    found = [{"path": "submission.json", "digest": record.bundle.root_digest}]
+    found += [{"path": d["path"], "digest": d["digest"]} for d in (said["system"], *said["sets"], *said["results"])]
+    for described in said["sets"]:
+        inside = described["path"].rpartition("/")[0]
+        shards = record.bundle.document(described["path"])["shards"]
+        found += [{"path": f"{inside}/{s['descriptor']['path']}", "digest": s["descriptor"]["digest"]} for s in shards]
+    for samples in record.samples:
+        found += [{"path": d["path"], "digest": d["digest"]} for k in ("samples", "curves", "statistics", "environment")
+                  if (d := samples.document.get(k)) is not None]
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------------- tables
+
+
+def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) -> dict[str, Any]:
+    """One task and model. Ranks and ties are those among what is shown, tested in pairs of rows with the same items."""
+    document = rows[0][1].document
+    clusters = len(set(rows[0][1].clusters))
+    visible = [(r, s) for r, s in rows if shown[r.name]]
+    groups: list[list[tuple[Record, Samples]]] = []
+    for record, samples in visible:
+        home = next((g for g in groups if g[0][1].items == samples.items), None)
+        groups.append([(record, samples)]) if home is None else home.append((record, samples))
+    standing = {name: found for g in groups for name, found in _standing(g).items()}
+    entries = [_entry(record, samples, standing.get(record.name, {})) for record, samples in rows]
+    known: dict[str, Mapping[str, Any]] = {}
+    for _, samples in rows:
+        for score in samples.document["scores"]:
+            known.setdefault(score["signature"], score)
+    return {
+        "task": document["task"], "dataset": document["dataset"], "model": document["model"],
+        "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < stats.FEW_CLUSTERS,
+        "limited": document["settings"]["limit"] is not None,
+        "scores": [{k: s[k] for k in ("signature", "family", "better", "level", "range")} for s in known.values()],
+        "entries": entries, "references": _references(rows),
+    }
+
+
+def _standing(group: Sequence[tuple[Record, Samples]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By record and signature the interval of ranks, and whether it is tied for best."""
+    found: dict[str, dict[str, dict[str, Any]]] = {record.name: {} for record, _ in group}
+    if len(group) < 2:
+        return found
+    compared = compare.group([samples for _, samples in group], intervals=False)
+    names = dict(zip(compared.names, (record.name for record, _ in group), strict=True))
+    for score in compared.scores:
+        few = compared.clusters < stats.FEW_CLUSTERS
+        for name, (low, high) in score.ranks.items():
+            tied = name in score.tied_for_best and not few
+            found[names[name]][score.signature] = {"rank": [low, high], "tied_for_best": tied}
+    return found
+
+
+def _entry(record: Record, samples: Samples, standing: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    document = samples.document
+    cost = document["cost"]
+    explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
+    return {
+        "record": record.name, "result_id": document["result_id"], "division": document["division"],
+        "explainer": document["explainer"]["id"], "flags": list(document["flags"]),
+        "settings": {k: document["settings"][k] for k in ("precision", "device", "batch_size", "threads", "limit", "seed")},
+        "harness": dict(document["harness"]),
+        "cost": {"forward_per_map": explain["forward_rows"] / maps, "backward_per_map": explain["backward_rows"] / maps,
+                 "ms_per_map": 1000 * explain["seconds"] / maps, "device": cost["device"],
+                 "score_rows": cost["score"]["rows_run"], "score_seconds": cost["score"]["seconds"]},
+        "scores": [{
+            **{k: score[k] for k in ("signature", "n", "statuses", "mean", "mean_worst_bound", "ci") if k in score},
+            "evidence": record.evidence_of(document["result_id"], score["signature"]),
+            **standing.get(score["signature"], {}),
+        } for score in document["scores"]],
+    }
+
+
+def _references(rows: Sequence[tuple[Record, Samples]]) -> list[dict[str, Any]]:
+    """The references as the submission of the best evidence states them; those that differ elsewhere are flagged there."""
+    best = max(record.evidence for record, _ in rows)
+    record, samples = next((r, s) for r, s in rows if r.evidence == best)
+    return [{"explainer": r["explainer"], "record": record.name,
+             "scores": [{k: s[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in s} for s in r["scores"]]}
+            for r in samples.document["references"]]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+__all__ = ["SHOWN", "board"]

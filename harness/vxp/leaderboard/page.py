@@ -1,0 +1,95 @@
+"""The board as pages: one of tables, and one for every submission. No scripts, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from vxp import cite
+from vxp.leaderboard.board import SHOWN
+from vxp.leaderboard.records import SHARE, Record
+from vxp.report.words import FAMILIES, columns, interval, note, number
+
+LEVELS = {
+    "E1": "the means follow from the scores per item; nobody else has computed these",
+    "E2": "scores per item were computed again from the stored maps",
+    "E3": "the maps were made again from the code as well",
+    "E4": "reproduced by an independent implementation",
+}
+"""What a level of evidence says, in a few words."""
+
+
+def pages(document: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
+    """Every page by its path."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("vxp.leaderboard"), PackageLoader("vxp.report")]),
+        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"levels": LEVELS, "least": SHOWN, "share": SHARE}
+    submissions = {s["record"]: s for s in document["submissions"]}
+    found = {"index.html": environment.get_template("index.html.j2").render(
+        document=document, submissions=submissions, tables=[_table(t, submissions) for t in document["tables"]],
+        hidden=sum(not s["shown"] for s in submissions.values()))}
+    for record in records:
+        own = [(t, e) for t in document["tables"] for e in t["entries"] if e["record"] == record.name]
+        found[f"submissions/{record.name}.html"] = environment.get_template("submission.html.j2").render(
+            s=submissions[record.name], results=[_result(t, e, record) for t, e in own],
+            citation=cite.of_submission(record.submission, record.bundle.root_digest, [s.document for s in record.samples]))
+    return found
+
+
+def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    heads = columns([s["signature"] for s in table["scores"]])
+    entries = sorted(table["entries"], key=lambda e: (not submissions[e["record"]]["shown"],
+                                                      submissions[e["record"]]["method"]["name"], e["record"]))
+    families = []
+    for family in dict.fromkeys(s["family"] for s in table["scores"]):
+        scores = [s for s in table["scores"] if s["family"] == family]
+        families.append({
+            "name": family, "about": FAMILIES.get(family, ""),
+            "columns": [{"metric": heads[s["signature"]][0], "telling": _telling(heads[s["signature"]][1], s["level"]),
+                         "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
+                         "direction": f"{s['better']} is better"} for s in scores],
+            "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s), e) for s in scores]}
+                     for e in entries],
+            "references": [{"name": r["explainer"], "cells": [_cell(s, _of(r, s), r) for s in scores]}
+                           for r in table["references"]],
+        })
+    return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
+            "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
+            "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
+
+
+def _telling(parameters: str, level: str) -> str:
+    return ", ".join(filter(None, [parameters, "one number per set" if level == "set" else ""]))
+
+
+def _of(entry: Mapping[str, Any], score: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((s for s in entry["scores"] if s["signature"] == score["signature"]), None)
+
+
+def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A number with its interval, what has none, whether it is tied for best, and its rank where that says something."""
+    if found is None:
+        return {"mean": "", "interval": "", "note": "not scored", "tied": False, "rank": "", "less": ""}
+    whole = {**found, "metric": {"id": score["signature"].partition("@")[0]}}
+    low, high = found.get("rank", (0, 0))
+    return {
+        "mean": number(found["mean"], whole["metric"]["id"]) if "mean" in found else "", "interval": interval(whole),
+        "note": note({"statuses": {}, **whole}), "tied": found.get("tied_for_best", False),
+        "rank": (f"{low}" if low == high else f"{low} to {high}") if low else "",
+        "less": found.get("evidence", "") if found.get("evidence") == "E1" and entry.get("record") else "",
+    }
+
+
+def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) -> dict[str, Any]:
+    """A result on its own page, with the command that computes it again."""
+    (samples,) = [s for s in record.samples if s.document["result_id"] == entry["result_id"]]
+    document = samples.document
+    scores = [{"signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓", "family": s["family"],
+               "direction": f"{s['better']} is better", "evidence": found["evidence"], **_cell(s, found, entry)}
+              for s in table["scores"] if (found := _of(entry, s)) is not None]
+    again = cite.command(task=document["task"]["id"], model=document["model"]["id"], explainers=[document["explainer"]],
+                         metrics=[s["signature"] for s in document["scores"]], settings=document["settings"])
+    return {"table": table, "entry": entry, "scores": scores, "command": again}

@@ -1,0 +1,208 @@
+"""Records: bundles without maps and curves, small enough for git, and beside each what tools said of the whole bundle.
+
+```
+records/<submission id>-<first 12 digits of the root digest>/
+  bundle/...            every file of the bundle but shards and curves
+  report.json           the validation of the whole bundle, made when the record was added
+  audits/<digest>.json  audits of the whole bundle, as vxp verify wrote them
+```
+
+Nothing in a record is believed because it is there: files are bound by the root digest, aggregates are computed again from
+the scores per item, and an audit counts only for the root digest that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vxp import audit, compare, result, store, validation
+from vxp.bundles import Bundle, open_bundle
+from vxp.core import VxpError
+from vxp.findings import Findings
+from vxp.validation import arrays
+
+BUNDLE, REPORT, AUDITS = "bundle", "report.json", "audits"
+SHARE = 0.05
+"""An audit counts on the board if its sample finds a change of this share of the items with probability 0.95."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A submission on the board."""
+
+    folder: Path
+    bundle: Bundle
+    report: Mapping[str, Any]
+    audits: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def submission(self) -> Mapping[str, Any]:
+        return self.bundle.submission
+
+    @cached_property
+    def system(self) -> Mapping[str, Any]:
+        return self.bundle.document(self.submission["system"]["path"])
+
+    @cached_property
+    def samples(self) -> list[compare.Samples]:
+        return compare.of_bundle(self.bundle)
+
+    @cached_property
+    def manifests(self) -> dict[str, Mapping[str, Any]]:
+        """The manifests of the sets by their ids."""
+        found = [self.bundle.document(d["path"]) for d in self.submission["sets"]]
+        return {str(m["set_id"]): m for m in found}
+
+    @cached_property
+    def payloads(self) -> dict[str, str]:
+        """Of every set one digest over the digests of its maps, by the set's id."""
+        found = {}
+        for described in self.submission["sets"]:
+            manifest = self.bundle.document(described["path"])
+            path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
+            with self.bundle.stream(path) as stream:
+                rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
+            found[str(manifest["set_id"])] = f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
+        return found
+
+    @property
+    def refuted(self) -> bool:
+        """Whether an audit found something else than the bundle says."""
+        return any(a["verdict"] in ("differs", "refused") for a in self.audits.values())
+
+    @cached_property
+    def evidence(self) -> str:
+        """The best level that an audit of a large enough sample gives; E1, which the board computes itself, otherwise."""
+        if self.refuted:
+            return "E1"
+        return max([a["evidence"] for a in self.audits.values() if counts(a)], default="E1")
+
+    def evidence_of(self, result_id: str, signature: str) -> str:
+        """The level of one score: an audit without the explainer leaves those out that explain again."""
+        if self.refuted:
+            return "E1"
+        return max([a["evidence"] for a in self.audits.values() if counts(a)
+                    and any(s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"])],
+                   default="E1")
+
+
+def counts(predicate: Mapping[str, Any]) -> bool:
+    """Whether an audit raises evidence on the board."""
+    return bool(predicate["verdict"] == "reproduced" and predicate["policy"]["smallest_share"] <= SHARE
+                and not any(s["beyond"] for s in (*predicate["scores"], *predicate["maps"])))
+
+
+# ----------------------------------------------------------------------------------------------------------------- adding
+
+
+def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None, validation.Report, Findings]:
+    """Write the record of a bundle, or add audits to the one that is there; its folder, the validation, and what is wrong
+    with the audits. Nothing is written, and the folder is None, unless the bundle has no errors and the audits are its own.
+    """
+    report = validation.apart(bundle, "consistency")
+    findings = Findings()
+    if report.exit_code != 0:
+        return None, report, findings
+    whole = open_bundle(bundle)
+    statements = {path: audit.read(path) for path in audits}
+    for path, statement in statements.items():
+        _own(whole.root_digest, statement, str(path), findings)
+    if findings.errors:
+        return None, report, findings
+    target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
+    if not target.exists():
+        _write(whole, report, target)
+    for statement in statements.values():
+        data = result.plain_json(statement)
+        store.write_bytes(target / AUDITS / f"{hashlib.sha256(data).hexdigest()[:12]}.json", data)
+    return target, report, findings
+
+
+def _own(root: str, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
+    said = f"sha256:{statement['subject'][0]['digest']['sha256']}"
+    if said != root:
+        findings.add("VXP-I007", file, "/subject/0/digest", said, f"{root}, the root digest of the bundle")
+
+
+def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
+    """All of the record beside its place first, then one rename."""
+    left_out = set()
+    for described in whole.submission["sets"]:
+        inside = described["path"].rpartition("/")[0]
+        left_out |= {f"{inside}/{s['descriptor']['path']}" for s in whole.document(described["path"])["shards"]}
+    for described in whole.submission["results"]:
+        document = whole.document(described["path"])
+        left_out |= {document["curves"]["path"]} if "curves" in document else set()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        top = Path(temporary) / "record"
+        for path in whole.paths:
+            if path not in left_out:
+                copy = top / BUNDLE / path
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                with whole.stream(path) as source, copy.open("wb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+        store.write_document(top / REPORT, report.document())
+        os.replace(top, target)
+
+
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
+def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
+    """The records of a folder by name, each checked again; and by record the errors that were found, which must be none."""
+    if not folder.is_dir():
+        raise VxpError(f"{folder} is no folder: expected the records that vxp leaderboard add writes")
+    records, wrong = [], {}
+    for place in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+        record, errors = _read(place)
+        if errors:
+            wrong[place.name] = errors
+        elif record is not None:
+            records.append(record)
+    return records, wrong
+
+
+def _read(place: Path) -> tuple[Record | None, list[dict[str, Any]]]:
+    found = validation.validate(place / BUNDLE, record=True)
+    if found.stopped:
+        raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
+    if found.of("error"):
+        return None, found.of("error")
+    bundle = open_bundle(place / BUNDLE)
+    report = store.read_document(place / REPORT)
+    findings = Findings()
+    if report["type"] != result.TYPE.format("report") or report.get("root_digest") != bundle.root_digest:
+        findings.add("VXP-I007", REPORT, "/root_digest", str(report.get("root_digest")), f"{bundle.root_digest}, the root "
+                     "digest of the bundle")
+    audits = {}
+    for file in sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []:
+        statement = audit.read(file)
+        _own(bundle.root_digest, statement, f"{AUDITS}/{file.name}", findings)
+        audits[file.name] = statement["predicate"]
+    strays = {p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS}
+    if strays:
+        findings.add("VXP-I004", sorted(strays)[0], "", f"{len(strays)} other files", f"only {BUNDLE}, {REPORT} and {AUDITS}")
+    expected = f"{bundle.submission['submission_id']}-{bundle.root_digest[7:19]}"
+    if place.name != expected:
+        findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
+    if report["verdict"] in ("invalid", "could-not-complete"):
+        findings.add("VXP-I007", REPORT, "/verdict", report["verdict"], "the report of a bundle without errors")
+    if findings.errors:
+        return None, [f.document() for f in findings.all]
+    return Record(place, bundle, report, audits), []
+
+
+__all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "Record", "add", "counts", "read_all"]

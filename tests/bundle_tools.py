@@ -24,19 +24,19 @@ STATEMENT = {
 }
 
 
-def made_run(out: Path, explainer: str = "saliency", *, limit: int | None = 24, metrics: tuple[str, ...] = METRICS) -> Path:
-    """A run of the task shapes, as `vxp run` makes it."""
+def made_run(out: Path, *names: str, limit: int | None = 24, metrics: tuple[str, ...] = METRICS) -> Path:
+    """A run of the task shapes by these explainers (saliency where none is named), as `vxp run` makes it."""
     task = tasks.load("shapes")
     model = models.load(task.model)
-    run.run(task, model, [explainers.bind(explainer)], out, settings=run.Settings(batch_size=16, threads=1, limit=limit),
-            metrics=metrics)
+    run.run(task, model, [explainers.bind(n) for n in names or ("saliency",)], out,
+            settings=run.Settings(batch_size=16, threads=1, limit=limit), metrics=metrics)
     return out
 
 
-def sealed(folder: Path, out: Path, explainer: str = "saliency") -> Path:
-    """The bundle of one explainer of a run."""
+def sealed(folder: Path, out: Path, explainer: str = "saliency", **said: Any) -> Path:
+    """The bundle of one explainer of a run; `said` changes the statement."""
     statement = out.parent / f"{out.name}.statement.json"
-    statement.write_text(json.dumps(STATEMENT))
+    statement.write_text(json.dumps(STATEMENT | said))
     sealing.seal([folder], explainer, statement, out)
     return out
 

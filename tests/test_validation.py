@@ -28,7 +28,7 @@ from vxp.validation import apart, fixes, report, validate
 from vxp.validation.report import CODES, Report
 
 ELSEWHERE = {
-    "VXP-I007": "test_leaderboard.py", "VXP-F011": "test_leaderboard.py", "VXP-F012": "test_leaderboard.py",
+    **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F014")},
     **{f"VXP-{code}": "test_audit.py" for code in ("R001", "R002", "R003", "R005", "R006", "F004", "F008")},
 }
 """Rules that are checked by other commands, and where their bundles are."""

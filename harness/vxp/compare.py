@@ -117,7 +117,7 @@ def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str,
 
 
 def compare(paths: Sequence[Path]) -> list[Group]:
-    """Results and bundles, in groups of one task and model; within a group all pairs on every score that all share.
+    """Results and bundles, in groups of one task and model; within a group all pairs on every score that both have.
 
     VxpError where nothing can be compared: numbers of other tasks, models or items are not comparable.
     """
@@ -138,7 +138,8 @@ def compare(paths: Sequence[Path]) -> list[Group]:
 
 
 def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
-    """All pairs of results of one task and model, Holm-adjusted over the pairs and scores of one family.
+    """All pairs of results of one task and model on every score that both have, Holm-adjusted over the pairs and scores of
+    one family.
 
     intervals=False leaves out those of differences, which cost more than the tests. VxpError where items differ.
     """
@@ -148,7 +149,8 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
             raise VxpError(f"{other.origin} is not comparable with {first.origin}: other items ({len(other.items)}, "
                            f"{len(first.items)})")
     names = _names(results)
-    shared = [s for s in first.document["scores"] if all(s["signature"] in r.values for r in results)]
+    known = {s["signature"]: s for r in reversed(results) for s in reversed(r.document["scores"])}
+    shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1]
     scores: list[Score] = []
     for family in dict.fromkeys(s["family"] for s in shared):
         some = [s for s in shared if s["family"] == family]
@@ -167,7 +169,7 @@ def _names(results: Sequence[Samples]) -> tuple[str, ...]:
 def _family(scores: Sequence[Mapping[str, Any]], systems: Mapping[str, Samples], intervals: bool) -> list[Score]:
     found = []
     for score in scores:
-        for a, b in combinations(systems, 2):
+        for a, b in combinations(_having(score, systems), 2):
             if score["level"] == "set":
                 tested = _of_set(systems[a], systems[b], score["signature"])
             else:
@@ -178,7 +180,11 @@ def _family(scores: Sequence[Mapping[str, Any]], systems: Mapping[str, Samples],
     rows = [Row(s["signature"], s["level"], a, b, s["better"], p, q,
                 bool(q < 1 - stats.LEVEL and p.n_clusters >= stats.FEW_CLUSTERS), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
-    return [_score(s, [r for r in rows if r.signature == s["signature"]], systems) for s in scores]
+    return [_score(s, [r for r in rows if r.signature == s["signature"]], _having(s, systems)) for s in scores]
+
+
+def _having(score: Mapping[str, Any], systems: Mapping[str, Samples]) -> dict[str, Samples]:
+    return {name: samples for name, samples in systems.items() if score["signature"] in samples.values}
 
 
 def _score(score: Mapping[str, Any], rows: Sequence[Row], systems: Mapping[str, Samples]) -> Score:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import vxp_schemas
@@ -124,11 +125,15 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) ->
 
 
 def _standing(group: Sequence[tuple[Record, Samples]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By record and signature the interval of ranks, and whether it is tied for best."""
+    """By record and signature the interval of ranks, and whether it is tied for best; scores that nobody has computed again
+    are in no rank."""
     found: dict[str, dict[str, dict[str, Any]]] = {record.name: {} for record, _ in group}
     if len(group) < 2:
         return found
-    compared = compare.group([samples for _, samples in group], intervals=False)
+    checked = [replace(samples, values={k: v for k, v in samples.values.items()
+                                        if record.evidence_of(samples.document["result_id"], k) >= SHOWN})
+               for record, samples in group]
+    compared = compare.group(checked, intervals=False)
     names = dict(zip(compared.names, (record.name for record, _ in group), strict=True))
     for score in compared.scores:
         few = compared.clusters < stats.FEW_CLUSTERS

@@ -33,8 +33,9 @@ def pages(document: Mapping[str, Any], records: Sequence[Record]) -> dict[str, s
         hidden=sum(not s["shown"] for s in submissions.values()))}
     for record in records:
         own = [(t, e) for t in document["tables"] for e in t["entries"] if e["record"] == record.name]
+        most = max((t["items"] for t, _ in own), default=0)
         found[f"submissions/{record.name}.html"] = environment.get_template("submission.html.j2").render(
-            s=submissions[record.name], results=[_result(t, e, record) for t, e in own],
+            s=submissions[record.name], most=most, results=[_result(t, e, record) for t, e in own],
             citation=cite.of_submission(record.submission, record.bundle.root_digest, [s.document for s in record.samples]))
     return found
 

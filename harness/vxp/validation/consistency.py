@@ -211,7 +211,9 @@ def _settings(state: State, result_: AResult) -> None:
     if limit is not None and "limited" not in document["flags"]:
         state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", "the flag limited: not all items were scored")
     if document["generator"].get("dirty") or document["harness"].get("dirty"):
-        state.findings.add("VXP-F013", path, "/harness", f"{document['harness']}", "a commit without changes")
+        commit = str(document["harness"].get("commit", "unknown"))[:12]
+        state.findings.add("VXP-F013", path, "/harness", f"commit {commit} with changes that it does not have",
+                           "a commit without changes")
 
 
 # ------------------------------------------------------------------------------------------------------------ aggregates

@@ -1,0 +1,346 @@
+"""Records and the board: what is shown, what counts, what is flagged, and that nothing has to be believed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import vxp_schemas
+from bundle_tools import Broken, made_run, sealed
+from rich.console import Console
+from vxp import audit, leaderboard
+from vxp.leaderboard import records
+from vxp.leaderboard.board import board
+
+METRICS = ("entropy", "deletion|steps:4", "insertion|steps:4", "max-sensitivity|samples:1", "max-box-acc-v2|thresholds:20")
+NAMES = ("saliency", "grad-cam", "input-x-gradient")
+FAST = {"nonce": "00", "batch_size": 24}
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Three sealed methods; saliency with maps made again, grad-cam with its scores, input-x-gradient without an audit."""
+    folder = tmp_path_factory.mktemp("board")
+    run = made_run(folder / "run", *NAMES, metrics=METRICS)
+    found = {name: sealed(run, folder / f"{name}.tar", name, submission_id=f"lab-{name}", title=f"Title of {name}",
+                          submitter={"name": f"Lab {name}", "contact": "lab@example.org"}) for name in NAMES}
+    audited(found["saliency"], regenerate="saliency")
+    audited(found["grad-cam"])
+    return found
+
+
+def audited(bundle: Path, out: Path | None = None, **order: Any) -> Path:
+    target = out or bundle.with_name(f"{bundle.name}.audit.json")
+    audit.write(audit.verify(bundle, audit.Order(**{"sample": None, **FAST, **order})), target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def added(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("added")
+    for bundle in bundles.values():
+        assert said(leaderboard.add_, bundle, folder, [])[0] == 0
+    return folder
+
+
+@pytest.fixture
+def kept(added: Path, tmp_path: Path) -> Path:
+    """Records of the three."""
+    return Path(shutil.copytree(added, tmp_path / "records"))
+
+
+def said(command: Callable[..., int], *arguments: Any, **options: Any) -> tuple[int, str]:
+    console = Console(width=200, file=io.StringIO(), force_terminal=False)
+    code = command(console, *arguments, **options)
+    return code, console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def built(folder: Path) -> dict[str, Any]:
+    found, wrong = records.read_all(folder)
+    assert not wrong
+    return board(found)
+
+
+def of(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(s for s in document["submissions"] if s["submission_id"] == name)
+
+
+def codes(document: dict[str, Any], name: str) -> set[str]:
+    return {f["code"] for f in of(document, name)["findings"]}
+
+
+# --------------------------------------------------------------------------------------------------------------- the board
+
+
+def test_a_record_is_the_bundle_without_maps_and_curves(kept: Path, bundles: dict[str, Path]) -> None:
+    from vxp.bundles import open_bundle
+
+    for record in kept.iterdir():
+        whole = open_bundle(bundles[next(n for n in NAMES if record.name.startswith(f"lab-{n}-"))])
+        inside = {p.relative_to(record / "bundle").as_posix() for p in (record / "bundle").rglob("*") if p.is_file()}
+        assert {p.split("/")[-1] for p in set(whole.paths) - inside} == {"00000.safetensors", "curves.safetensors"}
+        assert inside < set(whole.paths)
+        assert sum(p.stat().st_size for p in record.rglob("*") if p.is_file()) < 250_000
+
+
+def test_the_same_records_give_the_same_bytes(kept: Path, tmp_path: Path) -> None:
+    assert said(leaderboard.build, kept, tmp_path / "a", check=False)[0] == 0
+    shutil.copytree(kept, tmp_path / "elsewhere")
+    assert said(leaderboard.build, tmp_path / "elsewhere", tmp_path / "b", check=False)[0] == 0
+    first, second = ({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+                     for out in (tmp_path / "a", tmp_path / "b"))
+    assert len(first) == 3 + len(NAMES)
+    assert first == second
+    code, text = said(leaderboard.build, kept, tmp_path / "a", check=True)
+    assert (code, "is what the 3 records give" in text) == (0, True)
+
+
+def test_check_names_what_differs(kept: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    said(leaderboard.build, kept, out, check=False)
+    (out / "index.html").write_text((out / "index.html").read_text().replace("0.", "1."))
+    (out / "submissions" / "mine.html").write_text("mine")
+    (out / "leaderboard.json").unlink()
+    code, text = said(leaderboard.build, kept, out, check=True)
+    assert code == 1
+    for line in ("other content: index.html", "too much: submissions/mine.html", "missing: leaderboard.json"):
+        assert line in text
+    assert not (out / "leaderboard.json").exists()
+    said(leaderboard.build, kept, out, check=False)
+    assert not (out / "submissions" / "mine.html").exists()
+
+
+def test_only_what_was_computed_again_is_shown_and_ranked(kept: Path) -> None:
+    document = built(kept)
+    vxp_schemas.validate(document)
+    levels = {name: of(document, f"lab-{name}")["evidence"] for name in NAMES}
+    assert levels == {"saliency": "E3", "grad-cam": "E2", "input-x-gradient": "E1"}
+    assert [of(document, f"lab-{n}")["shown"] for n in NAMES] == [True, True, False]
+    (table,) = document["tables"]
+    entries = {e["explainer"]: {s["signature"].partition("@")[0]: s for s in e["scores"]} for e in table["entries"]}
+    assert {r["explainer"] for r in table["references"]} == {"random", "centre-gaussian", "edges", "oracle"}
+    assert not any("rank" in s for s in entries["input-x-gradient"].values())
+    # grad-cam's audit was made without the explainer, so that nobody has computed this one again
+    assert entries["grad-cam"]["max-sensitivity"]["evidence"] == "E1"
+    assert entries["saliency"]["max-sensitivity"]["evidence"] == "E3"
+    assert not any("rank" in e["max-sensitivity"] for e in entries.values())
+    ranks = [entries[n]["deletion"]["rank"] for n in ("saliency", "grad-cam")]
+    assert all(1 <= low <= high <= 2 for low, high in ranks)
+    assert any(entries[n]["deletion"]["tied_for_best"] for n in ("saliency", "grad-cam"))
+    assert entries["saliency"]["max-box-acc-v2"]["evidence"] == "E3"
+
+
+def test_the_pages_say_what_counts(kept: Path, tmp_path: Path) -> None:
+    said(leaderboard.build, kept, tmp_path, check=False)
+    index = (tmp_path / "index.html").read_text()
+    assert "Show also 1 submission below evidence E2" in index
+    assert "E1 only" in index
+    assert "object at 0x" not in index
+    assert "<script" not in index
+    (page,) = (tmp_path / "submissions").glob("lab-saliency-*.html")
+    text = page.read_text()
+    (record,) = kept.glob("lab-saliency-*")
+    root = json.loads((record / "report.json").read_bytes())["root_digest"]
+    for words in (root, "vxp run shapes --explainer saliency", "@misc{lab-saliency", "vxp verify BUNDLE", "Lab saliency",
+                  "reproduced", "any item"):
+        assert words in text
+    other = next((tmp_path / "submissions").glob("lab-input-x-gradient-*.html")).read_text()
+    assert "Not in the default view: evidence E1, below E2" in other
+
+
+def test_the_table_has_a_row_for_every_score(kept: Path, tmp_path: Path) -> None:
+    said(leaderboard.build, kept, tmp_path, check=False)
+    rows = pq.read_table(tmp_path / "leaderboard.parquet").to_pylist()
+    assert len(rows) == len(METRICS) * (len(NAMES) + 4)
+    assert sum(r["reference"] for r in rows) == 4 * len(METRICS)
+    record = next(kept.glob("lab-grad-cam-*"))
+    (stated,) = (record / "bundle" / "results").glob("*/result.json")
+    mean = {s["signature"]: s.get("mean") for s in json.loads(stated.read_bytes())["scores"]}
+    for row in (r for r in rows if r["method"] == "grad-cam"):
+        assert row["mean"] == pytest.approx(mean[row["signature"]], rel=1e-8)
+        assert row["ms_per_map"] > 0
+
+
+# ------------------------------------------------------------------------------------------------------------ what counts
+
+
+def test_an_audit_of_another_bundle_is_refused(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """VXP-I007."""
+    other = bundles["saliency"].with_name("saliency.tar.audit.json")
+    code, text = said(leaderboard.add_, bundles["grad-cam"], tmp_path / "records", [other])
+    assert code == 1
+    assert "VXP-I007" in text
+    assert not (tmp_path / "records").exists()
+
+
+def test_an_audit_put_beside_another_record_is_found(kept: Path, tmp_path: Path) -> None:
+    source = next(kept.glob("lab-saliency-*")) / "audits"
+    target = next(kept.glob("lab-input-x-gradient-*")) / "audits"
+    shutil.copytree(source, target)
+    code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert code == 1
+    assert "VXP-I007" in text
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_audit_can_be_added_later(kept: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
+    later = audited(bundles["input-x-gradient"], tmp_path / "later.json")
+    before = {p: p.read_bytes() for p in kept.rglob("*") if p.is_file()}
+    for _ in range(2):
+        assert said(leaderboard.add_, bundles["input-x-gradient"], kept, [later])[0] == 0
+    assert {p: p.read_bytes() for p in before} == before
+    assert len(list(kept.rglob("*.json"))) == len([p for p in before if p.suffix == ".json"]) + 1
+    assert of(built(kept), "lab-input-x-gradient")["evidence"] == "E2"
+
+
+def test_a_small_sample_raises_nothing(bundles: dict[str, Path], tmp_path: Path) -> None:
+    small = audited(bundles["input-x-gradient"], tmp_path / "small.json", sample=2)
+    assert json.loads(small.read_bytes())["predicate"]["evidence"] == "E2"
+    said(leaderboard.add_, bundles["input-x-gradient"], tmp_path / "records", [small])
+    document = built(tmp_path / "records")
+    assert of(document, "lab-input-x-gradient")["evidence"] == "E1"
+    assert of(document, "lab-input-x-gradient")["audits"][0]["smallest_share"] > 0.05
+
+
+def changed(bundles: dict[str, Path], tmp_path: Path, name: str, change: Callable[[Broken], object], **root: Any) -> Path:
+    """A bundle changed and sealed again, under a name of its own."""
+    from vxp.bundles import open_bundle
+
+    whole = open_bundle(bundles[name])
+    for path in whole.paths:
+        (tmp_path / "open" / path).parent.mkdir(parents=True, exist_ok=True)
+        with whole.stream(path) as source:
+            (tmp_path / "open" / path).write_bytes(source.read())
+    broken = Broken(tmp_path / "open", tmp_path / root.get("submission_id", "changed"))
+    shutil.rmtree(tmp_path / "open")
+    broken.json("submission.json", lambda d: d.update(root))
+    change(broken)
+    broken.seal()
+    return broken.folder
+
+
+def test_an_audit_that_differs_is_shown_and_hides_the_submission(
+    bundles: dict[str, Path], kept: Path, tmp_path: Path
+) -> None:
+    def better(b: Broken) -> None:
+        b.table("samples", lambda t: t.update({"deletion@1|steps:4|fill:mean": [
+            max(0.0, v - 0.01) for v in t["deletion@1|steps:4|fill:mean"]]}))
+        b.rescore()
+
+    bundle = changed(bundles, tmp_path, "saliency", better, submission_id="tampered",
+                     submitter={"name": "Nobody", "contact": "nobody@example.org"})
+    statement = audited(bundle, tmp_path / "differs.json")
+    assert said(leaderboard.add_, bundle, kept, [statement])[0] == 0
+    found = of(built(kept), "tampered")
+    assert found["refuted"]
+    assert not found["shown"]
+    assert "VXP-R001" in codes(built(kept), "tampered")
+
+
+def test_an_invalid_bundle_leaves_no_record(bundles: dict[str, Path], tmp_path: Path) -> None:
+    bundle = changed(bundles, tmp_path, "saliency", lambda b: b.json("result", lambda d: d["scores"][0].update(mean=0.0)))
+    code, text = said(leaderboard.add_, bundle, tmp_path / "records", [])
+    assert code == 1
+    assert "VXP-K010" in text
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize(("file", "change", "code"), [
+    ("samples.parquet", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "VXP-I003"),
+    ("result.json", lambda data: data.replace(b'"mean": ', b'"mean": 1'), "VXP-I002"),
+    ("submission.json", lambda data: data.replace(b"Title of", b"Topic of"), "VXP-I007"),
+])
+def test_a_record_changed_in_the_repository_is_found(
+    file: str, change: Callable[[bytes], bytes], code: str, kept: Path, tmp_path: Path
+) -> None:
+    (path,) = next(kept.glob("lab-saliency-*")).rglob(file)
+    path.write_bytes(change(path.read_bytes()))
+    exit_code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert exit_code == 1
+    assert code in text
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_record_sealed_anew_is_another_submission(kept: Path, tmp_path: Path) -> None:
+    """Whoever changes a mean and every digest above it changes the root, for which neither name nor audit speaks."""
+    record = next(kept.glob("lab-saliency-*"))
+    broken = Broken(record / "bundle", tmp_path / "again")
+    broken.json("result", lambda d: d["scores"][0].update(mean=0.0))
+    broken.seal(rows=False)
+    shutil.rmtree(record / "bundle")
+    shutil.move(broken.folder, record / "bundle")
+    code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert code == 1
+    assert "VXP-K010" in text or "VXP-I007" in text
+
+
+# ------------------------------------------------------------------------------------------------------------------ flags
+
+STRANGER = {"name": "Stranger", "contact": "stranger@example.org"}
+
+
+def test_the_same_maps_under_another_name_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F011, by the bytes of the maps."""
+    assert "VXP-F011" not in {c for n in NAMES for c in codes(built(kept), f"lab-{n}")}
+    bundle = changed(bundles, tmp_path, "saliency", lambda b: None, submission_id="copy", submitter=STRANGER)
+    said(leaderboard.add_, bundle, kept, [])
+    document = built(kept)
+    assert "VXP-F011" in codes(document, "copy")
+    assert "VXP-F011" in codes(document, "lab-saliency")
+    assert "VXP-F011" not in codes(document, "lab-grad-cam")
+
+
+def test_maps_scaled_to_hide_a_copy_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F011, by scores that no scale changes."""
+    bundle = changed(bundles, tmp_path, "saliency", lambda b: b.tensors("shard", lambda t: t.update(values=t["values"] * 2)),
+                     submission_id="scaled", submitter=STRANGER)
+    assert said(leaderboard.add_, bundle, kept, [])[0] == 0
+    found = next(f for f in of(built(kept), "scaled")["findings"] if f["code"] == "VXP-F011")
+    assert "equal scores on 100% of the items" in found["examples"][0]["found"]
+
+
+def test_a_gain_on_every_item_is_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F012."""
+    root = of(built(kept), "lab-saliency")
+
+    def gain(b: Broken) -> None:
+        b.tensors("shard", lambda t: t.update(values=t["values"] + 1e-3))
+        b.table("samples", lambda t: t.update({"deletion@1|steps:4|fill:mean": [
+            0.9 * v for v in t["deletion@1|steps:4|fill:mean"]]}))
+        b.rescore()
+
+    facts = {"submitter": root["submitter"], "supersedes": root["root_digest"], "created": "2099-01-01T00:00:00Z"}
+    bundle = changed(bundles, tmp_path, "saliency", gain, submission_id="gain", **facts)
+    assert said(leaderboard.add_, bundle, kept, [])[0] == 0
+    document = built(kept)
+    assert "VXP-F012" in codes(document, "gain")
+    assert "VXP-F012" not in codes(document, "lab-saliency")
+    # it has taken the place of the earlier one
+    assert any("superseded by" in why for why in of(document, "lab-saliency")["hidden_because"])
+
+
+def test_a_stranger_supersedes_nothing(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    root = of(built(kept), "lab-grad-cam")["root_digest"]
+    bundle = changed(bundles, tmp_path, "saliency", lambda b: None, submission_id="usurper", submitter=STRANGER,
+                     supersedes=root)
+    assert said(leaderboard.add_, bundle, kept, [])[0] == 0
+    assert of(built(kept), "lab-grad-cam")["shown"]
+
+
+def test_references_unlike_those_of_others_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F014: references made worse make a method look better."""
+    def worse(b: Broken) -> None:
+        b.json("result", lambda d: [s.update(mean=s["mean"] + 0.05) for r in d["references"] for s in r["scores"]
+                                    if "mean" in s])
+
+    bundle = changed(bundles, tmp_path, "grad-cam", worse, submission_id="weak-references", submitter=STRANGER)
+    assert said(leaderboard.add_, bundle, kept, [])[0] == 0
+    document = built(kept)
+    assert "VXP-F014" in codes(document, "weak-references")
+    assert not any("VXP-F014" in codes(document, f"lab-{n}") for n in NAMES)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -23,8 +24,10 @@ from vxp import commands, data_get, datasets, explainers, findings, metrics, mod
 from vxp import compare as comparison
 from vxp import conformance as conformity
 from vxp import leaderboard as boards
+from vxp import migrate as migrating
 from vxp import validation as validator
 from vxp.core import VxpError
+from vxp.importing import Method
 
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped."""
@@ -230,6 +233,50 @@ def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C0
                   f"why       {rule.why}\ndo        {rule.fix}", soft_wrap=True, highlight=False, markup=False)
 
 
+@app.command("import")
+def import_(
+    task: TaskName = None,
+    maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w] in the task's order, or a "
+                                              "folder with a file for each item.")] = None,
+    name: Annotated[str, typer.Option(help="Id of the method: a-z 0-9 . _ -.")] = "",
+    signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Whether negative values mean evidence "
+                                                "against.")] = None,
+    out: Out = Path("vxp-set"),
+    resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none.")] = "bilinear",
+    class_independent: Annotated[bool, typer.Option("--class-independent", help="Maps do not depend on the class.")] = False,
+    family: Annotated[str, typer.Option(help="gradient, cam, perturbation, attention, ... or other.")] = "other",
+    source: Annotated[str, typer.Option(help="The paper or other source of the method.")] = "",
+    parameter: Annotated[list[str] | None, typer.Option(help="name:value; repeatable.")] = None,
+    repo: Annotated[str, typer.Option(help="Address of the repository of the code.")] = "",
+    commit: Annotated[str, typer.Option(help="Commit of the code.")] = "",
+    forwards: Annotated[int, typer.Option(min=0, help="Forward passes per map.")] = 0,
+    backwards: Annotated[int, typer.Option(min=0, help="Backward passes per map.")] = 0,
+    milliseconds: Annotated[float, typer.Option("--ms", min=0, help="Milliseconds per map.")] = 0.0,
+    draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
+    images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
+    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+) -> None:
+    """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
+    if maps is None or not name or signed is None:
+        raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
+    given = dict(_pair(text) for text in parameter or [])
+    method = Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
+                              backwards, milliseconds, not draws)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    with progress.shown(errors) as shown:
+        path = commands.import_(order, maps, method, out, shown)
+    console.print(f"Wrote {path}\nScore it: vxp score {out} --out DIR", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def migrate(
+    document: Annotated[Path, typer.Argument(metavar="DOC", help="A document of an earlier version of the standard.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new document.")] = Path("migrated.json"),
+) -> None:
+    """Bring a document to this version of the standard; the old one stays, and is named by its digest."""
+    console.print(migrating.migrate(document, out), soft_wrap=True, highlight=False)
+
+
 @app.command()
 def cite(
     what: Annotated[Path, typer.Argument(metavar="RESULT|BUNDLE", help="result.json or its folder, or a bundle.")],
@@ -267,6 +314,30 @@ def leaderboard_build(
 def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> None:
     """Find or fetch the data of a task into the shared cache."""
     console.print(f"{name}: {data_get.get(name)}", soft_wrap=True)
+
+
+@data_app.command("export")
+def export(
+    task: TaskName = None, out: Out = Path("vxp-items"), images: Images = None, model: ModelName = None,
+    device: Device = "auto", limit: Limit = None, data: Data = None,
+) -> None:
+    """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
+    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
+    with progress.shown(errors) as shown:
+        path = commands.export(order, out, shown)
+    console.print(f"Wrote {path}\nMaps come back with: vxp import {task or '--images DIR'} --maps FILE|DIR --name METHOD",
+                  soft_wrap=True, highlight=False)
+
+
+def _pair(text: str) -> tuple[str, str | float | int | bool]:
+    """`name:value` as a parameter: a number or truth value where it reads as one."""
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise VxpError(f"--parameter {text!r}: expected name:value")
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, kind(value)
+    return name, {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _split(asked: list[str] | None) -> tuple[str, ...]:

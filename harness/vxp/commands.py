@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vxp import explainers, models, run, store, tasks
+from vxp import explainers, importing, models, run, store, tasks
 from vxp.core import VxpError
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
@@ -60,6 +60,18 @@ def score(order: Order, set_folder: Path, out: Path, progress: run.Progress) -> 
     task, model = _task(named)
     return run.run(task, model, wanted, out, settings=_settings(named, task, model, out), metrics=order.metrics,
                    given=set_folder, progress=progress)
+
+
+def export(order: Order, out: Path, progress: run.Progress) -> Path:
+    """Write a task's images and the classes to explain."""
+    task, model = _task(order)
+    return importing.export(task, model, out, settings=_settings(order, task, model, out), progress=progress)
+
+
+def import_(order: Order, maps: Path, method: importing.Method, out: Path, progress: run.Progress) -> Path:
+    """Write the explanation set of maps that were made elsewhere."""
+    task, model = _task(order)
+    return importing.import_(task, model, maps, method, out, settings=_settings(order, task, model, out), progress=progress)
 
 
 def device(asked: str) -> str:

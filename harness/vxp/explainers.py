@@ -19,10 +19,11 @@ GROUP = "vxp.explainers"
 
 @dataclass(frozen=True, eq=False)
 class BoundExplainer:
-    """An explainer with all its parameters."""
+    """An explainer with all its parameters; system: its document where its maps were made before, perhaps elsewhere."""
 
     explainer: Explainer
     parameters: Mapping[str, Any]
+    system: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -97,11 +98,11 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
     return BoundExplainer(declared, values)
 
 
-def absent(facts: Mapping[str, Any]) -> BoundExplainer:
+def absent(facts: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
                          facts["target_specific"], reference=facts["reference"], family=facts["family"])
-    return BoundExplainer(declared, facts["parameters"])
+    return BoundExplainer(declared, facts["parameters"], system)
 
 
 def _absent(model: nn.Module, batch: Batch) -> Tensor:

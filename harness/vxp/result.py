@@ -123,6 +123,8 @@ def metric_reference(metric: Metric) -> dict[str, Any]:
 
 def system(bound: BoundExplainer) -> dict[str, Any]:
     """The document of the system that made the maps: method, parameters and implementation."""
+    if bound.system is not None:
+        return dict(bound.system)
     declared = bound.explainer
     function = inspect.unwrap(declared.explain)
     passed = {k: v for k, v in bound.parameters.items() if v != declared.parameters[k]}

@@ -133,19 +133,21 @@ def run(
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
         systems = [*_with_references(task, ()), carried.bound]
-    with Claim(settings, out, _run_document(context, systems, carried)):
+    with Claim(settings, out, run_document(context, systems, carried)):
         # what the results refer to by digest; nobody else has the documents of an unregistered task or model
         store.write_document(out / "task.json", task.document)
         store.write_document(out / "model.json", model.document)
-        baselines = _baselines(context)
+        baselines = baselines_of(context)
         _gallery(context, baselines)
         written = []
         for bound in systems:
-            folder = out / "explanations" / set_id(context, bound)
             if carried is not None and bound is carried.bound and given is not None:
+                folder = out / "explanations" / carried.set_id
                 _copied(given, folder)
-            elif not (folder / "set.json").exists():
-                _explain(context, bound, baselines, folder)
+            else:
+                folder = out / "explanations" / set_id(context, bound)
+                if not (folder / "set.json").exists():
+                    _explain(context, bound, baselines, folder)
             store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
             written.append((bound, folder))
         scored = [_score(context, bound, folder, baselines) for bound, folder in written]
@@ -159,9 +161,9 @@ def explain_set(
     task = task.limited(settings.limit)
     bound = _at_budget(task, bound)
     context = Context(task, model, (), settings, out, progress or Quiet())
-    with Claim(settings, out, _run_document(context, [bound], None)):
+    with Claim(settings, out, run_document(context, [bound], None)):
         if not (out / "set.json").exists():
-            _explain(context, bound, _baselines(context), out)
+            _explain(context, bound, baselines_of(context), out)
         store.write_document(out / "system.json", result.system(bound))
     return out / "set.json"
 
@@ -217,7 +219,7 @@ def _flags(task: Task) -> list[str]:
     return [] if task.limit is None else ["limited"]
 
 
-def _run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> dict[str, Any]:
+def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> dict[str, Any]:
     return result.header("run") | {
         "division": context.task.division, "task": context.task.reference, "dataset": context.task.dataset,
         "model": dict(vxp_schemas.reference(context.model.document)),
@@ -269,7 +271,8 @@ class Baseline:
     rows: Mapping[Edit, Tensor]
 
 
-def _baselines(context: Context) -> dict[int, Baseline]:
+def baselines_of(context: Context) -> dict[int, Baseline]:
+    """The unchanged and the filled rows of every range of items, from its unit or computed."""
     fills = sorted({str(b.parameters["fill"]) for b in context.metrics if "fill" in b.parameters}
                    | {"mean" for b in context.metrics if b.metric.id.startswith("road")})
     context.progress.stage("unperturbed outputs", len(context.task.items))
@@ -376,7 +379,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
     sizes = {tuple(m.shape[1:]) for m in maps}
     if len(sizes) > 1:
         raise VxpError(f"explainer {bound.id!r} returned maps of different grids {sorted(sizes)}: expected one grid per set")
-    _write_set(context, bound, baselines, folder, torch.cat(maps), status, runtime, forward, backward)
+    write_set(context, bound, baselines, folder, torch.cat(maps), status, runtime, forward, backward)
 
 
 def _shared(total: int, n: int) -> list[int]:
@@ -406,7 +409,7 @@ def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, li
     return torch.where(finite.view(-1, 1, 1), maps, torch.zeros_like(maps)), states
 
 
-def _write_set(
+def write_set(
     context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path, maps: Tensor,
     status: Sequence[str], runtime: Sequence[float], forward: Sequence[int], backward: Sequence[int],
 ) -> None:
@@ -447,6 +450,7 @@ class CarriedSet:
     """An explanation set read from disk, with the explainer that made it."""
 
     bound: BoundExplainer
+    set_id: str
     digest: str
 
 
@@ -457,10 +461,27 @@ def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | Non
                               ("model", document["model"], vxp_schemas.reference(model.document))):
         if there != here:
             raise VxpError(f"set {folder} was made for {what} {there}, and is to be scored as {here}")
-    return CarriedSet(_declared(document["explainer"], again), store.digest((folder / "set.json").read_bytes()))
+    system = _system(folder, document)
+    return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
+                      store.digest((folder / "set.json").read_bytes()))
 
 
-def _declared(facts: Mapping[str, Any], again: BoundExplainer | None) -> BoundExplainer:
+def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of the system that made a set: beside it, or where a run or a bundle has it."""
+    top = folder.resolve().parent.parent
+    places = [folder / "system.json", top / "systems" / f"{document['set_id']}.json", top / "system.json"]
+    place = next((p for p in places if p.is_file()), None)
+    if place is None:
+        raise VxpError(f"set {folder} has no system.json, which says what made its maps: expected {places[0]}, as vxp explain "
+                       "and vxp import write it")
+    system = store.read_document(place)
+    if result.identity(system) != document["system"]:
+        raise VxpError(f"{place} is of another system than set {folder}: got {result.identity(system)}, expected "
+                       f"{document['system']}")
+    return system
+
+
+def _declared(facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any]) -> BoundExplainer:
     """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
     if again is None and facts["id"] in explainers.catalogue():
         again = explainers.bind(facts["id"], facts["parameters"])
@@ -468,8 +489,8 @@ def _declared(facts: Mapping[str, Any], again: BoundExplainer | None) -> BoundEx
         if result.explainer(again) != dict(facts):
             raise VxpError(f"the set was made by {dict(facts)}, and the explainer here is {result.explainer(again)}: "
                            "give the same one, or none")
-        return again
-    return explainers.absent(facts)
+        return dataclasses.replace(again, system=system)
+    return explainers.absent(facts, system)
 
 
 def _copied(given: Path, folder: Path) -> None:

@@ -1,0 +1,222 @@
+"""Maps made elsewhere: a task's images and targets go out as files, maps come back as an explanation set."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+import vxp_schemas
+from PIL import Image
+from torch import Tensor
+
+from vxp import explainers, result, run, store
+from vxp.core import OK, VxpError
+from vxp.models import Model
+from vxp.tasks import Task
+
+NAMES_SHOWN = 5
+RESAMPLE = ("bilinear", "nearest", "none")
+ENDINGS = (".npy", ".safetensors", ".png")
+"""Kinds of files that a folder of maps may hold, one per item."""
+
+
+# -------------------------------------------------------------------------------------------------------------- items out
+
+
+def export(task: Task, model: Model, out: Path, *, settings: run.Settings, progress: run.Progress) -> Path:
+    """Write a task's images as PNG, as the model sees them before its normalisation, and items.csv with the class that is
+    to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
+    if out.exists() and any(out.iterdir()):
+        raise VxpError(f"--out {out} is not empty: choose a new folder")
+    task = task.limited(settings.limit)
+    context = run.Context(task, model, (), settings, out, progress)
+    progress.stage("writing images", len(task.items))
+    rows = []
+    for start, stop in context.ranges():
+        batch = context.batch(start, stop)
+        logits = context.engine.predict(batch.inputs)
+        predictions = logits.argmax(1).cpu()
+        targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu()).tolist()
+        for i, target in zip(range(start, stop), targets, strict=True):
+            item = task.items[i]
+            file = f"images/{i:05d}.png"
+            buffer = io.BytesIO()
+            Image.fromarray(task.source.load(item).image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+            store.write_bytes(out / file, buffer.getvalue())
+            rows.append([i, item.id, file, target, model.class_name(target), item.cluster])
+        progress.items(stop - start)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "item_id", "file", "target", "target_name", "cluster"])
+    writer.writerows(rows)
+    store.write_bytes(out / "items.csv", text.getvalue().encode())
+    return out / "items.csv"
+
+
+# ---------------------------------------------------------------------------------------------------------------- maps in
+
+
+@dataclass(frozen=True)
+class Method:
+    """What made the maps, in the words of whoever imports them. Passes and milliseconds are per map; 0: not stated."""
+
+    name: str
+    signed: bool
+    resample: str = "bilinear"
+    target_specific: bool = True
+    family: str = "other"
+    source: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    repo: str = ""
+    commit: str = ""
+    forwards: int = 0
+    backwards: int = 0
+    milliseconds: float = 0.0
+    deterministic: bool = True
+
+    def facts(self) -> dict[str, Any]:
+        """As a set and its result name the explainer."""
+        return {"id": self.name, "parameters": dict(self.parameters), "signed": self.signed, "resample": self.resample,
+                "target_specific": self.target_specific, "reference": False, "family": self.family}
+
+    def system(self) -> dict[str, Any]:
+        """The document of the system: nothing is known of its code but what is stated."""
+        code = {k: v for k, v in (("repo", self.repo), ("commit", self.commit)) if v}
+        return result.header("system") | {
+            "method": {
+                "name": self.name, "family": self.family, "parameters": dict(self.parameters),
+                "parameters_passed": dict(self.parameters), "deterministic": self.deterministic, "seeds": [],
+                "needs": {"gradients": self.backwards > 0, "activations": False, "training_data": False,
+                          "passes_per_map": self.forwards + self.backwards},
+                **({"source": self.source} if self.source else {})},
+            "implementation": {"entry_point": "outside: the maps were imported", **code}, "normalization": "none",
+            "trained_components": []}
+
+
+def import_(
+    task: Task, model: Model, maps: Path, method: Method, out: Path, *, settings: run.Settings, progress: run.Progress,
+) -> Path:
+    """Write the explanation set of maps in a file or a folder (`read_maps`); its set.json.
+
+    A map with NaN or infinite values becomes a row with status `failed:non-finite-map`. VxpError where items are missing,
+    unknown, or of another shape; then nothing is written.
+    """
+    task = task.limited(settings.limit)
+    system = method.system()
+    try:
+        vxp_schemas.validate(system)
+    except vxp_schemas.InvalidDocument as error:
+        raise VxpError(f"the method cannot be stated so: {error}") from None
+    if method.resample not in RESAMPLE:
+        raise VxpError(f"--resample {method.resample!r} is unknown; expected one of {', '.join(RESAMPLE)}")
+    if method.name in explainers.catalogue():
+        raise VxpError(f"--name {method.name!r} is an installed explainer: run it with vxp run, or give your method a name of "
+                       "its own")
+    values = read_maps(maps, [item.id for item in task.items])
+    if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
+        raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
+                       "the size of the input")
+    finite = torch.isfinite(values).flatten(1).all(1)
+    values = torch.where(finite.view(-1, 1, 1), values, torch.zeros_like(values))
+    bound = explainers.absent(method.facts(), system)
+    context = run.Context(task, model, (), settings, out, progress)
+    n = len(task.items)
+    with run.Claim(settings, out, run.run_document(context, [bound], None)):
+        run.write_set(context, bound, run.baselines_of(context), out, values,
+                      [OK if good else "failed:non-finite-map" for good in finite.tolist()],
+                      [method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
+        store.write_document(out / "system.json", system)
+    return out / "set.json"
+
+
+def read_maps(path: Path, items: Sequence[str]) -> Tensor:
+    """Maps [N, h, w] float32 in the items' order.
+
+    path: a .safetensors with one tensor [N, h, w] in the order of items.csv, or one [h, w] for each item by its id; a .npy
+    [N, h, w]; or a folder with a .npy, .safetensors or grey .png for each item, named by its id or its row. Nothing is
+    unpickled. VxpError names what is missing or of another shape.
+    """
+    if path.is_dir():
+        return _stacked(path, _of_folder(path, items), items)
+    if not path.is_file():
+        raise VxpError(f"--maps {path} does not exist: expected a .safetensors or .npy file, or a folder with "
+                       "one file per item")
+    tensors = _file(path)
+    if isinstance(tensors, np.ndarray):
+        return _whole(path, tensors, items)
+    if len(tensors) == 1 and next(iter(tensors.values())).ndim == 3:
+        return _whole(path, next(iter(tensors.values())), items)
+    return _stacked(path, tensors, items)
+
+
+def _file(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        if path.suffix == ".safetensors":
+            return dict(safetensors.numpy.load_file(path))
+        if path.suffix == ".png":
+            image = Image.open(path)
+            if image.mode not in ("L", "I;16", "I", "F"):
+                raise VxpError(f"{path}: an image of mode {image.mode}; expected a grey PNG of 8 or 16 bit")
+            return np.asarray(image, np.float32)
+    except (OSError, ValueError, safetensors.SafetensorError, SyntaxError) as error:
+        raise VxpError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
+    raise VxpError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
+
+
+def _of_folder(folder: Path, items: Sequence[str]) -> dict[str, np.ndarray]:
+    """A file per item: `<item id>.npy` (also in folders, where ids have slashes) or `<row>.npy` with or without zeros."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in ENDINGS]
+    known = {item: item for item in items} | {f"{i:05d}": item for i, item in enumerate(items)}
+    known |= {str(i): item for i, item in enumerate(items) if str(i) not in known}
+    found: dict[str, np.ndarray] = {}
+    for file in files:
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        item = known.get(name)
+        if item is None:
+            raise VxpError(f"{file}: no item of the task is called {name!r}; items are called {items[0]!r} ..., rows 00000 ...")
+        if item in found:
+            raise VxpError(f"{file}: a second map of item {item!r}")
+        values = _file(file)
+        if not isinstance(values, np.ndarray):
+            if len(values) != 1:
+                raise VxpError(f"{file}: got {len(values)} tensors, expected one")
+            values = next(iter(values.values()))
+        found[item] = values
+    return found
+
+
+def _whole(path: Path, values: np.ndarray, items: Sequence[str]) -> Tensor:
+    if values.ndim != 3 or len(values) != len(items) or 0 in values.shape:
+        raise VxpError(f"{path}: got an array {list(values.shape)}, expected [{len(items)}, h, w]: a map for each of the "
+                       "task's items, in the order of its list (vxp data export writes it)")
+    return _float(path, values)
+
+
+def _stacked(path: Path, maps: Mapping[str, np.ndarray], items: Sequence[str]) -> Tensor:
+    missing, extra = [i for i in items if i not in maps], [k for k in maps if k not in set(items)]
+    if missing or extra:
+        said = [f"{len(names)} {what} ({', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''})"
+                for what, names in (("items without a map", missing), ("maps of no item", extra)) if names]
+        raise VxpError(f"{path}: {' and '.join(said)}; expected one for each of the task's {len(items)} items, by its id")
+    shapes = {tuple(m.shape) for m in maps.values()}
+    if len(shapes) > 1 or len(next(iter(shapes))) != 2 or 0 in next(iter(shapes)):
+        raise VxpError(f"{path}: got maps of the shapes {sorted(shapes)[:NAMES_SHOWN]}, expected one shape [h, w] for all")
+    return _float(path, np.stack([maps[item] for item in items]))
+
+
+def _float(path: Path, values: np.ndarray) -> Tensor:
+    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
+        raise VxpError(f"{path}: got values of {values.dtype}, expected real numbers")
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+
+__all__ = ["Method", "export", "import_", "read_maps"]

@@ -13,8 +13,9 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from vxp import audit, validation
-from vxp.audit import Audit, Order, sampling, tolerances, verify
+from vxp.audit import Audit, Order, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
+from vxp.run import Quiet
 from vxp.validation import validate
 
 DELETION = "deletion@1|steps:4|fill:mean"
@@ -235,6 +236,33 @@ def test_inverted_and_moved_maps_are_flagged(name: str, id: str, code: str, tmp_
     found = audited(sealed(run, tmp_path / "bundle", id))
     assert code in codes(found)
     assert found.verdict == "reproduced"  # a flag is for a reviewer to judge
+
+
+@pytest.mark.parametrize("name", ["edges", "oracle"])
+def test_a_reference_under_another_name_is_flagged(name: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f'''
+import torch
+from vxp import explainers
+
+def mine(model, batch):
+    return 3 * explainers.bind("{name}")(model, batch) + 1e-3
+''')
+    run = made_run(tmp_path / "run", f"{tmp_path / 'own.py'}:mine", metrics=("entropy",))
+    found = next(f for f in audited(sealed(run, tmp_path / "bundle", "mine")).findings.all if f.code == "VXP-F003")
+    assert found.examples[0] == (name, f"100% of 24 maps correlate above 0.99 with the reference {name}")
+
+
+def test_the_level_recompute_is_the_audit(honest: Path, changed: Broken) -> None:
+    order = Order(sample=None, nonce="00")
+    whole = recomputed(validate(honest), honest, order, Quiet())
+    assert {"check": "recompute", "ran": True} in whole.checks
+    assert (whole.level, whole.evidence, whole.exit_code) == ("recompute", "E2", 0)
+    changed.table("samples", lambda t: t.update({DELETION: [v * 0.9 for v in t[DELETION]]}))
+    bundle = valid(changed)
+    found = recomputed(validate(bundle), bundle, order, Quiet())
+    assert (found.verdict, found.exit_code, found.evidence) == ("invalid", 1, "E1")
+    assert found.findings[0]["code"] == "VXP-R001"
+    vxp_schemas.validate(found.document())
 
 
 def test_a_good_method_is_not_flagged(tmp_path: Path) -> None:

@@ -198,8 +198,14 @@ def validate(
     if fix:
         for line in validator.fixes(bundle, write=write):
             console.print(line, soft_wrap=True, markup=False)
+
+    def recompute(found: validator.Report) -> validator.Report:
+        order = auditing.Order(device=commands.device("auto"), threads=os.cpu_count() or 1)
+        with progress.shown(errors) as shown:
+            return auditing.recomputed(found, bundle, order, shown)
+
     raise typer.Exit(validator.main(console, bundle, level=level, strict=strict, json_=json_, junit=junit, sarif=sarif,
-                                     html=html))
+                                     html=html, recompute=recompute))
 
 
 @app.command()

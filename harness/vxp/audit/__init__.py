@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,21 @@ def main(console: Console, path: Path, order: Order, out: Path | None, progress:
     console.print(f"Statement: {target}", soft_wrap=True, highlight=False)
     console.print(Text(f"{path.name}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
     return audit.exit_code
+
+
+def recomputed(found: report.Report, path: Path, order: Order, progress: Progress) -> report.Report:
+    """A validation with its last level, recompute: what an audit finds, and as checks that did not run what it left out."""
+    if found.stopped or found.of("error"):
+        return replace(found, level="recompute", checks=[*found.checks[:-1], {
+            "check": "recompute", "ran": False, "reason": "the bundle has errors before it"}])
+    audit = verify(path, order, progress)
+    left = [{"check": n["what"], "ran": False, "reason": n["reason"]} for n in audit.not_checked]
+    checks = [c for c in found.checks if c["check"] != "recompute"]
+    ran = {"check": "recompute", "ran": True} if audit.scores else {
+        "check": "recompute", "ran": False, "reason": "nothing could be computed again: vxp verify has the options for it"}
+    return replace(found, level="recompute", checks=[*checks, ran, *left], evidence=max(found.evidence, audit.evidence),
+                   findings=[*(f.document() for f in audit.findings.errors), *found.findings,
+                             *(f.document() for f in audit.findings.all if f.rule.severity != "error")])
 
 
 def statement(audit: Audit) -> dict[str, Any]:
@@ -92,4 +108,4 @@ def show(console: Console, audit: Audit, name: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-__all__ = ["SAMPLE", "Audit", "Order", "main", "read", "show", "statement", "verify", "write"]
+__all__ = ["SAMPLE", "Audit", "Order", "main", "read", "recomputed", "show", "statement", "verify", "write"]

@@ -19,6 +19,7 @@ import torch
 import vxp_schemas
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from vxp import explainers, models, result, stats, tasks, validation
 from vxp.audit import sampling, tolerances
@@ -38,6 +39,9 @@ SAMPLE = 299
 UNIT = 8
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
+REFERENCES = ("edges", "oracle")
+"""References that only the image, or its truth, can tell; the others show without it."""
+ALIKE = 0.99
 ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
 """Scores by which inverted and moved maps show, in the order of preference."""
 
@@ -456,6 +460,7 @@ class _Again:
         good = [row for row in self.rows if self.claim.items["status"][row] == OK]
         step = max(1, len(good) // TRIED)
         rows = good[::step][:TRIED]
+        self._likeness(rows)
         if chosen is None or len(rows) < stats.FEW_CLUSTERS:
             why = "no score of faithfulness shows it" if chosen is None else f"{len(rows)} items are too few"
             self.audit.not_checked.append({"what": f"{self.claim.name}: inverted or moved maps", "reason": why})
@@ -475,6 +480,24 @@ class _Again:
                 self.audit.findings.add(code, f"{self.claim.folder}/set.json", chosen.signature,
                                         f"maps {what} score {found.delta:+.4f} on {len(rows)} items (p = {found.p:.4f})",
                                         "the stored maps to score best")
+
+    def _likeness(self, rows: Sequence[int]) -> None:
+        """Whether the maps are a reference that depends on the image alone, or on the truth."""
+        for name in REFERENCES:
+            known = explainers.catalogue().get(name)
+            if known is None or ("truth" in known.needs and not self.claim.task.truth):
+                continue
+            like = []
+            for unit in _parts(rows):
+                maps = self.claim.maps(unit)
+                made = explainers.bind(name)(self.claim.model.module, self.batch(unit)).cpu()
+                pooled = adaptive_avg_pool2d(made[:, None], (maps.shape[1], maps.shape[2]))[:, 0]
+                like += [float(np.corrcoef(a.flatten(), b.flatten())[0, 1]) for a, b in zip(maps, pooled, strict=True)
+                         if a.min() < a.max() and b.min() < b.max()]
+            share = float(np.mean(np.array(like) > ALIKE)) if like else 0.0
+            if share >= 0.1:
+                self.audit.findings.add("VXP-F003", f"{self.claim.folder}/set.json", name, f"{share:.0%} of {len(like)} maps "
+                                        f"correlate above {ALIKE} with the reference {name}", "maps that come from the model")
 
     def _scored(self, bound: Bound, rows: Sequence[int], maps: Tensor) -> np.ndarray:
         batch = self.batch(rows)

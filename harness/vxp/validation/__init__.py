@@ -48,7 +48,8 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
         if name not in wanted:
             checks.append({"check": name, "ran": False, "reason": f"the level asked for is {level}"})
         elif name == "recompute":
-            checks.append({"check": name, "ran": False, "reason": "it runs the model: vxp verify does"})
+            checks.append({"check": name, "ran": False, "reason": "it runs the model: vxp validate --level recompute and vxp "
+                           "verify do"})
         elif state.submission is None and name != "structure":
             checks.append({"check": name, "ran": False, "reason": "submission.json could not be read"})
         else:
@@ -125,14 +126,17 @@ def apart(path: Path, level: str, *, strict: bool = False) -> Report:
 
 def main(
     console: Console, path: Path, *, level: str, strict: bool, json_: Path | None, junit: Path | None, sarif: Path | None,
-    html: Path | None,
+    html: Path | None, recompute: Callable[[Report], Report],
 ) -> int:
-    """Validate, print, write what was asked for; returns the exit code."""
+    """Validate, print, write what was asked for; returns the exit code. recompute: adds the level of that name, which runs
+    the model and so not in the process apart."""
     if level not in LEVELS:
         raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
     found = apart(path, level, strict=strict)
+    if level == "recompute":
+        found = recompute(found)
     for out, text in ((json_, report.as_json), (junit, report.as_junit), (sarif, report.as_sarif), (html, report.as_html)):
         if out is not None and str(out) == "-":
             console.out(text(found), end="", highlight=False)

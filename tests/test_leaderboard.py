@@ -199,6 +199,16 @@ def test_an_audit_can_be_added_later(kept: Path, bundles: dict[str, Path], tmp_p
     assert of(built(kept), "lab-input-x-gradient")["evidence"] == "E2"
 
 
+def test_a_report_that_hides_its_flags_gives_way_to_the_reviewers(kept: Path, bundles: dict[str, Path]) -> None:
+    record = next(kept.glob("lab-saliency-*"))
+    report = json.loads((record / "report.json").read_bytes())
+    whole = report["findings"]
+    (record / "report.json").write_text(json.dumps(report | {"findings": []}))
+    assert whole
+    assert said(leaderboard.add_, bundles["saliency"], kept, [])[0] == 0
+    assert json.loads((record / "report.json").read_bytes())["findings"] == whole
+
+
 def test_a_small_sample_raises_nothing(bundles: dict[str, Path], tmp_path: Path) -> None:
     small = audited(bundles["input-x-gradient"], tmp_path / "small.json", sample=2)
     assert json.loads(small.read_bytes())["predicate"]["evidence"] == "E2"

@@ -144,11 +144,12 @@ def bench(
     items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
     every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also time quantus and captum on the same model and images.")] = False,
+    validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measure the harness against the bound: the same number of plain forward passes in the same run."""
     benchmarks.main(console, model=model, device=commands.device(device), threads=threads, precision=precision, items=items,
-                    json_path=json_, every=every, peers=peers)
+                    json_path=json_, every=every, peers=peers, validator=validator_)
 
 
 @app.command()

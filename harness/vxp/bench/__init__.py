@@ -24,6 +24,7 @@ from vxp.bench.imputation import imputation
 from vxp.bench.measure import Line, photo_like
 from vxp.bench.peers import beside_peers
 from vxp.bench.suite import against_bound, map_only, own_cost, sharing
+from vxp.bench.validator import against_one_read
 from vxp.engine import best_batch_size
 
 __all__ = ["Line", "main"]
@@ -31,10 +32,12 @@ __all__ = ["Line", "main"]
 
 def main(
     console: Console, *, model: str, device: str, threads: int, precision: Any, items: int, json_path: Path | None = None,
-    every: bool = False, peers: bool = False,
+    every: bool = False, peers: bool = False, validator: bool = False,
 ) -> list[Line]:
     """Measure the core suite, print the tables, and return the figures; `every` times the whole catalogue, `peers` the
-    public libraries beside it, each in minutes more."""
+    public libraries beside it, each in minutes more; `validator` measures the validator alone, on a bundle of 0.5 GB."""
+    if validator:
+        return _said(console, against_one_read(), json_path)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -55,6 +58,10 @@ def main(
             lines += beside_peers(loaded.module, size, items, device)
     finally:
         torch.set_num_threads(before)
+    return _said(console, lines, json_path)
+
+
+def _said(console: Console, lines: list[Line], json_path: Path | None) -> list[Line]:
     _print(console, lines)
     if json_path is not None:
         json_path.write_text(json.dumps([dataclasses.asdict(line) for line in lines], indent=2) + "\n")

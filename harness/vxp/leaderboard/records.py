@@ -110,6 +110,8 @@ def counts(predicate: Mapping[str, Any]) -> bool:
 def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None, validation.Report, Findings]:
     """Write the record of a bundle, or add audits to the one that is there; its folder, the validation, and what is wrong
     with the audits. Nothing is written, and the folder is None, unless the bundle has no errors and the audits are its own.
+
+    A report that is there and says something else gives way: whoever adds an audit has validated the whole bundle too.
     """
     report = validation.apart(bundle, "consistency")
     findings = Findings()
@@ -124,6 +126,8 @@ def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None
     target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
     if not target.exists():
         _write(whole, report, target)
+    elif store.read_document(target / REPORT)["findings"] != report.findings:
+        store.write_document(target / REPORT, report.document())
     for statement in statements.values():
         data = result.plain_json(statement)
         store.write_bytes(target / AUDITS / f"{hashlib.sha256(data).hexdigest()[:12]}.json", data)

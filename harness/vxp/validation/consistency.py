@@ -117,9 +117,11 @@ def _pair(state: State, result_: AResult) -> None:
         state.findings.add("VXP-K017", result_.path, "/set", document["set"]["path"], "a set that submission.json lists")
         return
     for field, code in (("task", "VXP-K007"), ("dataset", "VXP-K007"), ("model", "VXP-K007"), ("explainer", "VXP-K008")):
-        if document[field] != found.document[field]:
-            state.findings.add(code, result_.path, f"/{field}", f"{document[field]}"[:300], f"{found.document[field]}, as in "
-                               f"{found.path}"[:300])
+        ours, theirs = document[field], found.document[field]
+        if ours != theirs:
+            apart = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+            said, expected = (", ".join(f"{k} {d.get(k)}" for k in apart)[:300] for d in (ours, theirs))
+            state.findings.add(code, result_.path, f"/{field}", said, f"{expected}, as in {found.path}")
     if document["result_id"] != found.document["set_id"]:
         state.findings.add("VXP-K007", result_.path, "/result_id", document["result_id"],
                            f"{found.document['set_id']}, the set's")

@@ -333,9 +333,9 @@ def _samples(state: State, result: AResult, samples: Table) -> None:
             if ours != theirs:
                 differ = (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
                 i = next(differ, min(len(ours), len(theirs)))
-                value = ascii(ours[i] if i < len(ours) else None)[:200]
-                add("VXP-C020", path, f"row {i}, column {column}", f"{len(ours)} rows, {value}",
-                    f"{len(theirs)} rows as in {found.items_path}")
+                here, there = (ascii(cells[i])[:200] if i < len(cells) else "no row" for cells in (ours, theirs))
+                add("VXP-C020", path, f"row {i}, column {column}", f"{here} ({len(ours)} rows)",
+                    f"{there} ({len(theirs)} rows), as in {found.items_path}")
     for signature, score in scores.items():
         _score(state, path, samples, signature, score)
 

@@ -1,0 +1,117 @@
+"""The validator against its bound: reading every byte of a bundle once and hashing it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import safetensors.numpy
+import torch
+import vxp_schemas
+
+from vxp import explainers, models, result, run, sealing, store, tasks
+from vxp.bench.measure import Line
+from vxp.validation import validate
+
+GROUP = "validator"
+ROWS = 5000
+SIDE = 224
+PAIRS = 3
+
+
+def against_one_read(rows: int = ROWS) -> list[Line]:
+    """Validation at level integrity over reading and hashing once, and the memory of the checking process, on a bundle of
+    `rows` maps of 224 x 224 in half precision (0.5 GB)."""
+    with tempfile.TemporaryDirectory() as temporary:
+        bundle = large(Path(temporary), rows)
+        size = sum(p.stat().st_size for p in bundle.rglob("*") if p.is_file())
+        pairs = []
+        for _ in range(PAIRS):
+            began = time.perf_counter()
+            _read(bundle)
+            middle = time.perf_counter()
+            found = validate(bundle, "integrity")
+            pairs.append((middle - began, time.perf_counter() - middle))
+            if found.of("error"):
+                raise RuntimeError(f"the bundle of the benchmark has errors: {found.of('error')[0]}")
+        ratio = statistics.median(b / a for a, b in pairs)
+        peak = _peak([sys.executable, "-m", "vxp.validation", str(bundle), "integrity"])
+    seconds = statistics.median(a for a, _ in pairs)
+    return [
+        Line(GROUP, "integrity over one read and hash", ratio, "times", "< 3", f"{size / 1e6:.0f} MB, {rows} maps; one read "
+             f"and hash {seconds:.2f} s"),
+        Line(GROUP, "memory of the checking process", peak / 2**20, "MiB", "< 1024", "the largest it ever held"),
+    ]
+
+
+def _peak(command: list[str]) -> int:
+    """Bytes that a command held at most. By a small process between: a child counts what its parent held when it was made."""
+    between = ("import resource, subprocess, sys\n"
+               "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", between, *command], check=True, capture_output=True, text=True)
+    return int(done.stdout) * 1024
+
+
+def _read(bundle: Path) -> None:
+    for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
+        hasher = hashlib.sha256()
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                hasher.update(part)
+
+
+def large(folder: Path, rows: int) -> Path:
+    """A sealed bundle of two items, blown up: its maps, rows and scores are repeated with new values, its digests made
+    right again. It is whole up to level integrity; its items are no task's."""
+    task = tasks.load("shapes")
+    model = models.load(task.model)
+    settings = run.Settings(batch_size=2, threads=torch.get_num_threads(), limit=2)
+    run.run(task, model, [explainers.bind("saliency")], folder / "run", settings=settings, metrics=("entropy",))
+    said = {**sealing.FORM, "submitter": {"name": "bench", "contact": "bench"}, "authors": ["bench"],
+            "conflicts_of_interest": "none", "statement_of_tuning": "none"}
+    store.write_bytes(folder / "said.json", result.plain_json(said))
+    out = folder / "bundle"
+    sealing.seal([folder / "run"], "saliency", folder / "said.json", out)
+    root = json.loads((out / "submission.json").read_bytes())
+    place = out / root["sets"][0]["path"]
+    manifest, document = json.loads(place.read_bytes()), json.loads((out / root["results"][0]["path"]).read_bytes())
+    _maps(place.parent, manifest, rows)
+    _table(out / document["samples"]["path"], rows, {})
+    manifest["items"] |= store.descriptor(place.parent / "items.parquet", place.parent, store.PARQUET, rows)
+    manifest["n_items"] = {"expected": rows, "present": rows}
+    store.write_document(place, manifest)
+    document["samples"] = store.descriptor(out / document["samples"]["path"], out, store.PARQUET, rows)
+    document["set"] = store.descriptor(place, out, store.JSON)
+    store.write_document(out / root["results"][0]["path"], document)
+    for kind in ("sets", "results"):
+        root[kind] = [store.descriptor(out / root[kind][0]["path"], out, store.JSON)]
+    vxp_schemas.validate(root)
+    store.write_bytes(out / "submission.json", result.plain_json(root))
+    return out
+
+
+def _maps(folder: Path, manifest: dict[str, Any], rows: int) -> None:
+    maps = np.random.default_rng(0).random((rows, SIDE, SIDE), np.float32).astype(np.float16)
+    path = folder / manifest["shards"][0]["descriptor"]["path"]
+    store.write_bytes(path, safetensors.numpy.save({"values": maps}))
+    manifest["shards"] = [{"descriptor": store.descriptor(path, folder, store.SAFETENSORS, rows), "first_row": 0, "rows": rows,
+                           "tensors": {"values": {"dtype": "F16", "shape": list(maps.shape)}}}]
+    _table(folder / "items.parquet", rows, {
+        "row": pa.array(range(rows), pa.int64()), "shard_row": pa.array(range(rows), pa.int64()),
+        "payload_digest": pa.array([hashlib.sha256(m.tobytes()).digest() for m in maps], pa.binary(32))})
+
+
+def _table(path: Path, rows: int, columns: dict[str, pa.Array]) -> None:
+    """The table with its first row repeated, but for these columns."""
+    table = store.read_table(path.read_bytes()).take([0] * rows)
+    store.write_table(path, {name: columns.get(name, table[name].combine_chunks()) for name in table.column_names})

@@ -18,14 +18,16 @@ from vxp.random import key, normals, uniforms
 
 SIDE = 16
 REFERENCES = {"random", "centre-gaussian", "edges", "oracle"}
-CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam"}
+CLASSLESS = {"eigen-cam", "fem", "mlfem"}
+CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-cam"} | CLASSLESS
+FINER = {"mlfem"}
 METHODS = {"saliency", "input-x-gradient", "integrated-gradients", "smoothgrad", "occlusion", "rise"} | CAMS
 SEEDED = {"random", "smoothgrad", "rise"}
 QUICK: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 6}, "smoothgrad": {"samples": 3}, "rise": {"masks": 70, "cells": 3},
     "occlusion": {"window": 56, "stride": 28},
 }
-PASSES: dict[str, dict[str, Any]] = {"score-cam": {"channels": 6}}
+PASSES: dict[str, dict[str, Any]] = {"score-cam": {"channels": 6}, "ablation-cam": {"channels": 5}}
 everyone = pytest.mark.parametrize("name", sorted(REFERENCES | METHODS))
 methods = pytest.mark.parametrize("name", sorted(METHODS))
 
@@ -116,13 +118,13 @@ def test_the_package_is_scanned_for_declarations() -> None:
         "input-x-gradient", "integrated-gradients", "occlusion"}
     assert {name for name in REFERENCES | METHODS if found[name].resample == "bilinear"} == CAMS
     assert {name for name in REFERENCES | METHODS if not found[name].target_specific} == {
-        "random", "centre-gaussian", "edges"}
+        "random", "centre-gaussian", "edges"} | CLASSLESS
 
 
 @everyone
 def test_maps_have_the_declared_form(name: str, tiny: Tiny, batch: Batch) -> None:
     got = maps(name, tiny, batch)
-    grid = (8, 8) if name in CAMS else batch.space
+    grid = (8, 8) if name in CAMS - FINER else batch.space
     assert got.shape == (3, *grid)
     assert got.dtype == torch.float32
     assert not got.requires_grad
@@ -203,10 +205,10 @@ def test_mode_grad_mode_and_frozen_weights_do_not_change_a_map(name: str, tiny: 
 @methods
 def test_a_map_is_of_its_target(name: str, tiny: Tiny, batch: Batch) -> None:
     other = replace(batch, targets=(batch.targets + 1) % 3)
-    assert not torch.allclose(maps(name, tiny, batch), maps(name, tiny, other))
+    assert torch.allclose(maps(name, tiny, batch), maps(name, tiny, other)) == (name in CLASSLESS)
 
 
-@pytest.mark.parametrize("name", ["integrated-gradients", "occlusion", "rise", "score-cam"])
+@pytest.mark.parametrize("name", ["integrated-gradients", "occlusion", "rise", "score-cam", "ablation-cam"])
 def test_chunks_do_not_change_a_map(name: str, tiny: Tiny, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = maps(name, tiny, batch)
     for module in ("_common", "occlusion", "integrated_gradients"):
@@ -220,7 +222,8 @@ def test_nominal_passes_are_the_rows_that_run(name: str, tiny: Tiny) -> None:
     forward, backward = [], []
     tiny.register_forward_hook(lambda _m, _i, out: forward.append(len(out)))
     tiny.register_full_backward_hook(lambda _m, _i, out: backward.append(len(out[0])))
-    few = {**QUICK.get(name, {}), **({"layer": "last"} if name in CAMS else {}), **PASSES.get(name, {})}
+    layer = {"layers": "first+last"} if name in FINER else {"layer": "last"} if name in CAMS else {}
+    few = {**QUICK.get(name, {}), **layer, **PASSES.get(name, {})}
     maps(name, tiny, made(2), **few)
     declared = catalogue()[name]
     passes = declared.passes
@@ -480,7 +483,7 @@ def test_score_cam_without_any_varied_channel_is_zero(tiny: Tiny, batch: Batch) 
     assert torch.equal(maps("score-cam", tiny, batch), torch.zeros(3, 8, 8))
 
 
-@pytest.mark.parametrize("name", sorted(CAMS))
+@pytest.mark.parametrize("name", sorted(CAMS - FINER))
 def test_a_layer_can_be_named(name: str, tiny: Tiny, batch: Batch) -> None:
     assert maps(name, tiny, batch, layer="norm").shape == (3, 16, 16)
     assert torch.equal(maps(name, tiny, batch, layer="last"), maps(name, tiny, batch))
@@ -560,18 +563,130 @@ def test_efficientnet_lite0_whose_relu6_is_reused(name: str, lite: nn.Module) ->
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
     batch = Batch(("a",), image, torch.tensor([285]), Normalization((127 / 255,) * 3, (128 / 255,) * 3))
     got = catalogue()[name].explain(lite, batch, **FEW.get(name, {}))
-    assert got.shape == ((1, 7, 7) if name in CAMS else (1, 224, 224))
+    assert got.shape == ((1, 28, 28) if name in FINER else (1, 7, 7) if name in CAMS else (1, 224, 224))
     assert torch.isfinite(got).all()
     assert float(got.std()) > 0
+
+
+def test_the_last_block_of_every_grid_of_a_real_model(lite: nn.Module) -> None:
+    from vxp import models
+
+    assert models.spatial_layers(lite, torch.zeros(1, 3, 224, 224)) == [
+        "_blocks.0", "_blocks.2", "_blocks.4", "_blocks.10", "_swish"]
 
 
 def test_grad_cam_of_a_reused_relu6_reads_its_last_use(lite: nn.Module) -> None:
     """In a block the ReLU6 follows the expansion (112 px) and the depthwise convolution (56 px)."""
     batch = Batch(("a",), torch.zeros(1, 3, 224, 224), torch.tensor([285]))
     sizes = {name: catalogue()[name].explain(lite, batch, layer="_blocks.1._swish", **FEW.get(name, {})).shape
-             for name in CAMS}
-    assert sizes == dict.fromkeys(CAMS, (1, 56, 56))
+             for name in CAMS - FINER}
+    assert sizes == dict.fromkeys(CAMS - FINER, (1, 56, 56))
 
 
 def test_explainers_are_declarations() -> None:
     assert all(isinstance(found, Explainer) and found.source for found in catalogue().values())
+
+
+# ------------------------------------------------------------------------------------------------ more maps of features
+
+
+def gradient_at(model: Tiny, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    features = activation(model, x).detach().requires_grad_()
+    return features.detach()[0], torch.autograd.grad(logits_of(model, features)[0, target], features)[0][0]
+
+
+def test_layer_cam_by_plain_loops(tiny: Tiny, batch: Batch) -> None:
+    got = maps("layer-cam", tiny, batch)
+    for i in range(len(batch)):
+        a, g = gradient_at(tiny, batch.inputs[i:i + 1], int(batch.targets[i]))
+        expected = torch.zeros(8, 8)
+        for c in range(6):
+            expected += g[c].clamp(min=0) * a[c]
+        close(got[i], expected.clamp(min=0))
+
+
+@torch.no_grad()
+def test_ablation_cam_by_plain_loops(tiny: Tiny, batch: Batch) -> None:
+    got, few = maps("ablation-cam", tiny, batch), maps("ablation-cam", tiny, batch, channels=2)
+    for i in range(len(batch)):
+        a, target = activation(tiny, batch.inputs[i:i + 1]), int(batch.targets[i])
+        y = float(logits_of(tiny, a)[0, target])
+        weights = torch.zeros(6)
+        for c in range(6):
+            without = a.clone()
+            without[:, c] = 0
+            weights[c] = (y - float(logits_of(tiny, without)[0, target])) / abs(y)
+        close(got[i], torch.einsum("c,chw->hw", weights, a[0]).clamp(min=0), 1e-4)
+        largest = a[0].flatten(1).var(1).argsort(descending=True)[:2]
+        close(few[i], torch.einsum("c,chw->hw", weights[largest], a[0][largest]).clamp(min=0), 1e-4)
+
+
+@torch.no_grad()
+def test_eigen_cam_is_the_best_pattern_of_rank_one(tiny: Tiny, batch: Batch) -> None:
+    """The projection on the first singular vector: by power iteration, which shares nothing with a decomposition."""
+    got = maps("eigen-cam", tiny, batch)
+    for i in range(len(batch)):
+        flat = activation(tiny, batch.inputs[i:i + 1])[0].flatten(1).double()  # channels x positions
+        v = torch.ones(6, dtype=torch.float64)
+        for _ in range(500):
+            v = flat @ (flat.T @ v)
+            v /= v.norm()
+        expected = (v @ flat).view(8, 8)
+        close(got[i], (expected * expected.sum().sign()).clamp(min=0), 1e-4)
+
+
+def test_fem_of_two_channels_by_hand() -> None:
+    """Channel 0: mean 1, sd sqrt(15)=3.87, one position at 16 is above 1 + 2*3.87; channel 1: mean 2, sd 0, nowhere."""
+    from vxp_explainers.fem import feature_map
+
+    features = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    features[0, 0, 1, 2] = 16
+    features[0, 1] = 2
+    expected = torch.zeros(4, 4, dtype=torch.float64)
+    expected[1, 2] = 1
+    assert torch.equal(feature_map(features, 2.0)[0], expected)
+    # 3.75 standard deviations are reached exactly, 4 are not
+    assert float(feature_map(features, (16 - 1) / 15**0.5 - 1e-9).sum()) == 1
+    assert float(feature_map(features, 4.0).sum()) == 0
+
+
+def test_fem_of_a_volume_is_that_of_its_positions() -> None:
+    from vxp_explainers.fem import feature_map
+
+    volume = torch.rand(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 4
+    got = feature_map(volume, 1.5)
+    assert got.shape == (2, 3, 4, 6)
+    assert torch.equal(got, feature_map(volume.reshape(2, 5, 12, 6), 1.5).view(2, 3, 4, 6))
+    for item in range(2):
+        expected = torch.zeros(3, 4, 6, dtype=torch.float64)
+        for channel in volume[item]:
+            mean, sd = channel.mean(), ((channel - channel.mean()) ** 2).mean() ** 0.5
+            expected += torch.where(channel >= mean + 1.5 * sd, mean, 0.0)
+        torch.testing.assert_close(got[item], expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", ["mean", "max", "product"])
+def test_mlfem_fuses_the_maps_of_its_layers(fusion: str, tiny: Tiny, batch: Batch) -> None:
+    coarse = maps("fem", tiny, batch, layer="last", k=1.0)
+    fine = maps("fem", tiny, batch, layer="norm", k=1.0)
+
+    def scaled(m: Tensor) -> Tensor:
+        low, high = m.amin((1, 2), keepdim=True), m.amax((1, 2), keepdim=True)
+        return (m - low) / (high - low)
+    up = F.interpolate(scaled(coarse)[:, None], size=(SIDE, SIDE), mode="bilinear", align_corners=False)[:, 0]
+    both = torch.stack([scaled(fine), up])
+    expected = both.mean(0) if fusion == "mean" else both.amax(0) if fusion == "max" else both[0] * both[1]
+    close(maps("mlfem", tiny, batch, layers="norm+last", k=1.0, fusion=fusion), expected)
+
+
+def test_mlfem_finds_the_last_layer_of_every_grid(tiny: Tiny, batch: Batch) -> None:
+    from vxp import models
+
+    assert models.spatial_layers(tiny, batch.inputs[:1]) == ["act", "last"]
+    torch.testing.assert_close(maps("mlfem", tiny, batch), maps("mlfem", tiny, batch, layers="act+last"))
+    torch.testing.assert_close(maps("mlfem", tiny, batch, grids=1), maps("mlfem", tiny, batch, layers="last"))
+    with pytest.raises(VxpError, match="fusion is 'sum'"):
+        maps("mlfem", tiny, batch, fusion="sum")
+    with pytest.raises(VxpError, match="has no layer 'lost'"):
+        maps("mlfem", tiny, batch, layers="lost+last")

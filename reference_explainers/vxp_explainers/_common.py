@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from captum.attr import LayerActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
@@ -36,6 +37,38 @@ def check_spatial(name: str, output: object, batch: Batch) -> None:
         got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w]: name a layer with "
                        "spatial output, or none to have it found")
+
+
+def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Tensor:
+    """The layer's output [B, C, h, w] in one forward pass, detached, float64; VxpError where it has no grid."""
+    with using(name), torch.no_grad():
+        output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
+    check_spatial(name, output, batch)
+    return output.detach().double()
+
+
+def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The layer's output [B, C, h, w] and the gradient of the targets' logits by it, detached, float64."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        check_spatial(name, output, batch)
+        # cut off from what comes before, and handed on as a copy: later modules may work in place
+        outputs.append(output.detach().requires_grad_())
+        return outputs[-1].clone()
+
+    handle = module.register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            logits = model(batch.inputs.detach())
+            # summed: an item's logit depends on its own rows only, so each row gets its own gradient
+            score = logits.gather(1, batch.targets[:, None]).sum()
+    finally:
+        handle.remove()
+    if not outputs:
+        raise unused(name)
+    (gradient,) = torch.autograd.grad(score, outputs[-1])
+    return outputs[-1].detach().double(), gradient.double()
 
 
 @contextmanager

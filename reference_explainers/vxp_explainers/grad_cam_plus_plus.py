@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 
-from vxp_explainers._common import cam_layer, check_spatial, unused
+from vxp_explainers._common import cam_layer, features_and_gradient
 
 
 @explainer("grad-cam-plus-plus", signed=False, resample="bilinear", needs=("gradients", "layer"), passes=2,
@@ -24,31 +24,7 @@ def grad_cam_plus_plus(model: nn.Module, batch: Batch, *, layer: str | None = No
     """
     with evaluating(model):
         name, module = cam_layer(model, batch, layer)
-        activation, gradient = _activation_and_gradient(model, name, module, batch)
+        activation, gradient = features_and_gradient(model, name, module, batch)
     alpha = 1 / (2 + activation.sum((2, 3), keepdim=True) * gradient)
     weights = (alpha * gradient.relu()).sum((2, 3))
     return torch.einsum("bc,bchw->bhw", weights, activation).relu().float()
-
-
-def _activation_and_gradient(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The layer's output [B, C, h, w] and the gradient of the targets' logits by it, detached, float64."""
-    outputs: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        check_spatial(name, output, batch)
-        # cut off from what comes before, and handed on as a copy: later modules may work in place
-        outputs.append(output.detach().requires_grad_())
-        return outputs[-1].clone()
-
-    handle = module.register_forward_hook(keep)
-    try:
-        with torch.enable_grad():
-            logits = model(batch.inputs.detach())
-            # summed: an item's logit depends on its own rows only, so each row gets its own gradient
-            score = logits.gather(1, batch.targets[:, None]).sum()
-    finally:
-        handle.remove()
-    if not outputs:
-        raise unused(name)
-    (gradient,) = torch.autograd.grad(score, outputs[-1])
-    return outputs[-1].detach().double(), gradient.double()

@@ -30,12 +30,36 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     read: one whose last run has no grid, because the classifier uses it too, is passed over. inputs [1, C, H, W].
     VxpError where the model has no such layer.
     """
-    spatial: dict[str, None] = {}
+    found = _spatial(model, inputs)
+    return next(reversed(found))
+
+
+def spatial_layers(model: nn.Module, inputs: Tensor) -> list[str]:
+    """The dotted names of the last layer of every grid, in execution order, so that the coarsest of a CNN comes last.
+
+    What lies inside a block that leaves another grid is passed over: it is on the way, and not yet what the block says.
+    Modules that run several times count by their last run, as in `last_spatial_layer`. inputs [1, C, H, W]. VxpError where
+    the model has no layer with a grid.
+    """
+    found, modules = _spatial(model, inputs), dict(model.named_modules())
+
+    def inside(name: str) -> bool:
+        blocks = [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
+        return any(found.get(block, found[name]) != found[name] for block in blocks
+                   if not isinstance(modules[block], nn.Sequential))
+
+    last = {size: name for name, size in found.items() if not inside(name)}
+    return [name for name in found if name in last.values()]
+
+
+def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
+    """The grid of every layer that returns [B, C, h, w] with h*w > 1, in order of its last run."""
+    spatial: dict[str, tuple[int, int]] = {}
 
     def seen(name: str, output: object) -> None:
         spatial.pop(name, None)
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            spatial[name] = None
+            spatial[name] = (output.shape[2], output.shape[3])
 
     handles = [module.register_forward_hook(lambda m, a, out, name=name: seen(name, out))
                for name, module in model.named_modules() if name]
@@ -48,7 +72,7 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     if not spatial:
         raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid: name a layer= whose output "
                        "has one, or use an explainer that needs no layer")
-    return next(reversed(spatial))
+    return spatial
 
 
 @contextlib.contextmanager

@@ -181,6 +181,20 @@ def test_another_run_in_the_folder_is_refused(finished: Path, change: dict) -> N
     assert scores(finished) == before
 
 
+def test_a_run_takes_more_explainers_and_makes_nothing_again(finished: Path, tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    units = {path: path.stat().st_mtime_ns for path in (out / ".units").rglob("*.safetensors")}
+    before = scores(out)
+    written = commands.run_(order("grad-cam", "saliency", "input-x-gradient"), out, run.Quiet())
+    assert [path.parent.name.split("-")[1] for path in written][-3:] == ["grad", "saliency", "input"]
+    assert {path: path.stat().st_mtime_ns for path in units} == units
+    after = scores(out)
+    assert {path: after[path] for path in before} == before
+    assert len(after) > len(before)
+    with pytest.raises(VxpError, match=r"input-x-gradient.*there and not asked"):
+        commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(VxpError, match=r"not empty and holds no VXP run: got \['thesis.tex'\]"):

@@ -238,7 +238,10 @@ class Claim:
     def __enter__(self) -> None:
         stored = self.out / "run.json"
         if stored.exists():
-            _same_run(stored, store.read_document(stored), self.document)
+            there = store.read_document(stored)
+            _same_run(stored, there, self.document)
+            if there["explainers"] != self.document["explainers"]:
+                store.write_document(stored, self.document)
         elif self.out.exists() and any(self.out.iterdir()):
             raise VxpError(f"--out {self.out} is not empty and holds no VXP run: got {sorted(os.listdir(self.out))[:3]}; "
                            "expected a new or empty folder, or one of the same run to go on with")
@@ -252,11 +255,15 @@ class Claim:
 
 
 def _same_run(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    fixed = [k for k in wanted if k not in ("created", "generator")]
+    """VxpError unless what is wanted is the run that is there, or that run with more explainers."""
+    fixed = [k for k in wanted if k not in ("created", "generator", "explainers")]
     differs = [f"{k}: {there.get(k)!r} there, {wanted[k]!r} asked" for k in fixed if there.get(k) != wanted[k]]
+    left_out = [method for method in there["explainers"] if method not in wanted["explainers"]]
+    if left_out:
+        differs.append(f"explainers: {left_out!r} there and not asked")
     if differs:
         raise VxpError(f"{path.parent} holds another run ({'; '.join(differs)}). Choose another --out, or repeat the "
-                       "command of that run to go on with it")
+                       "command of that run, perhaps with more explainers, to go on with it")
 
 
 # ---------------------------------------------------------------------------------------------------- stage: baselines

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from oracles import randomise
 from vxp.core import Batch, Normalization
+from vxp.machine import keep_freed_memory
 from vxp.segments import slic
 
 H, W, CLASSES = 24, 32, 5
@@ -26,8 +27,10 @@ MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.25)
 
 
 def pytest_configure() -> None:
-    """One thread: the tests' tensors are small, and threads that wait for a core cost more than they bring."""
+    """One thread: the tests' tensors are small, and threads that wait for a core cost more than they bring. And freed memory
+    stays, as in a run."""
     torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation"},
+    {"random", "catalogue", "imputation", "machine"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments"},
     {"engine", "explainers", "stats", "data_get"},

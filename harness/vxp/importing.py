@@ -128,7 +128,7 @@ def import_(
     bound = explainers.absent(method.facts(), system)
     context = run.Context(task, model, (), settings, out, progress)
     n = len(task.items)
-    with run.Claim(settings, out, run.run_document(context, [bound], None)):
+    with run.claimed(settings, out, run.run_document(context, [bound], None)):
         run.write_set(context, bound, run.baselines_of(context), out, values,
                       [OK if good else "failed:non-finite-map" for good in finite.tolist()],
                       [method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)

@@ -15,6 +15,7 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from vxp import explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed
 from vxp.explainers import BoundExplainer
+from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
 from vxp.tasks import Task
@@ -133,7 +135,7 @@ def run(
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
         systems = [*_with_references(task, ()), carried.bound]
-    with Claim(settings, out, run_document(context, systems, carried)):
+    with claimed(settings, out, run_document(context, systems, carried)):
         # what the results refer to by digest; nobody else has the documents of an unregistered task or model
         store.write_document(out / "task.json", task.document)
         store.write_document(out / "model.json", model.document)
@@ -161,7 +163,7 @@ def explain_set(
     task = task.limited(settings.limit)
     bound = _at_budget(task, bound)
     context = Context(task, model, (), settings, out, progress or Quiet())
-    with Claim(settings, out, run_document(context, [bound], None)):
+    with claimed(settings, out, run_document(context, [bound], None)):
         if not (out / "set.json").exists():
             _explain(context, bound, baselines_of(context), out)
         store.write_document(out / "system.json", result.system(bound))
@@ -180,9 +182,9 @@ def choose_settings(
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
     if batch_size is None:
-        torch.set_num_threads(threads)
         first = task.batch(0, 1, model).inputs.to(device)
-        batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
+        with computing(threads):
+            batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
         log.info("batch size %d gives the best throughput on %s", batch_size, device)
     return Settings(device, precision, batch_size, threads, limit)
 
@@ -229,29 +231,22 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
     }
 
 
-class Claim:
-    """Claims the output folder for these settings and sets the threads; both before any work."""
-
-    def __init__(self, settings: Settings, out: Path, document: dict[str, Any]) -> None:
-        self.settings, self.out, self.document = settings, out, document
-
-    def __enter__(self) -> None:
-        stored = self.out / "run.json"
-        if stored.exists():
-            there = store.read_document(stored)
-            _same_run(stored, there, self.document)
-            if there["explainers"] != self.document["explainers"]:
-                store.write_document(stored, self.document)
-        elif self.out.exists() and any(self.out.iterdir()):
-            raise VxpError(f"--out {self.out} is not empty and holds no VXP run: got {sorted(os.listdir(self.out))[:3]}; "
-                           "expected a new or empty folder, or one of the same run to go on with")
-        else:
-            store.write_document(stored, self.document)
-        self.threads = torch.get_num_threads()
-        torch.set_num_threads(self.settings.threads)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_num_threads(self.threads)
+@contextmanager
+def claimed(settings: Settings, out: Path, document: dict[str, Any]) -> Iterator[None]:
+    """Claims the output folder for this run before any work, and computes with its threads."""
+    stored = out / "run.json"
+    if stored.exists():
+        there = store.read_document(stored)
+        _same_run(stored, there, document)
+        if there["explainers"] != document["explainers"]:
+            store.write_document(stored, document)
+    elif out.exists() and any(out.iterdir()):
+        raise VxpError(f"--out {out} is not empty and holds no VXP run: got {sorted(os.listdir(out))[:3]}; "
+                       "expected a new or empty folder, or one of the same run to go on with")
+    else:
+        store.write_document(stored, document)
+    with computing(settings.threads):
+        yield
 
 
 def _same_run(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision
 from vxp.explainers import BoundExplainer
 from vxp.findings import Findings
+from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
 from vxp.run import Progress, Quiet
@@ -126,13 +127,9 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     if found.verdict == "invalid":
         audit.refused = found.findings
         return audit
-    threads = torch.get_num_threads()
-    torch.set_num_threads(order.threads)
-    try:
+    with computing(order.threads):
         for described in submission["results"]:
             _result(audit, bundle, described["path"], progress or Quiet())
-    finally:
-        torch.set_num_threads(threads)
     return audit
 
 

@@ -23,6 +23,7 @@ import vxp_schemas
 from vxp import explainers, models, tasks
 from vxp.core import OK, Case, VxpError
 from vxp.engine import Engine, Job, Precision
+from vxp.machine import keep_freed_memory
 from vxp.metrics import Bound, bind, catalogue
 
 TIMES: Mapping[str, float] = {"fp32": 10, "bf16": 3}
@@ -77,6 +78,7 @@ def _outcomes(
     task: Any, model: Any, explainer: str, wanted: list[Bound], precision: Precision, size: int, threads: int,
 ) -> Iterator[Any]:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     bound = explainers.bind(explainer)
     engine = Engine(model.module, size, precision, relabelled=models.relabelled(model.id))
     for first in range(0, len(task.items), 8):

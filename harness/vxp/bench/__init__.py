@@ -26,6 +26,7 @@ from vxp.bench.peers import beside_peers
 from vxp.bench.suite import against_bound, map_only, own_cost, sharing
 from vxp.bench.validator import against_one_read
 from vxp.engine import best_batch_size
+from vxp.machine import computing
 
 __all__ = ["Line", "main"]
 
@@ -38,9 +39,7 @@ def main(
     public libraries beside it, each in minutes more; `validator` measures the validator alone, on a bundle of 0.5 GB."""
     if validator:
         return _said(console, against_one_read(), json_path)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with computing(threads):
         loaded = models.load(model, device=device)
         batch = photo_like(loaded.input_size, items, device)
         size = best_batch_size(loaded.module, batch.inputs[:1], limit=1024 if device == "cuda" else 64)
@@ -56,8 +55,6 @@ def main(
             lines += over_the_bound(loaded.module, size, items, precision, device)
         if peers:
             lines += beside_peers(loaded.module, size, items, device)
-    finally:
-        torch.set_num_threads(before)
     return _said(console, lines, json_path)
 
 

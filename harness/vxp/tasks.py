@@ -1,4 +1,4 @@
-"""Tasks: a card of the registry with its frozen items, or one's own images (open)."""
+"""Tasks: a card of the registry with its items, or one's own images (open)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 import vxp_schemas
+from torch.nn.utils.rnn import pad_sequence
 
 from vxp import datasets, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, VxpError
-from vxp.datasets.own_images import folder
 from vxp.models import Model
 
 
@@ -91,7 +91,8 @@ class Task:
             targets=torch.tensor([-1 if item.target is None else item.target for item in items]),
             normalization=model.normalization,
             seed=self.seed,
-            truth={key: torch.stack([s.truth[key] for s in samples]) for key in self.truth},
+            # boxes are padded with empty ones, which are no boxes
+            truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
         )
 
@@ -107,7 +108,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         document = vxp_schemas.registry_document("tasks", name)
     except vxp_schemas.UnknownName:
         raise VxpError(f"no task is called {name!r}{nearest(name, [*known, *(k.split('@')[0] for k in known)])}; "
-                       "`vxp list tasks` shows all; your own images go through --images DIR") from None
+                       "`vxp list tasks` shows all; your own images go through --images") from None
     source = datasets.source(document["dataset"]["id"])
     if data is not None:
         source = datasets.at(source, data)
@@ -129,18 +130,25 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
 
 
 def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
-    """An unregistered task of one's own images: targets are the model's predictions, clusters the images."""
-    items, source = folder(images, model.input_size)
-    name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images"
+    """An unregistered task of one's own images: a folder, a manifest, or ID:DIR, the user's copy of a data set.
+
+    Targets are the model's predictions where the items have none.
+    """
+    items, source = datasets.opened(images, model.input_size, model.class_names)
+    kind = {"own-images": "folder", "manifest": "manifest"}.get(source.id)
+    name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images" if kind else source.id
+    wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]
+    grouped = kind == "manifest" and any(item.cluster != item.id for item in items)
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
     document = {
         "type": "https://vxp.example/task/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
-        "id": f"open-{name}"[:54].rstrip("-"), "version": 1, "title": f"The images of the folder {images.resolve().name}",
-        "status": "unregistered", "dataset": {"id": f"folder-{name}"[:54].rstrip("-"), "version": 1, "digest": content},
-        "model": dict(vxp_schemas.reference(model.document)), "targets": "predicted", "input_size": list(model.input_size),
-        "truth": list(source.truth), "kinds": ["heatmap2d"],
-        "metrics": [*(metrics or OPEN_METRICS), *(LOCALISATION if source.truth and not metrics else ())],
-        "primary_family": "faithfulness", "cluster_key": "image", "seed": seed,
+        "id": f"open-{name}"[:54].rstrip("-"), "version": 1, "title": source.about,
+        "status": "unregistered",
+        "dataset": {"id": f"{kind or 'own'}-{name}"[:54].rstrip("-"), "version": 1, "digest": content},
+        "model": dict(vxp_schemas.reference(model.document)), "input_size": list(model.input_size),
+        "targets": "list" if any(item.target is not None for item in items) else "predicted",
+        "truth": list(source.truth), "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted,
+        "primary_family": "faithfulness", "cluster_key": "cluster" if grouped else "image", "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
     }
@@ -158,3 +166,6 @@ OPEN_METRICS = (
 
 LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 """What is added where there is truth."""
+
+BOXES = ("max-box-acc-v2",)
+"""What is added where there are boxes."""

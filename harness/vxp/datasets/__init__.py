@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
 from vxp.datasets._types import Item, Sample, Source
+from vxp.datasets.manifest import SUFFIXES, manifest
 from vxp.datasets.own_images import folder
 
-__all__ = ["Item", "Sample", "Source", "at", "folder", "own_items", "source", "sources"]
+__all__ = ["Item", "Sample", "Source", "at", "folder", "manifest", "opened", "own_items", "source", "sources"]
 
 
 def sources() -> dict[str, Source]:
@@ -39,6 +41,31 @@ def at(source: Source, place: Path) -> Source:
     if not place.is_dir():
         raise VxpError(f"data set {source.id!r}: no folder {place}, expected the folder that holds its files")
     return source.at(place)
+
+
+def opened(images: Path, size: tuple[int, int], names: Sequence[str]) -> tuple[list[Item], Source]:
+    """What --images names, at a model's input (H, W): a folder of images, a manifest (.csv or .parquet), or ID:DIR, the
+    user's copy of a data set. names: the model's classes. Items in bytewise order of their ids."""
+    id, colon, place = str(images).partition(":")
+    if colon and re.fullmatch("[a-z][a-z0-9-]+", id) and not images.exists():
+        copy = at(_readable(id, images), Path(place).expanduser())
+        absent = copy.missing()
+        if absent or copy.listed is None:
+            raise VxpError(f"--images {images}: {absent}")
+        items = sorted(copy.listed(Path(place).expanduser(), size, names), key=lambda item: item.id.encode())
+        if not items:
+            raise VxpError(f"--images {images}: no image in it that can be an item")
+        return items, copy
+    return manifest(images, size, names) if images.suffix.lower() in SUFFIXES else folder(images, size)
+
+
+def _readable(id: str, images: Path) -> Source:
+    """The data set of this id; VxpError where it is not one whose copy can be opened."""
+    known = [name for name, source in _found().items() if source.listed is not None]
+    if id not in known:
+        raise VxpError(f"--images {images}: no data set of one's own copy is called {id!r}{nearest(id, known)}; expected a "
+                       f"folder, a manifest (.csv or .parquet), or ID:DIR with ID one of {', '.join(known)}")
+    return _found()[id]
 
 
 def own_items(document: Mapping[str, Any], source: Source) -> list[Item]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import vxp_schemas
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -53,23 +55,65 @@ def pixel_sha256(image: Tensor) -> str:
     return hashlib.sha256(image.permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()
 
 
-def covering(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
-    """Resized so that it just covers (H, W) with its proportions kept, then cropped around the centre.
+@dataclass(frozen=True)
+class Fit:
+    """A resize to (across, down) and the (H, W) pixels around its centre: one geometry for an image and its truth.
 
-    For a square size this is a resize of the shorter side and a centre crop. Bilinear is Pillow's, which smooths where
-    it shrinks.
+    Half a pixel of margin is rounded to even, as torchvision does.
     """
-    height, width = size
-    scale = max(height / image.height, width / image.width)
-    across, down = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    return centre(image.resize((across, down), resample), size)
+
+    across: int
+    down: int
+    size: tuple[int, int]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Left and top of the crop in the resized image."""
+        height, width = self.size
+        return round((self.across - width) / 2), round((self.down - height) / 2)
+
+    def image(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
+        """Bilinear is Pillow's, which smooths where it shrinks."""
+        (left, top), (height, width) = self.place, self.size
+        return image.resize((self.across, self.down), resample).crop((left, top, left + width, top + height))
+
+    def mask(self, inside: NDArray[np.bool_]) -> Tensor:
+        """bool [H, W] of a mask on the pixels of the whole image, by nearest neighbours."""
+        whole = Image.fromarray(inside.astype(np.uint8) * 255)
+        return torch.from_numpy(np.array(self.image(whole, Image.Resampling.NEAREST)) > 127)
+
+    def boxes(self, boxes: Sequence[Sequence[float]], width: float, height: float) -> Tensor:
+        """int64 [N, 4] of half-open boxes (x0, y0, x1, y1) on an image of width x height.
+
+        Edges go to the nearest pixel edge (halves up) and are clipped to the crop; a box without area is left out.
+        """
+        (left, top), (H, W) = self.place, self.size
+        edges = np.array(boxes, dtype=np.float64).reshape(-1, 4) * ([self.across / width, self.down / height] * 2)
+        moved = np.floor(edges + 0.5).astype(np.int64) - [left, top, left, top]
+        clipped = moved.clip(0, [W, H, W, H])
+        return torch.from_numpy(clipped[(clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])])
 
 
-def centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The (H, W) pixels around the centre; half a pixel of margin is rounded to even, as torchvision does."""
-    height, width = size
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
-    return image.crop((left, top, left + width, top + height))
+def cover(width: int, height: int, size: tuple[int, int]) -> Fit:
+    """The resize with proportions kept that just covers (H, W), and the crop around the centre.
+
+    For a square size this is a resize of the shorter side and a centre crop.
+    """
+    scale = max(size[0] / height, size[1] / width)
+    return Fit(max(size[1], round(width * scale)), max(size[0], round(height * scale)), size)
+
+
+def covering(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+    """The image resized and cropped as `cover` says."""
+    return cover(image.width, image.height, size).image(image, resample)
+
+
+def inside_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """bool [H, W]: the positions in any of the half-open boxes int64 [N, 4]."""
+    inside = torch.zeros(size, dtype=torch.bool)
+    for x0, y0, x1, y1 in boxes.tolist():
+        inside[y0:y1, x0:x1] = True
+    return inside
 
 
 def package_folder(module: str) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image uint8 [3, H, W] and its truth: `mask` and `cells` are bool [H, W]."""
+    """An image uint8 [3, H, W] and its truth: `mask` and `cells` are bool [H, W], `boxes` int64 [N, 4], half-open."""
 
     image: Tensor
     truth: Mapping[str, Tensor] = field(default_factory=dict)
@@ -44,7 +44,8 @@ class Source:
 
     truth: the keys that every sample has. missing: None where the data is there, else exactly what to do. at: the same
     source reading from a folder that the user names. own: the items of the user's own copy, for data sets whose bytes
-    the registry does not have; it is given the task's card.
+    the registry does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input
+    (H, W), for `--images ID:DIR`; it is also given the names of the model's classes.
     """
 
     id: str
@@ -57,3 +58,4 @@ class Source:
     propose: Callable[[int], Iterator[Item]] = _not_chosen_by_seed
     at: Callable[[Path], Source] | None = None
     own: Callable[[Mapping[str, Any]], list[Item]] | None = None
+    listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import vxp_schemas
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from vxp.core import VxpError
 from vxp.datasets._images import covering, opened, tensor
@@ -33,7 +32,8 @@ def folder(images: Path, size: tuple[int, int]) -> tuple[list[Item], Source]:
     unreadable image, a mask without image or of another size, and names that become equal.
     """
     if not images.is_dir():
-        raise VxpError(f"--images {images}: not a folder, expected a folder of PNG or JPEG images")
+        raise VxpError(f"--images {images}: not a folder, expected a folder of PNG or JPEG images, a manifest (.csv or "
+                       ".parquet) or ID:DIR, a copy of a data set such as voc:DIR")
     paths = sorted(p for p in images.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise VxpError(f"--images {images}: no image in it, expected files that end in .png, .jpg or .jpeg")
@@ -46,7 +46,7 @@ def folder(images: Path, size: tuple[int, int]) -> tuple[list[Item], Source]:
         load=partial(_load, images, size, with_mask=bool(masks)),
         missing=lambda: None,
         licence="the user's own",
-        about=f"The images of the folder {images.name}",
+        about=f"The images of the folder {images.resolve().name}",
         truth=("mask",) if masks else (),
     )
     return items, own
@@ -67,16 +67,21 @@ def _masks(images: Path, paths: list[Path]) -> dict[str, Path]:
 
 
 def _item(path: Path, mask: Path | None) -> Item:
-    image = _upright(path)
     recipe = {"file": path.name, "sha256": vxp_schemas.file_digest(path)}
+    check_pair(path, mask)
     if mask is not None:
-        cut = opened(mask)
-        if cut.size != image.size:
-            raise VxpError(f"{mask}: {cut.width} x {cut.height} pixels, expected {image.width} x {image.height} as "
-                           f"{path.name} has (after its EXIF orientation)")
         recipe |= {"mask": mask.name, "mask_sha256": vxp_schemas.file_digest(mask)}
     name = re.sub(r"[^A-Za-z0-9._-]", "-", path.name)[-128:]
     return Item(name, name, recipe)
+
+
+def check_pair(path: Path, mask: Path | None) -> None:
+    """VxpError where the image, or its mask, cannot be read, or where the mask has another size."""
+    image = _upright(path)
+    cut = image if mask is None else opened(mask)
+    if cut.size != image.size:
+        raise VxpError(f"{mask}: {cut.width} x {cut.height} pixels, expected {image.width} x {image.height} as "
+                       f"{path.name} has (after its EXIF orientation)")
 
 
 def _refuse_equal(items: list[Item], images: Path) -> None:
@@ -87,16 +92,22 @@ def _refuse_equal(items: list[Item], images: Path) -> None:
 
 
 def _load(images: Path, size: tuple[int, int], item: Item, *, with_mask: bool) -> Sample:
-    image = tensor(covering(_upright(images / item.recipe["file"]), size, Image.Resampling.BILINEAR))
-    return Sample(image, {"mask": _mask(images, size, item)} if with_mask else {})
+    mask = item.recipe.get("mask")
+    return pair(images / item.recipe["file"], images / "masks" / mask if mask else None, size, with_mask=with_mask)
 
 
-def _mask(images: Path, size: tuple[int, int], item: Item) -> Tensor:
-    """bool [H, W]; empty for an image without a mask, whose localisation scores are then undefined:empty-truth."""
-    if "mask" not in item.recipe:
-        return torch.zeros(size, dtype=torch.bool)
-    cut = covering(opened(images / "masks" / item.recipe["mask"]).convert("L"), size, Image.Resampling.NEAREST)
-    return torch.from_numpy(np.array(cut) > 127)
+def pair(path: Path, mask: Path | None, size: tuple[int, int], *, with_mask: bool) -> Sample:
+    """An image at (H, W), with the truth `mask` where that is asked for.
+
+    It is empty for an image without a mask, whose localisation scores are then undefined:empty-truth.
+    """
+    image = tensor(covering(_upright(path), size, Image.Resampling.BILINEAR))
+    if not with_mask:
+        return Sample(image)
+    if mask is None:
+        return Sample(image, {"mask": torch.zeros(size, dtype=torch.bool)})
+    cut = covering(opened(mask).convert("L"), size, Image.Resampling.NEAREST)
+    return Sample(image, {"mask": torch.from_numpy(np.array(cut) > 127)})
 
 
 def _upright(path: Path) -> Image.Image:

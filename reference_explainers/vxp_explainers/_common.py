@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import torch
 from captum.attr import LayerActivation
@@ -11,9 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
 from vxp.core import Batch, VxpError
+from vxp.perturb import cells
+from vxp.segments import slic
 
 ROWS = 64
 """Rows per forward where one map needs many: bounds memory, and results are the same for any number up to rounding."""
+
+READOUTS = ("probability", "logit")
+REGIONS = ("slic", "grid")
 
 
 def leaf(inputs: Tensor) -> Tensor:
@@ -31,20 +38,26 @@ def cam_layer(model: nn.Module, batch: Batch, layer: str | None) -> tuple[str, n
     return name, models.find_layer(model, name)
 
 
-def check_spatial(name: str, output: object, batch: Batch) -> None:
-    """VxpError unless the layer's output, or the map that captum made of it, is one tensor [B, C, h, w]."""
-    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(batch):
-        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w]: name a layer with "
-                       "spatial output, or none to have it found")
+def gridded(name: str, output: object, batch: Batch) -> Tensor:
+    """A layer's output as [B, C, h, w]: as it is, or a transformer's tokens [B, N, D] on their grid of patches, without the
+    class token and whatever else stands before the patches. VxpError for any other output."""
+    if isinstance(output, Tensor) and len(output) == len(batch):
+        if output.ndim == 4:
+            return output
+        if output.ndim == 3 and (found := models.token_grid(output.shape[1], batch.space)):
+            prefix, h, w = found
+            patches: Tensor = output[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
+            return patches
+    got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w], or tokens [{len(batch)}, N, D] on "
+                   "a grid: name a layer with spatial output, or none to have it found")
 
 
 def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Tensor:
     """The layer's output [B, C, h, w] in one forward pass, detached, float64; VxpError where it has no grid."""
     with using(name), torch.no_grad():
         output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
-    check_spatial(name, output, batch)
-    return output.detach().double()
+    return gridded(name, output, batch).detach().double()
 
 
 def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -52,7 +65,7 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        check_spatial(name, output, batch)
+        gridded(name, output, batch)
         # cut off from what comes before, and handed on as a copy: later modules may work in place
         outputs.append(output.detach().requires_grad_())
         return outputs[-1].clone()
@@ -68,7 +81,8 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     if not outputs:
         raise unused(name)
     (gradient,) = torch.autograd.grad(score, outputs[-1])
-    return outputs[-1].detach().double(), gradient.double()
+    activation = gridded(name, outputs[-1].detach(), batch).double()
+    return activation, gridded(name, gradient, batch).double()
 
 
 @contextmanager
@@ -89,6 +103,39 @@ def unused(name: str) -> VxpError:
 def probabilities(logits: Tensor) -> Tensor:
     """Softmax over classes [N, K] in float64, as the metrics read a model."""
     return F.log_softmax(logits.to(torch.float64), dim=1).exp()
+
+
+def read(model: nn.Module, inputs: Tensor, target: Tensor, readout: str) -> Tensor:
+    """The target's probability or logit [N], float64, of inputs [N, C, H, W]; readout is one of READOUTS."""
+    logits: Tensor = model(inputs)
+    said: Tensor = (probabilities(logits) if readout == "probability" else logits.double())[:, target]
+    return said
+
+
+def regions(explainer: str, batch: Batch, kind: str, n: int) -> list[Tensor]:
+    """Per item labels int64 [H, W], 0, 1, ..., of about n regions: `slic` superpixels, or a regular `grid` of
+    round(sqrt(n)) cells a side.
+
+    VxpError for another kind, for n below 1 and where superpixels have no scikit-image.
+    """
+    check_one_of(explainer, "regions", kind, REGIONS)
+    check_at_least(explainer, 1, superpixels=n)
+    if kind == "grid":
+        side = min(round(math.sqrt(n)), *batch.space)
+        return [cells(side, *batch.space, device=batch.inputs.device).view(batch.space)] * len(batch)
+    if find_spec("skimage") is None:
+        raise VxpError(f"explainer {explainer!r} needs scikit-image for superpixels: pip install 'vxp[demo]', or set "
+                       "regions to 'grid'")
+    return list(slic(batch, n).to(batch.inputs.device))
+
+
+def read_coalitions(
+    model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, labels: Tensor, kept: Tensor, readout: str,
+) -> Tensor:
+    """What the model says [N], float64, of one item [C, H, W] where the regions kept, bool [N, M], stay and the others are
+    replaced by the fill."""
+    parts = [read(model, blended(inputs, fill, kept[part].float()[:, labels]), target, readout) for part in rows(len(kept))]
+    return torch.cat(parts)
 
 
 def rows(count: int) -> list[slice]:

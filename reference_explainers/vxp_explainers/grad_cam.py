@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from captum.attr import LayerGradCam
+import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 
-from vxp_explainers._common import cam_layer, check_spatial, using
+from vxp_explainers._common import cam_layer, features_and_gradient
 
 
 @explainer("grad-cam", signed=False, resample="bilinear", needs=("gradients", "layer"), passes=2, family="cam",
-           source="Selvaraju et al. 2017, eq. 1 and 2 (captum)")
+           source="Selvaraju et al. 2017, eq. 1 and 2")
 def grad_cam(model: nn.Module, batch: Batch, *, layer: str | None = None) -> Tensor:
     """The positive part of the layer's channels, weighted by the mean gradient of the target's logit by each.
 
@@ -20,8 +20,6 @@ def grad_cam(model: nn.Module, batch: Batch, *, layer: str | None = None) -> Ten
     """
     with evaluating(model):
         name, module = cam_layer(model, batch, layer)
-        with using(name):
-            maps: Tensor = LayerGradCam(model, module).attribute(
-                batch.inputs.detach(), target=batch.targets, relu_attributions=True)
-    check_spatial(name, maps, batch)
-    return maps.detach()[:, 0].float()
+        activation, gradient = features_and_gradient(model, name, module, batch)
+    weights = gradient.mean((2, 3))
+    return torch.einsum("bc,bchw->bhw", weights, activation).relu().float()

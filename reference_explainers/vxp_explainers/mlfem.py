@@ -9,7 +9,7 @@ from vxp import models
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 
-from vxp_explainers._common import check_at_least, check_one_of, check_spatial, unused
+from vxp_explainers._common import check_at_least, check_one_of, gridded, unused
 from vxp_explainers.fem import feature_map
 
 FUSIONS = ("mean", "max", "product")
@@ -45,8 +45,8 @@ def _features(model: nn.Module, names: list[str], batch: Batch) -> list[Tensor]:
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str, output: Tensor) -> None:
-        check_spatial(name, output, batch)
-        outputs[name] = output.detach().double()  # a copy: later modules may work in place
+        # a copy: later modules may work in place
+        outputs[name] = gridded(name, output, batch).detach().double()
 
     handles = [models.find_layer(model, name).register_forward_hook(lambda _m, _i, out, name=name: keep(name, out))
                for name in names]

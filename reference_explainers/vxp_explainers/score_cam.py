@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import torch
-from captum.attr import LayerActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 from vxp.perturb import fill_image
 
-from vxp_explainers._common import (
-    blended,
-    cam_layer,
-    check_at_least,
-    check_one_of,
-    check_spatial,
-    probabilities,
-    rows,
-    using,
-)
+from vxp_explainers._common import blended, cam_layer, check_at_least, check_one_of, features, probabilities, rows
 
 WEIGHTS = ("channel-softmax", "probability")
 NOMINAL_CHANNELS = 512
@@ -50,9 +40,7 @@ def score_cam(
     check_at_least("score-cam", 0, channels=channels)
     with evaluating(model):
         name, module = cam_layer(model, batch, layer)
-        with using(name):
-            activation: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
-        check_spatial(name, activation, batch)
+        activation = features(model, name, module, batch)
         fills = fill_image(fill, batch)
         maps = [_map(model, batch.inputs[i], fills[i], int(batch.targets[i]), _chosen(activation[i], channels), weights)
                 for i in range(len(batch))]

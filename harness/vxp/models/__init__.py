@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vxp.core import VxpError
 from vxp.models.identity import described, state_dict_digest
-from vxp.models.layers import find_layer, last_linear_input, last_spatial_layer, spatial_layers
+from vxp.models.layers import find_layer, last_linear_input, last_spatial_layer, spatial_layers, token_grid
 from vxp.models.loading import Model, available, from_file, load, model_names, relabelled, templates
 from vxp.models.passes import Passes
 from vxp.models.randomise import compensated, randomised
@@ -18,7 +18,7 @@ from vxp.models.randomise import compensated, randomised
 __all__ = [
     "Model", "Passes", "available", "check_logits", "compensated", "described", "evaluating", "find_layer", "from_file",
     "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "randomised", "relabelled", "spatial_layers",
-    "state_dict_digest", "templates",
+    "state_dict_digest", "templates", "token_grid",
 ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +23,32 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     return known[name]
 
 
+PREFIXES = (1, 0, 2, 5, 4)
+"""How many tokens may stand before the patches, the likeliest first: a class token; none; one of distillation more; four
+registers more; registers alone."""
+
+
+def token_grid(tokens: int, space: Sequence[int]) -> tuple[int, int, int] | None:
+    """How a transformer's tokens [B, tokens, D] lie on the image: how many come before the patches, and the rows and
+    columns of the patches, which are as square as the image's sides (H, W) are to each other. None where no such grid of
+    at least 2 x 2 fits."""
+    H, W = space
+    for prefix in PREFIXES:
+        patches = max(0, tokens - prefix)
+        h = math.isqrt(patches * H // W)
+        if h > 1 and h * h * W == patches * H and patches % h == 0 and patches > h:
+            return prefix, h, patches // h
+    return None
+
+
 def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     """The dotted name of the last features that still have a grid: the last module in execution order that returns
-    [B, C, h, w] with h*w > 1.
+    [B, C, h, w] with h*w > 1, or tokens [B, N, D] on a grid of patches (see `token_grid`) that the logits still depend on.
 
-    A module that runs several times in a pass (a shared activation) is meant by its last run, which is what the CAMs
-    read: one whose last run has no grid, because the classifier uses it too, is passed over. inputs [1, C, H, W].
-    VxpError where the model has no such layer.
+    What follows a transformer's last attention is passed over where only the class token is read: the gradient of the
+    logits by the patches is 0 there. A module that runs several times in a pass (a shared activation) is meant by its last
+    run, which is what the CAMs read: one whose last run has no grid, because the classifier uses it too, is passed over.
+    inputs [1, C, H, W]. VxpError where the model has no such layer.
     """
     found = _spatial(model, inputs)
     return next(reversed(found))
@@ -38,8 +58,8 @@ def spatial_layers(model: nn.Module, inputs: Tensor) -> list[str]:
     """The dotted names of the last layer of every grid, in execution order, so that the coarsest of a CNN comes last.
 
     What lies inside a block that leaves another grid is passed over: it is on the way, and not yet what the block says.
-    Modules that run several times count by their last run, as in `last_spatial_layer`. inputs [1, C, H, W]. VxpError where
-    the model has no layer with a grid.
+    Modules that run several times count by their last run, and tokens are taken, as in `last_spatial_layer`.
+    inputs [1, C, H, W]. VxpError where the model has no layer with a grid.
     """
     found, modules = _spatial(model, inputs), dict(model.named_modules())
 
@@ -53,26 +73,61 @@ def spatial_layers(model: nn.Module, inputs: Tensor) -> list[str]:
 
 
 def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
-    """The grid of every layer that returns [B, C, h, w] with h*w > 1, in order of its last run."""
+    """The grid of every layer that returns [B, C, h, w] with h*w > 1, or tokens that matter, in order of its last run."""
     spatial: dict[str, tuple[int, int]] = {}
+    tokens = False
 
     def seen(name: str, output: object) -> None:
+        nonlocal tokens
         spatial.pop(name, None)
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+        if not isinstance(output, Tensor):
+            return
+        if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
             spatial[name] = (output.shape[2], output.shape[3])
+        elif output.ndim == 3 and (found := token_grid(output.shape[1], inputs.shape[2:])):
+            spatial[name] = found[1:]
+            tokens = True
 
+    with _watching(model, seen), torch.no_grad():
+        model(inputs)
+    if tokens:
+        idle = _idle_patches(model, inputs)
+        spatial = {name: size for name, size in spatial.items() if name not in idle}
+    if not spatial:
+        raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid, or tokens on one: name a "
+                       "layer= whose output has one, or use an explainer that needs no layer")
+    return spatial
+
+
+def _idle_patches(model: nn.Module, inputs: Tensor) -> set[str]:
+    """The layers whose patch tokens no longer reach the logits: those after the last attention of a class token."""
+    outputs: dict[str, Tensor] = {}
+
+    def seen(name: str, output: object) -> Tensor | None:
+        outputs.pop(name, None)
+        if not isinstance(output, Tensor) or output.ndim != 3 or not output.requires_grad:
+            return None
+        outputs[name] = output
+        return output.clone()  # later modules may work in place
+
+    with _watching(model, seen), torch.enable_grad():
+        logits = model(inputs.detach().clone().requires_grad_())
+        gradients = torch.autograd.grad(logits.sum(), list(outputs.values()), allow_unused=True) if outputs else ()
+    grids = {name: token_grid(output.shape[1], inputs.shape[2:]) for name, output in outputs.items()}
+    return {name for (name, grid), gradient in zip(grids.items(), gradients, strict=True)
+            if grid and (gradient is None or not gradient[:, grid[0]:].any())}
+
+
+@contextlib.contextmanager
+def _watching(model: nn.Module, seen: Callable[[str, object], object]) -> Iterator[None]:
+    """Every submodule's name and output are told; what is returned other than None takes the output's place."""
     handles = [module.register_forward_hook(lambda m, a, out, name=name: seen(name, out))
                for name, module in model.named_modules() if name]
     try:
-        with torch.no_grad():
-            model(inputs)
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    if not spatial:
-        raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid: name a layer= whose output "
-                       "has one, or use an explainer that needs no layer")
-    return spatial
 
 
 @contextlib.contextmanager

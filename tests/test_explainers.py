@@ -21,11 +21,15 @@ REFERENCES = {"random", "centre-gaussian", "edges", "oracle"}
 CLASSLESS = {"eigen-cam", "fem", "mlfem"}
 CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-cam"} | CLASSLESS
 FINER = {"mlfem"}
-METHODS = {"saliency", "input-x-gradient", "integrated-gradients", "smoothgrad", "occlusion", "rise"} | CAMS
-SEEDED = {"random", "smoothgrad", "rise"}
+CELLS = {"sobol": (3, 3)}
+METHODS = {"saliency", "input-x-gradient", "integrated-gradients", "smoothgrad", "occlusion", "rise", "lime", "kernel-shap",
+           "sobol", "extremal-perturbation"} | CAMS
+SEEDED = {"random", "smoothgrad", "rise", "lime", "kernel-shap", "sobol"}
 QUICK: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 6}, "smoothgrad": {"samples": 3}, "rise": {"masks": 70, "cells": 3},
-    "occlusion": {"window": 56, "stride": 28},
+    "occlusion": {"window": 56, "stride": 28}, "lime": {"samples": 40, "superpixels": 16, "regions": "grid"},
+    "kernel-shap": {"samples": 41, "superpixels": 16, "regions": "grid"}, "sobol": {"grid": 3, "designs": 6},
+    "extremal-perturbation": {"steps": 6, "smooth": 1.0},
 }
 PASSES: dict[str, dict[str, Any]] = {"score-cam": {"channels": 6}, "ablation-cam": {"channels": 5}}
 everyone = pytest.mark.parametrize("name", sorted(REFERENCES | METHODS))
@@ -115,8 +119,8 @@ def test_the_package_is_scanned_for_declarations() -> None:
     assert set(found) >= REFERENCES | METHODS
     assert {name for name in REFERENCES | METHODS if found[name].reference} == REFERENCES
     assert {name for name in REFERENCES | METHODS if found[name].signed} == {
-        "input-x-gradient", "integrated-gradients", "occlusion"}
-    assert {name for name in REFERENCES | METHODS if found[name].resample == "bilinear"} == CAMS
+        "input-x-gradient", "integrated-gradients", "occlusion", "lime", "kernel-shap"}
+    assert {name for name in REFERENCES | METHODS if found[name].resample == "bilinear"} == CAMS | {*CELLS}
     assert {name for name in REFERENCES | METHODS if not found[name].target_specific} == {
         "random", "centre-gaussian", "edges"} | CLASSLESS
 
@@ -124,7 +128,7 @@ def test_the_package_is_scanned_for_declarations() -> None:
 @everyone
 def test_maps_have_the_declared_form(name: str, tiny: Tiny, batch: Batch) -> None:
     got = maps(name, tiny, batch)
-    grid = (8, 8) if name in CAMS - FINER else batch.space
+    grid = (8, 8) if name in CAMS - FINER else CELLS.get(name, batch.space)
     assert got.shape == (3, *grid)
     assert got.dtype == torch.float32
     assert not got.requires_grad
@@ -208,7 +212,8 @@ def test_a_map_is_of_its_target(name: str, tiny: Tiny, batch: Batch) -> None:
     assert torch.allclose(maps(name, tiny, batch), maps(name, tiny, other)) == (name in CLASSLESS)
 
 
-@pytest.mark.parametrize("name", ["integrated-gradients", "occlusion", "rise", "score-cam", "ablation-cam"])
+@pytest.mark.parametrize("name", ["integrated-gradients", "occlusion", "rise", "score-cam", "ablation-cam", "lime",
+                                  "kernel-shap", "sobol"])
 def test_chunks_do_not_change_a_map(name: str, tiny: Tiny, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = maps(name, tiny, batch)
     for module in ("_common", "occlusion", "integrated_gradients"):
@@ -555,6 +560,9 @@ def lite() -> nn.Module:
 FEW: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 3}, "smoothgrad": {"samples": 2}, "rise": {"masks": 8},
     "occlusion": {"window": 112, "stride": 112}, "score-cam": {"channels": 6},
+    "lime": {"samples": 8, "superpixels": 4, "regions": "grid"},
+    "kernel-shap": {"samples": 8, "superpixels": 4, "regions": "grid"},
+    "sobol": {"grid": 2, "designs": 2}, "extremal-perturbation": {"steps": 3},
 }
 
 
@@ -563,7 +571,8 @@ def test_efficientnet_lite0_whose_relu6_is_reused(name: str, lite: nn.Module) ->
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
     batch = Batch(("a",), image, torch.tensor([285]), Normalization((127 / 255,) * 3, (128 / 255,) * 3))
     got = catalogue()[name].explain(lite, batch, **FEW.get(name, {}))
-    assert got.shape == ((1, 28, 28) if name in FINER else (1, 7, 7) if name in CAMS else (1, 224, 224))
+    assert got.shape == ((1, 28, 28) if name in FINER else (1, 7, 7) if name in CAMS
+                         else (1, 2, 2) if name in CELLS else (1, 224, 224))
     assert torch.isfinite(got).all()
     assert float(got.std()) > 0
 

@@ -1,0 +1,76 @@
+"""A linear model of the regions around one image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from vxp.core import Batch, explainer
+from vxp.models import evaluating
+from vxp.perturb import fill_image
+from vxp.random import key, uniforms
+
+from vxp_explainers import _common
+from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
+
+PURPOSE = "lime@1"
+
+
+def _passes(
+    *, samples: int, superpixels: int, kernel_width: float, ridge: float, fill: str, readout: str, regions: str,
+) -> int:
+    return samples
+
+
+@explainer("lime", signed=True, resample="none", passes=_passes, family="perturbation",
+           source="Ribeiro et al. 2016, eq. 2 and section 3.4")
+@torch.no_grad()
+def lime(
+    model: nn.Module, batch: Batch, *, samples: int = 1000, superpixels: int = 50, kernel_width: float = 0.25,
+    ridge: float = 1.0, fill: str = "mean", readout: str = "probability", regions: str = "slic",
+) -> Tensor:
+    """The coefficients of a weighted ridge regression of the target's probability on which superpixels are kept.
+
+    The first sample keeps all regions; in the others each is kept with probability 1/2, else replaced by the fill. As in
+    the authors' code a sample z has weight sqrt(exp(-d^2/kernel_width^2)), d = 1 - cos(z, 1) its cosine distance from the
+    whole; the intercept is not penalised. regions is slic or grid, superpixels about how many there are; readout is
+    probability or logit. Samples are drawn per item: sample n does not depend on how many there are. Returns [B, H, W]
+    float32, a region's coefficient at each of its positions. Raises VxpError for unknown words, samples or superpixels
+    below 1, a kernel_width that is not positive and a negative ridge.
+
+    Departs from the authors' code: SLIC in place of quickshift; the fill, by default the preprocessing mean, in place of
+    each superpixel's own mean; no selection of features, so that every region has its coefficient. Captum's Lime is not
+    used, since it draws from the global generator.
+    """
+    check_at_least("lime", 1, samples=samples)
+    check_at_least("lime", 1e-6, kernel_width=kernel_width)
+    check_at_least("lime", 0, ridge=ridge)
+    check_one_of("lime", "readout", readout, READOUTS)
+    fills, labels = fill_image(fill, batch), _common.regions("lime", batch, regions, superpixels)
+    maps = []
+    with evaluating(model):
+        for i, found in enumerate(labels):
+            kept = _kept(batch, i, samples, int(found.max()) + 1)
+            said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], found, kept, readout)
+            maps.append(_coefficients(kept.double(), said, kernel_width, ridge)[found].float())
+    return torch.stack(maps)
+
+
+def _kept(batch: Batch, i: int, samples: int, n: int) -> Tensor:
+    """bool [samples, n]: region r of sample s is position s*n + r of the draw; sample 0 keeps all."""
+    draw = uniforms(key(batch.seed, batch.ids[i], PURPOSE, "kept"), 0, samples * n, device=batch.inputs.device)
+    kept = (draw < 0.5).view(samples, n)
+    kept[0] = True
+    return kept
+
+
+def _coefficients(kept: Tensor, said: Tensor, kernel_width: float, ridge: float) -> Tensor:
+    """float64 [M]: argmin over beta of the weighted squares of said - intercept - kept @ beta, plus ridge*|beta|^2."""
+    distance = 1 - kept.mean(1).sqrt()  # the cosine of a bit vector of n ones with M ones is sqrt(n/M)
+    weight = (-(distance / kernel_width) ** 2 / 2).exp()
+    weight = weight / weight.amax()
+    share = weight / weight.sum()
+    # centred by the weighted means, which takes out the intercept
+    z, y = kept - share @ kept, said - share @ said
+    gram = z.T @ (weight[:, None] * z) + ridge * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    coefficients: Tensor = torch.linalg.pinv(gram, hermitian=True) @ (z.T @ (weight * y))
+    return coefficients

@@ -1,0 +1,421 @@
+"""More reference explainers: plain loops by the papers, and models whose right answer is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+from vxp import models
+from vxp.core import Batch, Normalization, VxpError
+from vxp.explainers import catalogue
+from vxp.random import key, uniforms
+from vxp.segments import slic
+
+SIDE = 16
+NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+
+
+def made(n: int, side: int = SIDE, seed: int = 0) -> Batch:
+    raw = torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(5))
+    return Batch(tuple(f"item-{i}" for i in range(n)), NORMALIZATION.to_inputs(raw), torch.arange(n) % 3, NORMALIZATION, seed)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return made(3)
+
+
+def maps(name: str, model: nn.Module, batch: Batch, **parameters: Any) -> Tensor:
+    return catalogue()[name].explain(model, batch, **parameters)
+
+
+def close(got: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(got, expected.float(), rtol=tolerance, atol=tolerance * float(expected.abs().max()))
+
+
+def drawn(model: nn.Module, seed: int = 3) -> nn.Module:
+    """The model in eval mode with all its parameters drawn: torchvision starts a head at 0."""
+    draw = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=draw)
+    return model.eval()
+
+
+@pytest.fixture
+def vit() -> nn.Module:
+    """Two layers, two heads, 4 x 4 patches and a class token."""
+    return drawn(VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+                                   num_classes=3))
+
+
+# ---------------------------------------------------------------------------------------------- tokens as a grid
+
+
+@pytest.mark.parametrize(("tokens", "space", "expected"), [
+    (197, (224, 224), (1, 14, 14)),  # ViT-B/16
+    (196, (224, 224), (0, 14, 14)),  # the same without a class token
+    (198, (224, 224), (2, 14, 14)),  # DeiT, distilled
+    (201, (224, 224), (5, 14, 14)),  # four registers
+    (1 + 14 * 20, (224, 320), (1, 14, 20)),
+    (1 + 20 * 14, (320, 224), (1, 20, 14)),
+    (5, (32, 32), (1, 2, 2)),
+    (2, (32, 32), None),
+    (1, (32, 32), None),
+    (0, (32, 32), None),
+    (77, (224, 224), None),
+])
+def test_tokens_lie_on_a_grid(tokens: int, space: tuple[int, int], expected: tuple[int, int, int] | None) -> None:
+    assert models.token_grid(tokens, space) == expected
+
+
+def test_the_last_layer_of_a_transformer_is_the_last_whose_patches_reach_the_logits(vit: nn.Module) -> None:
+    inputs = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert models.last_spatial_layer(vit, inputs) == "encoder.layers.encoder_layer_1.ln_1"
+    assert models.spatial_layers(vit, inputs) == ["encoder.layers.encoder_layer_1.ln_1"]
+    assert all(parameter.grad is None for parameter in vit.parameters())
+
+
+def tokens_and_gradient(vit: Any, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    """[16, 4, 4] each: the patch tokens after the second layer's first norm, and the logit's gradient by them."""
+    tokens = torch.cat([vit.class_token, vit.conv_proj(x).flatten(2).transpose(1, 2)], 1) + vit.encoder.pos_embedding
+    first, second = vit.encoder.layers
+    before = first(tokens).detach()
+    normed = second.ln_1(before).detach().requires_grad_()
+    attended = before + second.self_attention(normed, normed, normed)[0]
+    after = attended + second.mlp(second.ln_2(attended))
+    logit = vit.heads(vit.encoder.ln(after)[:, 0])[0, target]
+    gradient = torch.autograd.grad(logit, normed)[0]
+    return tuple(t.detach()[0, 1:].T.reshape(16, 4, 4) for t in (normed, gradient))
+
+
+def test_grad_cam_and_layer_cam_of_a_transformer_by_plain_loops(vit: nn.Module) -> None:
+    batch = made(3, 32)
+    got = {name: maps(name, vit, batch) for name in ("grad-cam", "layer-cam")}
+    for i, target in enumerate(batch.targets.tolist()):
+        a, g = tokens_and_gradient(vit, batch.inputs[i:i + 1], target)
+        expected = {name: torch.zeros(4, 4) for name in got}
+        for channel in range(16):
+            expected["grad-cam"] += g[channel].mean() * a[channel]
+            expected["layer-cam"] += g[channel].clamp(min=0) * a[channel]
+        for name in got:
+            close(got[name][i], expected[name].clamp(min=0), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-cam", "eigen-cam",
+                                  "fem", "mlfem"])
+def test_every_cam_reads_tokens(name: str, vit: nn.Module) -> None:
+    got = maps(name, vit, made(2, 32))
+    assert got.shape == (2, 4, 4)
+    assert torch.isfinite(got).all()
+    assert (got >= 0).all()
+    assert float(got.std()) > 0
+
+
+@torch.no_grad()
+def test_ablation_cam_of_a_transformer_switches_a_channel_of_the_patches_off(vit: Any) -> None:
+    batch = made(1, 32)
+    layer, target = "encoder.layers.encoder_layer_1.ln_1", int(batch.targets[0])
+    whole = float(vit(batch.inputs)[0, target])
+    expected = torch.zeros(4, 4)
+    a, _ = tokens_and_gradient_without(vit, batch.inputs)
+    for channel in range(16):
+        def without(_m: nn.Module, _i: Any, out: Tensor, channel: int = channel) -> Tensor:
+            out = out.clone()
+            out[0, 1:, channel] = 0
+            return out
+        handle = models.find_layer(vit, layer).register_forward_hook(without)
+        expected += (whole - float(vit(batch.inputs)[0, target])) / abs(whole) * a[channel]
+        handle.remove()
+    close(maps("ablation-cam", vit, batch)[0], expected.clamp(min=0), 1e-3)
+
+
+def tokens_and_gradient_without(vit: Any, x: Tensor) -> tuple[Tensor, None]:
+    with torch.enable_grad():
+        return tokens_and_gradient(vit, x, 0)[0], None
+
+
+def test_a_layer_of_tokens_without_a_grid_is_refused(vit: nn.Module) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.head = nn.Unflatten(1, (7, -1)), nn.Linear(3 * SIDE * SIDE // 8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.tokens(x.flatten(1)[:, :7 * 96]).flatten(1)[:, :96])
+
+    with pytest.raises(VxpError, match=r"layer 'tokens' gives \(3, 7, 96\), expected .* or tokens \[3, N, D\] on a grid"):
+        maps("grad-cam", Odd().eval(), made(3), layer="tokens")
+
+
+# ------------------------------------------------------------------------------------- regressions on superpixels
+
+
+class Additive(nn.Module):
+    """Logits w.x + b, and optionally products of what lies in the left and in the right half."""
+
+    def __init__(self, product: float = 0.0, weights: Tensor | None = None) -> None:
+        super().__init__()
+        drawn = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+        self.w = nn.Parameter(0.1 * drawn if weights is None else weights)
+        self.product = product
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = x[..., :SIDE // 2].sum((1, 2, 3)), x[..., SIDE // 2:].sum((1, 2, 3))
+        return torch.einsum("bchw,kchw->bk", x, self.w) + 1.0 + self.product * (left * right)[:, None]
+
+
+def worth(model: Additive, batch: Batch, fill: Tensor) -> Tensor:
+    """[B, 4, 4]: what each of 4 x 4 cells adds to the target's logit over the fill."""
+    part = model.w.detach()[batch.targets] * (batch.inputs - fill)
+    return part.sum(1).unflatten(1, (4, 4)).unflatten(3, (4, 4)).sum((2, 4))
+
+
+def painted(cells: Tensor) -> Tensor:
+    return cells.repeat_interleave(4, -2).repeat_interleave(4, -1)
+
+
+GRID = {"regions": "grid", "superpixels": 16, "readout": "logit"}
+
+
+@pytest.mark.parametrize(("samples", "fill"), [(60, "mean"), (61, "black"), (200, "mean")])
+def test_kernel_shap_of_an_additive_model_is_exact(samples: int, fill: str, batch: Batch) -> None:
+    model = Additive().eval()
+    start = torch.zeros_like(batch.inputs) if fill == "mean" else NORMALIZATION.to_inputs(torch.zeros_like(batch.inputs))
+    got = maps("kernel-shap", model, batch, samples=samples, fill=fill, **GRID)
+    close(got, painted(worth(model, batch, start)), 1e-4)
+
+
+def shapley(value: Any, n: int) -> list[float]:
+    """Shapley values of a game of n players by its definition over all orders."""
+    orders = list(itertools.permutations(range(n)))
+    total = [0.0] * n
+    for order in orders:
+        before: frozenset[int] = frozenset()
+        for player in order:
+            total[player] += value(before | {player}) - value(before)
+            before |= {player}
+    return [t / len(orders) for t in total]
+
+
+def test_kernel_shap_with_many_samples_is_the_shapley_value_of_a_model_that_is_not_additive(batch: Batch) -> None:
+    """Four cells: with a product of left and right the order in which cells come matters."""
+    model = Additive(product=0.002).eval()
+    got = maps("kernel-shap", model, batch, samples=4000, **{**GRID, "superpixels": 4})
+    for i, target in enumerate(batch.targets.tolist()):
+        def value(kept: frozenset[int], i: int = i, target: int = target) -> float:
+            x = torch.zeros(1, 3, SIDE, SIDE)
+            for cell in kept:
+                rows, columns = (slice(8 * k, 8 * k + 8) for k in divmod(cell, 2))
+                x[0, :, rows, columns] = batch.inputs[i, :, rows, columns]
+            return float(model(x)[0, target])
+
+        expected = torch.tensor(shapley(value, 4)).view(2, 2)
+        torch.testing.assert_close(got[i, ::8, ::8], expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+        gap = value(frozenset(range(4))) - value(frozenset())
+        assert float(got[i, ::8, ::8].sum()) == pytest.approx(gap, rel=1e-4)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 8])
+def test_kernel_shap_sums_to_the_gap_whatever_the_number_of_samples(samples: int, batch: Batch) -> None:
+    model = Additive(product=0.002).eval()
+    got = maps("kernel-shap", model, batch, samples=samples, **GRID)[:, ::4, ::4].sum((1, 2))
+    gap = (model(batch.inputs) - model(torch.zeros_like(batch.inputs))).gather(1, batch.targets[:, None])[:, 0]
+    close(got, gap.detach(), 1e-4)
+
+
+def test_one_region_is_worth_the_whole_gap(batch: Batch) -> None:
+    model = Additive().eval()
+    got = maps("kernel-shap", model, batch, samples=5, **{**GRID, "superpixels": 1})
+    gap = (model(batch.inputs) - model(torch.zeros_like(batch.inputs))).gather(1, batch.targets[:, None]).detach()
+    close(got, gap[:, :, None].expand(3, SIDE, SIDE), 1e-4)
+
+
+def test_coalitions_have_the_sizes_of_the_shapley_kernel_and_come_in_pairs(batch: Batch) -> None:
+    drawn = import_module("vxp_explainers.kernel_shap")._coalitions(batch, 0, 8002, 6)
+    assert drawn[0].all()
+    assert not drawn[1].any()
+    assert torch.equal(drawn[2::2], ~drawn[3::2])
+    share = torch.bincount(drawn[2:].sum(1), minlength=7)[1:6] / 8000
+    kernel = torch.tensor([1 / (k * (6 - k)) for k in range(1, 6)])
+    torch.testing.assert_close(share, kernel / kernel.sum(), rtol=0.05, atol=0)
+    torch.testing.assert_close(drawn[2:].double().mean(0), torch.full((6,), 0.5, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert torch.equal(import_module("vxp_explainers.kernel_shap")._coalitions(batch, 0, 71, 6), drawn[:71])
+
+
+def test_lime_recovers_a_linear_model(batch: Batch) -> None:
+    model = Additive().eval()
+    got = maps("lime", model, batch, samples=100, ridge=0.0, **GRID)
+    close(got, painted(worth(model, batch, torch.zeros_like(batch.inputs))), 1e-4)
+
+
+def test_lime_is_the_ridge_regression_of_scikit_learn() -> None:
+    """On a model that is not linear, so that the weights matter, with probabilities and SLIC."""
+    batch = replace(made(3), inputs=painted(torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(2))))
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    model, samples = Additive(product=0.002).eval(), 80
+    got = maps("lime", model, batch, samples=samples, superpixels=9, kernel_width=0.4, ridge=0.7)
+    for i, (item, labels) in enumerate(zip(batch.ids, slic(batch, 9), strict=True)):
+        n = int(labels.max()) + 1
+        assert n > 3
+        bits = uniforms(key(0, item, "lime@1", "kept"), 0, samples * n)[0]
+        kept, said, weights = np.zeros((samples, n)), [], []
+        for s in range(samples):
+            for r in range(n):
+                kept[s, r] = 1.0 if s == 0 or float(bits[s * n + r]) < 0.5 else 0.0
+            mask = torch.from_numpy(kept[s])[labels].float()
+            said.append(float(model(batch.inputs[i:i + 1] * mask).double().softmax(1)[0, batch.targets[i]]))
+            length = np.linalg.norm(kept[s])
+            distance = 1 - (kept[s].sum() / (length * math.sqrt(n)) if length else 0.0)
+            weights.append(math.sqrt(math.exp(-distance**2 / 0.4**2)))
+        fitted = linear_model.Ridge(alpha=0.7).fit(kept, np.array(said), sample_weight=np.array(weights))
+        close(got[i], torch.from_numpy(fitted.coef_)[labels], 1e-4)
+
+
+# --------------------------------------------------------------------------------------------------- Sobol indices
+
+
+def cell_weights(values: list[list[float]]) -> Tensor:
+    """[3, 3, 16, 16]: a linear model whose target's logit changes by these when a cell of the image of ones is kept."""
+    return painted(torch.tensor(values)).expand(3, 3, SIDE, SIDE) / 48
+
+
+def test_sobol_of_an_additive_function_is_its_share_of_the_variance() -> None:
+    """f = sum of a_i*u_i: every index is a_i^2 over the sum of squares."""
+    values = [[1.0, 2.0, 0.0, 0.5], [0.0, 3.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, 0.0, 1.0, 0.0]]
+    image = Batch(("a",), torch.ones(1, 3, SIDE, SIDE), torch.tensor([0]))
+    got = maps("sobol", Additive(weights=cell_weights(values)).eval(), image, grid=4, designs=2048, readout="logit")
+    squares = torch.tensor(values) ** 2
+    torch.testing.assert_close(got[0], squares / squares.sum(), rtol=0.02, atol=1e-6)
+
+
+def test_sobol_counts_interactions_in_the_total_index() -> None:
+    """f = u1*u2 with u uniform: variance 7/144, each first-order index 3/7, each total index 4/7."""
+
+    class Product(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x[:, 0, 0, 0] * x[:, 0, 0, -1], x[:, 0, 0, 0] * 0], 1)
+
+    image = Batch(("a",), torch.ones(1, 3, 8, 8), torch.tensor([0]))
+    got = maps("sobol", Product().eval(), image, grid=2, designs=4096, readout="logit")[0]
+    torch.testing.assert_close(got, torch.tensor([[4 / 7, 4 / 7], [0.0, 0.0]]), rtol=0.02, atol=1e-6)
+
+
+@torch.no_grad()
+def test_sobol_by_plain_loops(batch: Batch) -> None:
+    module = import_module("vxp_explainers.sobol")
+    model, n = Additive(product=0.002).eval(), 5
+    got = maps("sobol", model, batch, grid=3, designs=n)
+    for i, target in enumerate(batch.targets.tolist()):
+        points = module._points(batch, i, n, 18)
+
+        def value(row: Tensor, i: int = i, target: int = target) -> float:
+            mask = torch.zeros(SIDE, SIDE)
+            for y in range(SIDE):
+                for x in range(SIDE):
+                    mask[y, x] = row[y * 3 // SIDE * 3 + x * 3 // SIDE]
+            return float(model(batch.inputs[i:i + 1] * mask).double().softmax(1)[0, target])
+
+        a, b = [value(points[r, :9]) for r in range(n)], [value(points[r, 9:]) for r in range(n)]
+        variance = float(np.var(a + b, ddof=1))
+        for cell in range(9):
+            total = 0.0
+            for r in range(n):
+                row = points[r, :9].clone()
+                row[cell] = points[r, 9 + cell]
+                total += (a[r] - value(row)) ** 2
+            assert float(got[i].flatten()[cell]) == pytest.approx(total / (2 * n) / variance, rel=1e-4)
+
+
+def test_designs_are_nets_in_every_dimension_and_differ_by_item(batch: Batch) -> None:
+    """Of 2^m points of the scrambled sequence each interval of length 2^-m holds one."""
+    points = import_module("vxp_explainers.sobol")._points(batch, 0, 16, 50)
+    assert torch.equal((points * 16).long().sort(0).values, torch.arange(16)[:, None].expand(16, 50))
+    assert not torch.equal(points, import_module("vxp_explainers.sobol")._points(batch, 1, 16, 50))
+    assert not torch.equal(points[:, 0], points[:, 1])
+
+
+def test_sobol_of_a_constant_model_is_zero(batch: Batch) -> None:
+    model = Additive(weights=torch.zeros(3, 3, SIDE, SIDE)).eval()
+    assert torch.equal(maps("sobol", model, batch, grid=2, designs=4), torch.zeros(3, 2, 2))
+
+
+# ------------------------------------------------------------------------------------------ extremal perturbations
+
+
+def test_extremal_perturbation_finds_the_only_place_that_matters() -> None:
+    weights = torch.zeros(2, 3, SIDE, SIDE)
+    weights[0, :, 2:6, 9:13] = 1.0
+    weights[1] = 0.02  # whatever else is kept speaks for another class
+
+    class Place(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.einsum("bchw,kchw->bk", x, weights) / 4
+
+    image = Batch(("a",), torch.ones(1, 3, SIDE, SIDE), torch.tensor([0]))
+    got = maps("extremal-perturbation", Place().eval(), image, steps=200, area=16 / 256, grid=16, smooth=1.0)[0]
+    inside = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    inside[2:6, 9:13] = True
+    assert float(got[inside].mean()) > 0.7
+    assert float(got[~inside].mean()) < 0.1
+    assert int(inside.flatten()[got.flatten().topk(8).indices].sum()) == 8
+
+
+@pytest.mark.parametrize("area", [0.1, 0.3, 0.6])
+def test_extremal_perturbation_keeps_the_area_asked_for(area: float) -> None:
+    first = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1, 1)
+    model = Additive(weights=first * torch.linspace(0.05, 0, SIDE).expand(3, 3, SIDE, SIDE))
+    image = Batch(("a",), torch.ones(1, 3, SIDE, SIDE), torch.tensor([0]))
+    got = maps("extremal-perturbation", model.eval(), image, steps=200, area=area, grid=16, smooth=1.0)[0]
+    assert float(got.mean()) == pytest.approx(area, abs=0.08)
+    assert float(got[:, 0].mean()) > float(got[:, -1].mean())
+
+
+def test_the_smooth_maximum_of_neighbours_by_plain_loops() -> None:
+    cells = torch.rand(6, 6, generator=torch.Generator().manual_seed(1))
+    got = import_module("vxp_explainers.extremal_perturbation")._raised(cells, 1.0)
+    for y in range(6):
+        for x in range(6):
+            values = []
+            for dy in range(-2, 3):
+                for dx in range(-2, 3):
+                    inside = 0 <= y + dy < 6 and 0 <= x + dx < 6
+                    values.append(math.exp(-(dy**2 + dx**2) / 2) * (float(cells[y + dy, x + dx]) if inside else 0.0))
+            weights = [math.exp(value / 0.05) for value in values]
+            expected = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+            assert float(got[y, x]) == pytest.approx(expected, rel=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(("name", "parameters", "message"), [
+    ("lime", {"samples": 0}, r"'lime': samples is 0"),
+    ("lime", {"superpixels": 0}, r"'lime': superpixels is 0"),
+    ("lime", {"kernel_width": 0.0}, r"'lime': kernel_width is 0.0"),
+    ("lime", {"ridge": -1.0}, r"'lime': ridge is -1.0"),
+    ("lime", {"regions": "slick"}, r"'lime': regions is 'slick', expected one of 'slic', 'grid'"),
+    ("kernel-shap", {"samples": 1}, r"'kernel-shap': samples is 1, expected at least 2"),
+    ("kernel-shap", {"readout": "logits"}, r"'kernel-shap': readout is 'logits'"),
+    ("sobol", {"designs": 0}, r"'sobol': designs is 0"),
+    ("sobol", {"grid": 17}, r"a grid of 17 cells"),
+    ("sobol", {"fill": "blck"}, r"blck.*black"),
+    ("extremal-perturbation", {"steps": 0}, r"'extremal-perturbation': steps is 0"),
+    ("extremal-perturbation", {"area": 1.0}, r"'extremal-perturbation': area is 1.0, expected a share"),
+])
+def test_bad_parameters_are_named(name: str, parameters: dict[str, Any], message: str, batch: Batch) -> None:
+    with pytest.raises(VxpError, match=message):
+        maps(name, Additive().eval(), batch, **parameters)
+
+
+def test_superpixels_without_scikit_image_say_what_to_do(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vxp_explainers._common.find_spec", lambda name: None)
+    with pytest.raises(VxpError, match=r"'lime' needs scikit-image .*vxp\[demo\].*'grid'"):
+        maps("lime", Additive().eval(), batch)

@@ -16,7 +16,7 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp import models, random
 from vxp.core import Normalization, VxpError
-from vxp.models import identity, loading
+from vxp.models import identity, loading, torchvision_models
 
 LITE0_FEATURES = 1280
 
@@ -119,7 +119,7 @@ def test_torchvision_weights_of_the_cache_are_loaded(tmp_path: Path, monkeypatch
     start = hashlib.sha256(made.read_bytes()).hexdigest()[:8]
     (tmp_path / "checkpoints").mkdir()
     file = made.rename(tmp_path / "checkpoints" / f"resnet50-{start}.pth")
-    monkeypatch.setattr(loading, "_checkpoint", lambda name: file)
+    monkeypatch.setattr(torchvision_models, "checkpoint", lambda weights: file)
     model = models.load("torchvision/resnet50")
     preset = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
     assert model.digest == models.state_dict_digest(module)

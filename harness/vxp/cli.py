@@ -399,8 +399,7 @@ def _explainers() -> Table:
 def _models() -> Table:
     shown = Table("model", "weights", box=None)
     for name, where in models.available().items():
-        shown.add_row(name, where)
-    shown.add_row("file.py:factory", "your own: a callable that returns a module")
+        shown.add_row(name, where.replace("[", r"\["))  # no markup
     return shown
 
 

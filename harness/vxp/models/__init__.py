@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from vxp.core import VxpError
 from vxp.models.identity import described, state_dict_digest
 from vxp.models.layers import find_layer, last_linear_input, last_spatial_layer, spatial_layers, token_grid
-from vxp.models.loading import Model, available, from_file, load, model_names, relabelled, templates
+from vxp.models.loaded import Model
+from vxp.models.loading import available, load, model_names, relabelled
+from vxp.models.own import from_file
 from vxp.models.passes import Passes
 from vxp.models.randomise import compensated, randomised
+from vxp.models.torchvision_models import templates
 
 __all__ = [
     "Model", "Passes", "available", "check_logits", "compensated", "described", "evaluating", "find_layer", "from_file",

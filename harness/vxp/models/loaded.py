@@ -1,0 +1,52 @@
+"""A model as it was loaded, and the parts of its document that every family of models shares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from vxp.core import Normalization
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A classifier in eval mode, with what it takes and what identifies it."""
+
+    id: str
+    module: nn.Module
+    normalization: Normalization
+    input_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """state_dict_digest of formats.md: which weights these are."""
+        return str(self.document["state_dict_digest"])
+
+    def class_name(self, index: int) -> str:
+        """The class's name, or its number where the model has none."""
+        return self.class_names[index] if index < len(self.class_names) else f"class {index}"
+
+
+def document_id(*parts: str) -> str:
+    """The id of a document: its parts joined, without what ids do not allow, 64 characters at most."""
+    return re.sub("[^a-z0-9.]", "-", "-".join(parts).lower())[:64]
+
+
+def published(
+    *, size: tuple[int, int], normalization: Normalization, shorter: int, interpolation: str,
+) -> dict[str, Any]:
+    """The input of a document with the resize and the centre crop that its weights were published with."""
+    return {
+        "size": list(size), "channels": "rgb",
+        "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)},
+        "preprocessing": [
+            {"op": "resize", "version": 1, "parameters": {"shorter": shorter, "interpolation": interpolation}},
+            {"op": "crop", "version": 1, "parameters": {"height": size[0], "width": size[1], "at": "centre"}},
+        ],
+    }

@@ -1,0 +1,122 @@
+"""One's own models: `file.py:factory`, or with weights `file.py:factory@FILE`."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vxp.catalogue import nearest
+from vxp.core import Normalization, VxpError
+from vxp.models import weights as files
+from vxp.models.identity import described
+from vxp.models.loaded import Model, document_id
+
+FACTS = ("mean", "std", "input_size", "class_names")
+SPEC = re.compile(r"(?P<factory>.*\.py:[^@/\\]*)(@(?P<weights>.+))?", re.S)
+"""The path may hold an @; a function's name does not."""
+
+
+def from_file(spec: str) -> Any:
+    """The object `name` of `file.py:name`; VxpError for a missing file or name. The file's code is executed."""
+    path_text, _, name = spec.rpartition(":")
+    path = Path(path_text).expanduser()
+    if not path.is_file():
+        raise VxpError(f"{spec}: no file {path}, expected a Python file that defines {name!r}")
+    module_spec = importlib.util.spec_from_file_location(f"vxp_user_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise VxpError(f"{spec}: {path} is no Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code does
+        del sys.modules[module_spec.name]
+        raise VxpError(f"{spec}: {path} does not run: {type(error).__name__}: {error}") from error
+    if not hasattr(module, name):
+        known = [n for n in vars(module) if not n.startswith("_")]
+        raise VxpError(f"{spec}: {path} defines no {name!r}{nearest(name, known)}; it has {', '.join(known[:10])}")
+    return getattr(module, name)
+
+
+def load(spec: str) -> Model:
+    """A module, or (module, facts) with any of FACTS, from one's own factory; with the weights of a file, where one is named.
+
+    VxpError says which of the two files, facts, shapes or keys is wrong.
+    """
+    parts = SPEC.fullmatch(spec)
+    if parts is None:
+        raise VxpError(f"{spec}: expected file.py:factory or file.py:factory@FILE")
+    factory, file = parts["factory"], Path(parts["weights"]).expanduser() if parts["weights"] else None
+    module, facts = _made(factory)
+    normalization, (H, W) = _normalization(factory, facts), _size(factory, facts)
+    if file is not None:
+        files.put(module, files.read(file, spec), spec,
+                  hint="; where the number of classes differs, let the factory build as many as the file has")
+    module.eval()
+    classes, names = _classes(factory, module, (H, W)), tuple(facts.get("class_names", ()))
+    if names and len(names) != classes:
+        raise VxpError(f"{factory}: {len(names)} class names for {classes} logits, expected as many")
+    path, _, symbol = factory.rpartition(":")
+    title = f"{symbol} of {Path(path).name}" + (f", weights of {file.name}" if file else "")
+    document = described(module, id=document_id("own", Path(path).stem, *([file.stem] if file else [])), title=title,
+                         license="not stated", symbol=symbol, size=(H, W), normalization=normalization, classes=classes,
+                         status="unregistered")
+    return Model(document["id"], module, normalization, (H, W), names, document)
+
+
+def _classes(spec: str, module: nn.Module, size: tuple[int, int]) -> int:
+    """How many logits the module returns; VxpError where it returns something else."""
+    with torch.no_grad():
+        out = module(torch.zeros(1, 3, *size))
+    if not isinstance(out, torch.Tensor) or out.ndim != 2:
+        got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise VxpError(f"{spec}: the model returned {got} for an input (1, 3, {size[0]}, {size[1]}), expected logits [1, K]")
+    return out.shape[1]
+
+
+def _made(spec: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """What the factory returns; VxpError where it is no factory, fails, or returns something else."""
+    factory, name = from_file(spec), spec.rpartition(":")[2]
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise VxpError(f"{spec}: {name!r} is a {type(factory).__name__}, expected a function that returns an nn.Module")
+    try:
+        made = factory()
+    except Exception as error:  # whatever the user's code does
+        raise VxpError(f"{spec}: {name!r} failed: {type(error).__name__}: {error}") from error
+    module, facts = made if isinstance(made, tuple) and len(made) == 2 else (made, {})
+    if not isinstance(module, nn.Module) or not isinstance(facts, Mapping):
+        raise VxpError(f"{spec} returned {type(made).__name__}, expected an nn.Module or (nn.Module, dict of "
+                       f"{', '.join(FACTS)})")
+    for fact in facts:
+        if fact not in FACTS:
+            raise VxpError(f"{spec}: unknown fact {fact!r}{nearest(fact, FACTS)}; expected any of {', '.join(FACTS)}")
+    return module, facts
+
+
+def _normalization(spec: str, facts: Mapping[str, Any]) -> Normalization:
+    """mean and std of the facts, 0 and 1 where they say nothing."""
+    values: dict[str, tuple[float, ...]] = {}
+    for fact, default in (("mean", 0.0), ("std", 1.0)):
+        got = facts.get(fact, (default,) * 3)
+        if not isinstance(got, Sequence) or len(got) != 3 or not all(isinstance(v, int | float) for v in got):
+            raise VxpError(f"{spec}: {fact} is {got!r}, expected three numbers, one per channel")
+        values[fact] = tuple(float(v) for v in got)
+    if min(values["std"]) <= 0:
+        raise VxpError(f"{spec}: std is {values['std']}, expected numbers above 0")
+    return Normalization(values["mean"], values["std"])
+
+
+def _size(spec: str, facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the facts: one number for both, or two."""
+    got = facts.get("input_size", 224)
+    pair = (got, got) if isinstance(got, int) else tuple(got) if isinstance(got, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+        raise VxpError(f"{spec}: input_size is {got!r}, expected a number of pixels, or height and width")
+    return pair[0], pair[1]

@@ -159,6 +159,10 @@ case("VXP-S013", "a newer minor version", edit("system.json", spec_version="1.1.
 case("VXP-S013", "another major version", edit("system.json", type="https://vxp.example/system/v2"))
 
 
+case("VXP-S014", "ids that are not the folders'", lambda b: (edit("set", set_id="other")(b),
+                                                             edit("result", result_id="other")(b)))
+
+
 def header(change: Callable[[dict[str, Any]], object], tail: bytes = b"") -> Break:
     """Change the header of the shard, leaving its data."""
     def within(data: bytes) -> bytes:
@@ -340,6 +344,12 @@ case("VXP-F006", "maps in no time", cell("items", "runtime_ms", 3, 0.0))
 case("VXP-F007", "three clusters", lambda b: b.table("samples", lambda t: t.update(cluster=[f"c{i % 3}" for i in range(24)])))
 case("VXP-F010", "negative values declared unsigned", lambda b: (
     b.tensors("shard", lambda t: t["values"].__imul__(-1)), edit("set", explainer__signed=False)(b)))
+case("VXP-F015", "absolute values declared signed", lambda b: (edit("set", explainer__signed=True)(b),
+                                                               edit("result", explainer__signed=True)(b)))
+case("VXP-F002", "one map with noise for all", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(
+    slice(None), t["values"][0] * np.random.default_rng(0).uniform(0.99, 1.01, t["values"].shape))))
+case("VXP-F013", "changes of a checkout without their digest", edit("environment", git=[
+    {"name": "method", "commit": "0" * 40, "dirty": True}]))
 case("VXP-F013", "changes that no commit has", edit("result", harness__dirty=True))
 
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -27,8 +28,12 @@ MAX_TOTAL: Final = 64 * 2**30
 MAX_FILES: Final = 10_000
 MAX_PATH: Final = 200
 MAX_JSON: Final = 16 * 2**20
+MAX_ARRAYS: Final = 2 * 2**30
+"""Bytes of a table, or of a result's curves or statistics."""
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
+MAX_TAIL: Final = 2**20
+"""Zeros after the end of a tar."""
 
 PATH: Final = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
 RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -37,12 +42,13 @@ RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I
 
 @dataclass(frozen=True)
 class Entry:
-    """A regular file of a bundle: bytes `start` to `start + size` of `file`."""
+    """A regular file of a bundle: bytes `start` to `start + size` of `file`, which `stamp` tells from any other."""
 
     path: str
     file: Path
     start: int
     size: int
+    stamp: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +69,15 @@ class Bundle:
         """The file as a seekable reader that ends where the file ends. The caller closes it."""
         entry = self._entry(path)
         try:
-            # O_NOFOLLOW and O_NONBLOCK: what was a regular file when it was listed may have become a link or a pipe
-            handle = os.open(entry.file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            handle = _opened(self.root, entry)
         except OSError as error:
             raise VxpError(f"{self.root}: {path} cannot be read: {error.strerror}") from None
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_size < entry.start + entry.size:
+        # what was listed, checked or hashed before is this very file, unchanged
+        if not stat.S_ISREG(found.st_mode) or found.st_size < entry.start + entry.size or _stamp(found) != entry.stamp:
             os.close(handle)
-            raise VxpError(f"{self.root}: {path} changed while it was read; expected a regular file of {entry.size} bytes")
+            raise VxpError(f"{self.root}: {path} changed while it was read; expected the file of {entry.size} bytes that was "
+                           "there at first. Copy the bundle to a place where nobody writes, and check it there")
         return io.BufferedReader(Window(os.fdopen(handle, "rb", buffering=0), entry.start, entry.size), 1 << 20)
 
     def read(self, path: str, limit: int = MAX_JSON) -> bytes:
@@ -92,7 +99,7 @@ class Bundle:
     def described(self, described: Mapping[str, Any]) -> bytes:
         """The bytes of a descriptor of the root or a result; VxpError where size or digest differ."""
         path, size = str(described["path"]), int(described["size"])
-        data = self.read(path, max(size, 1))
+        data = self.read(path, min(max(size, 1), MAX_ARRAYS))
         if store.digest(data) != described["digest"]:
             raise VxpError(f"{self.root}: {path} has {len(data)} bytes with {store.digest(data)}, expected {size} with "
                            f"{described['digest']}: it was changed after sealing (see vxp validate)")
@@ -149,6 +156,29 @@ class Window(io.RawIOBase):
         super().close()
 
 
+def _opened(root: Path, entry: Entry) -> int:
+    """A handle of an entry's file, folder by folder: what was a folder or a file when it was listed may have become a link
+    or a pipe."""
+    careful = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if entry.start or os.open not in os.supports_dir_fd or not hasattr(os, "O_DIRECTORY"):
+        return os.open(entry.file, careful)
+    *folders, name = entry.file.relative_to(root).parts
+    place = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            inner = os.open(folder, careful | os.O_DIRECTORY, dir_fd=place)
+            os.close(place)
+            place = inner
+        return os.open(name, careful, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _stamp(facts: os.stat_result) -> tuple[int, ...]:
+    """What changes where a file is replaced or written to; its owner cannot set the last time back."""
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
 def open_bundle(path: Path) -> Bundle:
     """A bundle whose names, kinds and sizes are in order and that has a submission.json; VxpError with all faults
     otherwise. What the files hold is the validator's business."""
@@ -170,7 +200,7 @@ def scan(path: Path, findings: Findings) -> Bundle:
     if stat.S_ISDIR(mode):
         entries = list(_of_folder(path, findings))
     elif stat.S_ISREG(mode):
-        entries = list(_of_tar(path, findings))
+        entries = list(_of_tar(path.resolve(), findings))
     else:
         findings.add("VXP-S001", "", "", "neither a folder nor a file", "a folder or an uncompressed tar of a bundle")
     entries = list(_acceptable(entries, findings))
@@ -192,25 +222,33 @@ def shown(name: str) -> str:
 def _acceptable(entries: Sequence[Entry], findings: Findings) -> Iterator[Entry]:
     """Entries whose names are paths inside the bundle, portable, and different from each other on every system."""
     seen: dict[str, str] = {}
+    files: set[str] = set()
     for entry in entries:
+        path = entry.path.removesuffix("/")  # a tar lists folders as well
         name = shown(entry.path)
-        if not PATH.fullmatch(entry.path) or len(entry.path) > MAX_PATH:
+        if not PATH.fullmatch(path) or len(path) > MAX_PATH:
             findings.add("VXP-S002", name, "", f"the name {name!r} of {len(entry.path)} characters",
                          "a relative path of A-Z a-z 0-9 . _ - and /, without . or .. as a part, of at most 200 characters")
             continue
-        bad = [part for part in entry.path.split("/") if RESERVED.fullmatch(part) or part.endswith(".")]
+        bad = [part for part in path.split("/") if RESERVED.fullmatch(part) or part.endswith(".")]
         if bad:
-            findings.add("VXP-S003", name, "", f"the part {bad[0]!r}", "names that every operating system can store")
+            findings.add("VXP-S003", name, "", f"the part {bad[0]!r}",
+                         "names that every operating system can store: no device such as CON or NUL, no point at the end")
             continue
         # a folder's name counts too: a/x and A/y share a folder on some systems and not on others
-        prefixes = [entry.path[:i] for i, c in enumerate(entry.path) if c == "/"] + [entry.path]
-        clash = next((seen[p.casefold()] for p in prefixes if seen.get(p.casefold(), p) != p), None)
-        if clash is not None or entry.path.casefold() in seen:
-            findings.add("VXP-S003", name, "", f"the names {clash or entry.path!r} and {entry.path!r}",
-                         "names that differ by more than upper and lower case, each once")
+        folders = [path[:i] for i, c in enumerate(path) if c == "/"] + ([path] if path != entry.path else [])
+        clash = next((seen[p.casefold()] for p in [*folders, path] if seen.get(p.casefold(), p) != p), None)
+        if clash is None:
+            again = path == entry.path and seen.get(path.casefold()) == path
+            clash = path if again else next((p for p in folders if p in files), None)
+        if clash is not None:
+            findings.add("VXP-S003", name, "", f"the names {clash!r} and {entry.path!r}",
+                         "names that differ by more than upper and lower case, each once, and each a file or a folder")
             continue
-        seen |= {p.casefold(): p for p in prefixes}
-        yield entry
+        seen |= {p.casefold(): p for p in [*folders, path]}
+        if path == entry.path:
+            files.add(path)
+            yield entry
 
 
 def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
@@ -221,7 +259,7 @@ def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
         prefix, folder = todo.pop()
         try:
             with os.scandir(folder) as listing:
-                found = sorted(listing, key=lambda e: os.fsencode(e.name))
+                found = sorted(islice(listing, MAX_FILES + 1), key=lambda e: os.fsencode(e.name))
         except OSError as error:
             findings.add("VXP-S001", shown(prefix), "", f"{error.strerror}", "a folder that can be listed")
             continue
@@ -231,7 +269,11 @@ def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
                 findings.add("VXP-S006", "", "", f"more than {MAX_FILES} files and folders", f"at most {MAX_FILES}")
                 return
             name = prefix + item.name
-            facts = item.stat(follow_symlinks=False)
+            try:
+                facts = os.lstat(item.path)
+            except OSError as error:
+                findings.add("VXP-S004", shown(name), "", f"{error.strerror}", "a regular file with one name")
+                continue
             if stat.S_ISDIR(facts.st_mode):
                 if len(name) > MAX_PATH:
                     findings.add("VXP-S002", shown(name), "", f"a folder's name of {len(name)} characters",
@@ -241,7 +283,7 @@ def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
             elif not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
                 findings.add("VXP-S004", shown(name), "", _kind(facts.st_mode), "a regular file with one name")
             else:
-                yield Entry(name, Path(item.path), 0, facts.st_size)
+                yield Entry(name, Path(item.path), 0, facts.st_size, _stamp(facts))
 
 
 def _kind(mode: int) -> str:
@@ -270,9 +312,10 @@ class _Header:
 def _of_tar(path: Path, findings: Findings) -> Iterator[Entry]:
     """Regular files of an uncompressed POSIX (ustar) archive. Its own small reader: the extensions of other readers
     (long names, sparse files, links) are what archives attack with, and a bundle needs none of them."""
-    length = path.stat().st_size
     previous = b""
     with path.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        length, stamp = facts.st_size, _stamp(facts)
         place, count, ended = 0, 0, False
         while place + BLOCK <= length:
             file.seek(place)
@@ -302,15 +345,19 @@ def _of_tar(path: Path, findings: Findings) -> Iterator[Entry]:
             if header.faults:
                 findings.add("VXP-S005", name, f"byte {start - BLOCK}", "; ".join(header.faults),
                              "names in bytewise order, each once; owner and group 0, time 0, mode 644 (folders 755)")
-            if header.kind == b"5":
+            if header.kind == b"5":  # nothing to read, but a name that others unpack
+                yield Entry(header.name.removesuffix("/") + "/", path, start, 0, stamp)
                 continue
             if header.kind != b"0":
                 findings.add("VXP-S004", name, f"byte {start - BLOCK}", f"an entry of type {header.kind!r}",
                              "a regular file (type '0')")
                 continue
-            yield Entry(header.name, path, start, header.size)
+            yield Entry(header.name, path, start, header.size, stamp)
         if not ended:
             findings.add("VXP-S005", "", f"byte {place}", "the end of the file", "two blocks of zeros that end a tar")
+        elif length - place > MAX_TAIL:
+            findings.add("VXP-S005", "", f"byte {place}", f"{length - place} bytes after the end of the archive",
+                         f"two blocks of zeros, and at most {MAX_TAIL} bytes")
         elif _rest(file, place):
             findings.add("VXP-S005", "", f"byte {place}", "bytes after the end of the archive", "zeros, or nothing")
 

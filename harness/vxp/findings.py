@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,16 @@ from vxp.core import VxpError
 Severity = Literal["error", "warning", "flag"]
 SHOWN = 5
 """Examples of a finding that are kept; the others are counted."""
+LONGEST = 2000
+"""Characters of what was found that are kept."""
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Signs that a terminal or a page obeys instead of showing them."""
+
+
+def plain(text: str) -> str:
+    """A stranger's text on one line, in signs that are shown as they are, cut where it is long."""
+    whole = text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
+    return HIDDEN.sub(lambda sign: ascii(sign[0])[1:-1], whole)
 
 
 @dataclass(frozen=True)
@@ -86,11 +97,12 @@ class Findings:
 
     def add(self, code: str, file: str, where: str, found: str, expected: str, *, fix: str = "", count: int = 1) -> None:
         """file: path in the bundle or empty; where: a JSON pointer, row, tensor or byte; count: how many it stands for."""
+        file, expected = plain(file)[:1000], plain(expected)
         key = (rules()[code].code, file, expected, fix)
         finding = self._found.setdefault(key, Finding(code, file, expected, fix=fix))
         finding.count += count
         if len(finding.examples) < SHOWN:
-            finding.examples.append((where, found))
+            finding.examples.append((plain(where), plain(found)))
 
     @property
     def all(self) -> list[Finding]:

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+MAX_FAULTS = 1000
+"""Faults of a document that are reported; whoever has more corrects these first."""
+MAX_PART = 200
+"""Characters of a key that a pointer shows."""
+
 
 class SchemaError(ValueError):
     """Any error of this package: the input's fault, never ours."""
@@ -41,8 +46,12 @@ class InvalidDocument(SchemaError):  # noqa: N818 (as above)
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """The JSON pointer (RFC 6901) of a path of keys and indices."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    """The JSON pointer (RFC 6901) of a path of keys and indices; a key of more than 200 characters is cut."""
+    return "".join("/" + _cut(str(part)).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _cut(part: str) -> str:
+    return part if len(part) <= MAX_PART else f"{part[:MAX_PART]}... ({len(part)} characters)"
 
 
 def shown(value: Any, *, limit: int = 120) -> str:

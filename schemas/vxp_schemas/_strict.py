@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from vxp_schemas._errors import Fault, InvalidDocument, pointer, shown
+from vxp_schemas._errors import MAX_FAULTS, Fault, InvalidDocument, pointer, shown
 
 MAX_BYTES: Final = 16 * 2**20
 MAX_DEPTH: Final = 64
@@ -42,7 +44,7 @@ def loads(data: bytes) -> Any:
 
     Refuses a byte-order mark, any encoding but UTF-8, repeated keys, NaN and Infinity, numbers that a double cannot
     hold, integers beyond 2^53-1, surrogates and noncharacters, more than 64 levels and more than 16 MiB.
-    Raises InvalidDocument with every such fault at once (a syntax error alone, with its line and column).
+    Raises InvalidDocument with every such fault at once, up to 1,000 (a syntax error alone, with its line and column).
     """
     text = _decoded(data)
     repeated: dict[int, tuple[dict[str, Any], list[str]]] = {}
@@ -50,9 +52,9 @@ def loads(data: bytes) -> Any:
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
+            counts = Counter(key for key, _ in pairs)
             # the object is kept too: were it dropped, another could come to live under the same id
-            repeated[id(found)] = (found, sorted({key for key in keys if keys.count(key) > 1}))
+            repeated[id(found)] = (found, sorted(key for key, n in counts.items() if n > 1))
         return found
 
     try:
@@ -64,7 +66,7 @@ def loads(data: bytes) -> Any:
         raise InvalidDocument([Fault("", f"{error.msg} at {where}", "well-formed JSON (RFC 8259)")]) from None
     except RecursionError:
         raise InvalidDocument([_too_deep("")]) from None
-    faults = list(value_faults(value, {key: names for key, (_, names) in repeated.items()}))
+    faults = list(islice(value_faults(value, {key: names for key, (_, names) in repeated.items()}), MAX_FAULTS))
     if faults:
         raise InvalidDocument(faults)
     return value
@@ -91,26 +93,27 @@ def _children(item: Any) -> list[tuple[str | int, Any]]:
 
 
 def _own_faults(item: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
-    where = pointer(path)
+    # the pointer only where there is a fault: a long key above many values would be written out for each
     if isinstance(item, _Refused):
-        yield Fault(where, item.literal, f"a finite number that a double holds, integers up to {MAX_INTEGER} (2^53-1)")
+        yield Fault(pointer(path), item.literal, f"a finite number that a double holds, integers up to {MAX_INTEGER} (2^53-1)")
     elif isinstance(item, str):
         if _FORBIDDEN.search(item):
-            yield Fault(where, f"the text {shown(item)}", "text without surrogates and noncharacters (RFC 7493)")
+            yield Fault(pointer(path), f"the text {shown(item)}", "text without surrogates and noncharacters (RFC 7493)")
     elif isinstance(item, bool | None):
         pass
     elif isinstance(item, int):
         if abs(item) > MAX_INTEGER:
-            yield Fault(where, shown(item), f"an integer up to {MAX_INTEGER} (2^53-1)")
+            yield Fault(pointer(path), shown(item), f"an integer up to {MAX_INTEGER} (2^53-1)")
     elif isinstance(item, float):
         if not math.isfinite(item):
-            yield Fault(where, repr(float(item)), "a finite number; an unknown value is an absent field")
+            yield Fault(pointer(path), repr(float(item)), "a finite number; an unknown value is an absent field")
     elif isinstance(item, dict):
         for key in item:
             if not isinstance(key, str) or _FORBIDDEN.search(key):
-                yield Fault(where, f"the key {key!r}", "keys that are text without surrogates and noncharacters")
+                yield Fault(pointer(path), f"the key {shown(key)}", "keys that are text without surrogates and noncharacters")
     elif not isinstance(item, list):
-        yield Fault(where, f"a Python {type(item).__name__}", "a JSON value: dict, list, str, int, float, bool or None")
+        yield Fault(pointer(path), f"a Python {type(item).__name__}",
+                    "a JSON value: dict, list, str, int, float, bool or None")
 
 
 def _decoded(data: bytes) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
@@ -19,7 +20,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from vxp_schemas._errors import Fault, InvalidDocument, did_you_mean, pointer, shown, unknown
+from vxp_schemas._errors import MAX_FAULTS, MAX_PART, Fault, InvalidDocument, did_you_mean, pointer, shown, unknown
 from vxp_schemas._strict import loads, value_faults
 
 BASE: Final = "https://vxp.example/schemas/v1/"
@@ -41,13 +42,14 @@ def schema(name: str) -> dict[str, Any]:
 def validate(document: Any) -> None:
     """Check a document against the schema that its `type` names.
 
-    Raises InvalidDocument with all faults: each says where (a JSON pointer), what was found and what was expected.
+    Raises InvalidDocument with all faults, up to 1,000: each says where (a JSON pointer), what was found and what was
+    expected.
     """
-    broken = list(value_faults(document))
+    broken = list(islice(value_faults(document), MAX_FAULTS))
     if broken:
         raise InvalidDocument(broken)
     name = _dispatched(document)
-    faults = dict.fromkeys(_fault(error) for error in _validator(name).iter_errors(document))
+    faults = dict.fromkeys(_fault(error) for error in islice(_validator(name).iter_errors(document), MAX_FAULTS))
     if faults:
         raise InvalidDocument(faults, what=f"{name} document")
 
@@ -121,8 +123,17 @@ def _unevaluated(_: Any, __: bool, instance: Any, schema_: Schema) -> Iterator[V
                 yield ValidationError("unknown", path=(name,))
 
 
+def _unique(_: Any, unique: bool, instance: Any, __: Schema) -> Iterator[ValidationError]:
+    # the engine compares each with each where entries are of several types
+    if unique and isinstance(instance, list):
+        texts = {json.dumps(entry, sort_keys=True) for entry in instance}
+        if len(texts) < len(instance):
+            yield ValidationError("not unique")
+
+
 _Engine = extend(
-    Draft202012Validator, {"pattern": _pattern, "required": _required, "unevaluatedProperties": _unevaluated}
+    Draft202012Validator,
+    {"pattern": _pattern, "required": _required, "unevaluatedProperties": _unevaluated, "uniqueItems": _unique},
 )
 
 
@@ -144,10 +155,10 @@ def _said(error: ValidationError) -> tuple[str, str, str]:
     name = str(error.absolute_path[-1]) if error.absolute_path else ""
     if keyword == "required":
         about = fields(error.schema).get(name, {}).get("description", "")
-        return "nothing", f"the field {name!r}" + (f": {about}" if about else ""), ""
+        return "nothing", f"the field {_name(name)}" + (f": {about}" if about else ""), ""
     if keyword == "unevaluatedProperties":
         known = list(fields(error.schema))
-        return f"an unknown field {name!r}", "one of the fields " + ", ".join(known), did_you_mean(name, known)
+        return f"an unknown field {_name(name)}", "one of the fields " + ", ".join(known), did_you_mean(name, known)
     if keyword == "enum":
         near = did_you_mean(instance, [v for v in value if isinstance(v, str)]) if isinstance(instance, str) else ""
         return shown(instance), "one of " + ", ".join(json.dumps(v) for v in value), near
@@ -155,6 +166,11 @@ def _said(error: ValidationError) -> tuple[str, str, str]:
     expected = wanted(value) if wanted else error.message
     about = error.schema.get("description", "") if keyword == "pattern" else ""
     return shown(instance), expected + (f": {about}" if about else ""), ""
+
+
+def _name(name: str) -> str:
+    """A field's name in quotes, cut where it is long."""
+    return repr(name) if len(name) <= MAX_PART else shown(name)
 
 
 def _types(value: str | list[str]) -> str:

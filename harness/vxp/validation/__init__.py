@@ -6,19 +6,20 @@ its own with bounded memory, so that a file that crashes a reader ends in `could
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from vxp import bundles, store
 from vxp.core import VxpError
-from vxp.findings import Finding, Findings
+from vxp.findings import Finding, Findings, plain
 from vxp.validation import consistency, content, integrity, report, structure
 from vxp.validation.report import LEVELS, STOPPED, Report
 from vxp.validation.state import State
@@ -72,7 +73,7 @@ def _run(step: Callable[[], None]) -> str | None:
     try:
         step()
     except Exception as error:
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        return plain(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
     return None
 
 
@@ -87,7 +88,9 @@ def fixes(path: Path, *, write: bool) -> list[str]:
     file with several names becomes a file of its own. Nothing that a document lists is changed."""
     if not path.is_dir():
         return [f"{path}: nothing is mended inside a tar; mend the folder and seal again"]
-    listed = validate(path, "structure")
+    listed = apart(path, "structure")
+    if listed.stopped:
+        return [f"{path} could not be checked: {next(c['reason'] for c in listed.checks if not c['ran'])}"]
     unlisted = {f["file"] for f in listed.findings if f["code"] == "VXP-I004"}
     said = []
     for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.is_symlink()):
@@ -111,17 +114,29 @@ def fixes(path: Path, *, write: bool) -> list[str]:
 
 def apart(path: Path, level: str, *, strict: bool = False) -> Report:
     """The same in a process of its own, whose crash, memory or time never passes for a verdict."""
-    command = [sys.executable, "-m", "vxp.validation", str(path), level]
+    [(_, found)] = all_apart([path], level, strict=strict)
+    return found
+
+
+def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record: bool = False) -> list[tuple[Path, Report]]:
+    """Several in one process of its own; where it ends before its time, what it did not come to could not be checked."""
+    # -P: the working folder is no place to import from, since it may be the bundle itself
+    command = [sys.executable, "-P", "-m", "vxp.validation", level, "record" if record else "whole"]
+    given = "".join(f"{json.dumps(str(path))}\n" for path in paths).encode()
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False,
+        done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT, check=False,
                               env=os.environ | {"OMP_NUM_THREADS": "1"})
-        return Report.read(json.loads(done.stdout), strict=strict)
-    except subprocess.TimeoutExpired:
-        why = f"it took more than {TIMEOUT} s"
-    except (ValueError, KeyError):
-        last = done.stderr.decode(errors="replace").strip().splitlines()
-        why = f"the checking process ended with {done.returncode}" + (f": {last[-1][:300]}" if last else "")
-    return Report(path.name or str(path), level, None, "E0", [{"check": level, "ran": False, "reason": why}], [], strict, True)
+        said, last = done.stdout, done.stderr.decode(errors="replace").strip().splitlines()
+        why = f"the checking process ended with {done.returncode}" + (f": {plain(last[-1][:300])}" if last else "")
+    except subprocess.TimeoutExpired as late:
+        said, why = late.stdout or b"", f"it took more than {TIMEOUT} s"
+    found = []
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError, KeyError):  # cut off by the end of the process
+            found.append(Report.read(json.loads(line), strict=strict))
+    missing = {"check": level, "ran": False, "reason": why}
+    found += [Report(p.name or str(p), level, None, "E0", [missing], [], strict, True) for p in paths[len(found):]]
+    return list(zip(paths, found, strict=True))
 
 
 def main(
@@ -147,4 +162,4 @@ def main(
     return found.exit_code
 
 
-__all__ = ["LEVELS", "STOPPED", "Finding", "Report", "apart", "fixes", "main", "validate"]
+__all__ = ["LEVELS", "STOPPED", "Finding", "Report", "all_apart", "apart", "fixes", "main", "validate"]

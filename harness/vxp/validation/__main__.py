@@ -1,4 +1,4 @@
-"""The checking process of `vxp validate`: limits first, then one report on standard output."""
+"""The checking process of `vxp validate`: limits first, then a report a line on standard output."""
 
 from __future__ import annotations
 
@@ -14,4 +14,8 @@ if __name__ == "__main__":
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-    sys.stdout.write(json.dumps(validate(Path(sys.argv[1]), sys.argv[2]).document()))
+    level, kind = sys.argv[1:]
+    for line in sys.stdin:
+        path = json.loads(line)
+        sys.stdout.write(json.dumps(validate(Path(path), level, record=kind == "record").document()) + "\n")
+        sys.stdout.flush()

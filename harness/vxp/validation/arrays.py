@@ -22,6 +22,12 @@ MAX_CELLS: Final = 2 * 2**30
 MAX_COLUMNS: Final = 2000
 MAX_TEXTS: Final = 64 * 2**20
 """Bytes of the different texts of one column."""
+MAX_TEXT: Final = 1024
+"""Characters of one text of a table."""
+MAX_GROUPS: Final = 10_000
+"""Row groups of a table."""
+MAX_TENSOR: Final = 512 * 2**20
+"""Bytes of a tensor that is held whole, as of a shard."""
 BLOCK: Final = 8 * 2**20
 """Bytes of maps that are held at once."""
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {name: np.dtype(code) for name, code in (
@@ -87,6 +93,8 @@ def _tensor(name: str, facts: Any, base: int) -> Tensor:
         raise Malformed(f"tensor {name!r} of dtype {dtype!r}", f"one of {', '.join(DTYPES)}")
     if not (_counts(shape) and len(shape) <= 8 and _counts(offsets) and len(offsets) == 2):
         raise Malformed(f"tensor {name!r} with shape {shape!r} and offsets {offsets!r}", "lists of counts")
+    if not math.prod(shape):
+        raise Malformed(f"tensor {name!r} of shape {shape}", "a tensor that holds values")
     # Python's integers do not overflow, whatever the shape claims
     if offsets[1] - offsets[0] != math.prod(shape) * DTYPES[dtype].itemsize:
         raise Malformed(f"tensor {name!r} of shape {shape} in {offsets[1] - offsets[0]} bytes",
@@ -171,6 +179,8 @@ def _table(stream: BinaryIO, columns: Mapping[str, str], rows: int | None) -> Ta
     if facts.num_columns > MAX_COLUMNS or max(facts.num_rows, 0) * facts.num_columns * 8 > MAX_CELLS:
         raise VxpError(f"{facts.num_rows} rows of {facts.num_columns} columns; at most {MAX_COLUMNS} columns and "
                        f"{MAX_CELLS} bytes of cells")
+    if facts.num_row_groups > MAX_GROUPS:
+        raise VxpError(f"{facts.num_row_groups} row groups; at most {MAX_GROUPS}")
     schema = file.schema_arrow
     for name, kind in columns.items():
         places = schema.get_all_field_indices(name)
@@ -191,7 +201,7 @@ def _table(stream: BinaryIO, columns: Mapping[str, str], rows: int | None) -> Ta
     found: dict[str, Column] = {}
     empty: dict[str, int] = {}
     for name, kind in columns.items():
-        column = file.read(columns=[name], use_threads=False).column(0)
+        column = _column(file, name)
         if len(column) != facts.num_rows:
             raise Malformed(f"{len(column)} rows in column {name!r}", f"{facts.num_rows} rows, as the footer says")
         if column.null_count:
@@ -200,13 +210,34 @@ def _table(stream: BinaryIO, columns: Mapping[str, str], rows: int | None) -> Ta
     return Table(facts.num_rows, found, empty)
 
 
+def _column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
+    """A column, read by row groups, so that what a file unfolds to is counted before the next is read."""
+    chunks: list[pa.Array] = []
+    unfolded = 0
+    for number in range(file.metadata.num_row_groups):
+        # by name: a reader also gives columns whose names go on after a point
+        part = file.read_row_group(number, columns=[name], use_threads=False).column(name)
+        unfolded += sum(c.dictionary.nbytes if pa.types.is_dictionary(c.type) else c.nbytes for c in part.chunks)
+        if unfolded > max(MAX_TEXTS, 32 * file.metadata.num_rows):
+            raise VxpError(f"column {name!r} unfolds to more than {MAX_TEXTS} bytes")
+        chunks += part.chunks
+    if not chunks:
+        return pa.chunked_array([], file.schema_arrow.field(name).type)
+    return pa.chunked_array(chunks)
+
+
 def _texts(column: pa.ChunkedArray, name: str) -> list[str | None]:
     unfolded: list[str | None] = []
+    bytes_ = 0
     for chunk in column.chunks:
         words = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-        if words.nbytes > MAX_TEXTS:
-            raise VxpError(f"column {name!r} holds {words.nbytes} bytes of texts; at most {MAX_TEXTS}")
+        bytes_ += words.nbytes
+        if bytes_ > MAX_TEXTS:
+            raise VxpError(f"column {name!r} holds {bytes_} bytes of different texts; at most {MAX_TEXTS}")
         known = words.to_pylist()
+        longest = max((len(word) for word in known if word is not None), default=0)
+        if longest > MAX_TEXT:
+            raise VxpError(f"column {name!r} holds a text of {longest} characters; at most {MAX_TEXT}")
         if not pa.types.is_dictionary(chunk.type):
             unfolded += known
             continue

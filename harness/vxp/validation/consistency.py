@@ -61,6 +61,10 @@ def _entries(state: State, path: str, document: Document, limit: int | None) -> 
     add = state.findings.add
     if document["dataset"] != task["dataset"]:
         add("VXP-K002", path, "/dataset", _named(document["dataset"]), f"{_named(task['dataset'])}, the task's")
+    registered = _registered("dataset", task["dataset"])
+    if registered is not None and vxp_schemas.reference(registered) != task["dataset"]:
+        add("VXP-K002", path, "/task", f"a task on {_named(task['dataset'])}",
+            f"{_named(vxp_schemas.reference(registered))}, the registry's, or a data set with a name of its own")
     admitted = [task["model"], *task.get("also_models", [])]
     if model is not None and document["model"] not in admitted and document.get("division") == "closed":
         add("VXP-K003", path, "/model", _named(document["model"]), " or ".join(map(_named, admitted)))
@@ -72,17 +76,25 @@ def _entries(state: State, path: str, document: Document, limit: int | None) -> 
 def _entry(state: State, path: str, document: Document, kind: str, code: str, limit: int | None) -> Document | None:
     reference = document[kind]
     found = state.entry(f"{kind}s", reference, limit)
-    if found is not None:
+    registered = _registered(kind, reference)
+    if found is not None and (registered is None or referred(registered, limit) == reference):
         return found
-    name = f"{reference['id']}@{reference['version']}"
-    registered = vxp_schemas.registry(f"{kind}s").get(name)
+    if registered is None:  # a template has no digests; whoever filled them in states them in a document of the bundle
+        registered = vxp_schemas.registry(f"{kind}s").get(f"{reference['id']}@{reference['version']}")
     if registered is not None:
+        # a document in the bundle does not take the name of what everybody can look up
         expected = f"{_named(referred(registered, limit))}, the registry's" + (f" under the limit {limit}" if limit else "")
         state.findings.add(code, path, f"/{kind}", _named(reference), expected)
     else:
         state.findings.add("VXP-K021", path, f"/{kind}", f"{_named(reference)} in neither registry nor bundle",
                            f"its document in the bundle, as results/<id>/{kind}.json")
     return None
+
+
+def _registered(kind: str, reference: Mapping[str, Any]) -> Document | None:
+    """The registry's entry of this name, where it is one with digests."""
+    found = vxp_schemas.registry(f"{kind}s").get(f"{reference['id']}@{reference['version']}")
+    return found if found is not None and found["status"] != "template" else None
 
 
 def _named(reference: Mapping[str, Any]) -> str:
@@ -216,6 +228,11 @@ def _settings(state: State, result_: AResult) -> None:
         commit = str(document["harness"].get("commit", "unknown"))[:12]
         state.findings.add("VXP-F013", path, "/harness", f"commit {commit} with changes that it does not have",
                            "a commit without changes")
+    for number, checkout in enumerate((result_.environment or {}).get("git", [])):
+        if checkout["dirty"] and "diff_digest" not in checkout:
+            state.findings.add("VXP-F013", document["environment"]["path"], f"/git/{number}",
+                               f"{checkout['name']} at {checkout['commit'][:12]} with changes, and no digest of them",
+                               "a commit without changes, or the digest of the difference from it")
 
 
 # ------------------------------------------------------------------------------------------------------------ aggregates

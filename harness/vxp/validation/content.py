@@ -28,11 +28,16 @@ class Maps:
     highest: np.ndarray
     finer: list[tuple[int, int, int]] = field(default_factory=list)
     centre: list[float] = field(default_factory=list)
+    small: list[np.ndarray] = field(default_factory=list)
     neighbours: list[float] = field(default_factory=list)
 
 
 SAMPLED = 256
 """Maps of a set, evenly spread, that the dearer looks are made on."""
+COARSE = 16
+ALIKE = 0.999
+ALIKE_FROM = 4
+"""Maps from which likeness to each other says something."""
 
 
 class Looker:
@@ -45,14 +50,14 @@ class Looker:
     def __call__(self, found: ASet, number: int, first: int, maps: np.ndarray) -> None:
         shards = found.document["shards"]
         rows = sum(s["rows"] for s in shards)
+        if found.items is None or rows != found.items.rows:
+            return  # the manifest claims other rows than there are; VXP-C003 says so
         notes = self.maps.setdefault(id(found), Maps(np.zeros(rows, int), np.zeros(rows), np.zeros(rows)))
         start = sum(s["rows"] for s in shards[:number]) + first
         flat = maps.reshape(len(maps), -1)
         finite = np.isfinite(flat)
         bad = (~finite).sum(1)
         part = slice(start, start + len(maps))
-        if len(notes.infinite[part]) < len(maps):
-            return  # the manifest counts fewer rows than the shard has; VXP-C003 says so
         notes.infinite[part] = bad
         clean = np.where(finite, flat, 0) if bad.any() else flat
         notes.lowest[part], notes.highest[part] = clean.min(1), clean.max(1)
@@ -63,11 +68,31 @@ class Looker:
 
 
 def _look(notes: Maps, map_: np.ndarray) -> None:
-    """Different values at single and at half precision; likeness to the centre-Gaussian; likeness of neighbours."""
+    """Different values at single and at half precision; likeness to the centre-Gaussian; likeness of neighbours; the map on
+    a coarse grid."""
     scaled = map_ / np.abs(map_).max()
     notes.finer.append((map_.size, len(np.unique(map_)), len(np.unique(scaled.astype(np.float16)))))
     notes.centre.append(_correlation(map_, _centre(*map_.shape)))
     notes.neighbours.append(_correlation(map_[:, 1:], map_[:, :-1]) if map_.shape[1] > 2 else 1.0)
+    notes.small.append(_coarse(map_))
+
+
+def _coarse(map_: np.ndarray) -> np.ndarray:
+    """Sums over a grid of at most 16 x 16, without their mean and at length 1: noise cancels out, the picture stays."""
+    starts = [np.linspace(0, n, min(n, COARSE) + 1).astype(int)[:-1] for n in map_.shape]
+    sums = np.add.reduceat(np.add.reduceat(map_.astype(float), starts[0], 0), starts[1], 1).ravel()
+    sums -= sums.mean()
+    norm = float(np.sqrt(sums @ sums))
+    return sums / norm if norm > 0 else sums
+
+
+def _alike(small: Sequence[np.ndarray]) -> float:
+    """The share of maps for which there is another that correlates above 0.999 on the coarse grid."""
+    if len(small) < ALIKE_FROM or small[0].size < COARSE:
+        return 0.0
+    likeness = np.stack(small) @ np.stack(small).T
+    np.fill_diagonal(likeness, -1)
+    return float(np.mean(likeness.max(1) > ALIKE))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -115,9 +140,6 @@ def _shards(state: State, found: ASet) -> None:
         if shard["first_row"] != row:
             state.findings.add("VXP-C003", found.path, where, f"first_row {shard['first_row']}", f"{row}")
         row += shard["rows"]
-        tensor = found.shards[number] if number < len(found.shards) else None
-        if tensor is not None and tensor.shape[0] != shard["rows"]:
-            state.findings.add("VXP-C003", found.path, where, f"{tensor.shape[0]} maps", f"{shard['rows']} rows")
     if found.items is not None and row != found.items.rows:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
@@ -185,10 +207,11 @@ def _items(state: State, found: ASet, items: Table) -> None:
 
 def _places(state: State, found: ASet, items: Table) -> None:
     """Row i lies where the shards, read in order, have their i-th map."""
-    shards = found.document["shards"]
-    places = [(number, row) for number, shard in enumerate(shards) for row in range(shard["rows"])]
-    for i, (item, shard, row) in enumerate(zip(items["item_id"], items["shard"], items["shard_row"], strict=True)):
-        if i < len(places) and (shard, row) != places[i]:
+    # one by one: a manifest may claim more rows than memory holds
+    places = ((number, row) for number, shard in enumerate(found.document["shards"]) for row in range(shard["rows"]))
+    rows = zip(items["item_id"], items["shard"], items["shard_row"], strict=True)
+    for i, ((item, shard, row), place) in enumerate(zip(rows, places, strict=False)):
+        if (shard, row) != place:
             state.findings.add("VXP-C010", found.items_path, f"row {i}, item {ascii(item)[1:-1][:128]}",
                                f"shard {shard}, row {row}", "the place of the row in the shards, in order")
 
@@ -213,7 +236,8 @@ def _identity(state: State, found: ASet, items: Table) -> None:
     if found.document["n_items"]["expected"] != len(wanted):
         add("VXP-C014", found.path, "/n_items/expected", str(found.document["n_items"]["expected"]), f"{len(wanted)} items")
     if names != wanted:
-        missing, extra = [w for w in wanted if w not in seen], [n for n in names if n not in set(wanted)]
+        known = set(wanted)
+        missing, extra = [w for w in wanted if w not in seen], [n for n in names if n not in known]
         if missing:
             add("VXP-C007", path, "", f"{len(missing)} items missing: {', '.join(missing[:FIVE])}",
                 f"the task's {len(wanted)} items")
@@ -294,6 +318,13 @@ def _flags(state: State, found: ASet, items: Table, maps: Maps, ok: np.ndarray) 
     if repeated:
         add("VXP-F002", path, "payload_digest", f"{repeated} of {len(digests)} maps are a copy of another item's",
             "maps that depend on the item")
+    near = _alike(maps.small)
+    if not repeated and near >= 0.5:
+        add("VXP-F002", path, "values", f"{near:.0%} of {len(maps.small)} sampled maps correlate above {ALIKE} with another "
+            "item's", "maps that depend on the item")
+    if found.document["explainer"]["signed"] and ok.any() and not (maps.lowest[:n][ok] < 0).any():
+        add("VXP-F015", path, "/explainer/signed", f"true, and none of {int(ok.sum())} maps has a negative value",
+            "negative values where something speaks against the target")
     if not found.document["explainer"]["signed"] and (maps.lowest[:n] < 0).any():
         add("VXP-F010", path, "/explainer/signed", f"{int((maps.lowest[:n] < 0).sum())} of {n} maps have negative values, "
             f"the lowest {maps.lowest[:n].min():g}", "no negative values where signed is false")

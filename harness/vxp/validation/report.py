@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vxp import result
-from vxp.findings import rules
+from vxp.findings import plain, rules
 
 LEVELS: Final = ("structure", "integrity", "content", "consistency", "recompute")
 VALID, INVALID, PARTIAL, STOPPED = "valid", "invalid", "no-errors-found (partial)", "could-not-complete"
@@ -88,7 +88,7 @@ def show(console: Console, report: Report) -> None:
         console.print(Text(said), soft_wrap=True)
     if report.root_digest:
         console.print(Text(f"root     {report.root_digest}   evidence {report.evidence}"), soft_wrap=True)
-    console.print(Text(f"{report.bundle}: {report.last_line}"), soft_wrap=True)
+    console.print(Text(f"{plain(report.bundle)}: {report.last_line}"), soft_wrap=True)
 
 
 def show_findings(console: Console, findings: Sequence[Mapping[str, Any]]) -> None:

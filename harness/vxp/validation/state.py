@@ -9,7 +9,7 @@ from typing import Any
 import vxp_schemas
 
 from vxp.bundles import Bundle
-from vxp.findings import Findings
+from vxp.findings import Findings, plain
 from vxp.validation.arrays import Table, Tensor
 
 Document = Mapping[str, Any]
@@ -46,6 +46,7 @@ class AResult:
     samples: Table | None = None
     curves: Mapping[str, Tensor] | None = None
     statistics: Mapping[str, Tensor] | None = None
+    environment: Document | None = None
 
     @property
     def samples_path(self) -> str:
@@ -70,7 +71,7 @@ class State:
 
     def not_checked(self, what: str, why: str) -> None:
         """A check that could not be made: the verdict is partial at best."""
-        self.incomplete.setdefault(what, why)
+        self.incomplete.setdefault(plain(what), plain(why))
 
     def set_of(self, result: AResult) -> ASet | None:
         return next((s for s in self.sets if s.path == result.document["set"]["path"]), None)

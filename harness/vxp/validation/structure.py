@@ -47,9 +47,37 @@ def check(state: State) -> None:
     for described in root["documentation"]:
         if listed(state, described, bundles.ROOT, *sorted(set(TEXTS.values()))):
             _text(state, described["path"])
+    _layout(state, root)
     for path in state.bundle.paths:
         if path not in state.described:
             state.findings.add("VXP-I004", path, "", f"{state.bundle.size(path)} bytes", "only files that a document lists")
+
+
+def _layout(state: State, root: Document) -> None:
+    """Every file lies where its role and its set's id put it, so that ids are unique in a bundle."""
+    def place(described: Document, wanted: str, by: str, folder: str = "") -> None:
+        path = f"{folder}/{described['path']}" if folder else described["path"]
+        if path != wanted:
+            state.findings.add("VXP-S014", path, f"listed in {by}", f"the place {path}", wanted)
+
+    place(root["system"], "system.json", bundles.ROOT)
+    for found in state.sets:
+        home = f"explanations/{found.document['set_id']}"
+        place({"path": found.path}, f"{home}/set.json", bundles.ROOT)
+        place(found.document["items"], f"{home}/items.parquet", found.path, found.folder)
+    for result in state.results:
+        home = f"results/{result.document['result_id']}"
+        place({"path": result.path}, f"{home}/result.json", bundles.ROOT)
+        for kind, name in (("samples", "samples.parquet"), ("environment", "environment.json"),
+                           ("curves", "curves.safetensors"), ("statistics", "statistics.safetensors")):
+            if kind in result.document:
+                place(result.document[kind], f"{home}/{name}", result.path)
+    for described in root["documents"]:
+        if not re.fullmatch(r"results/[^/]+/(task|model)\.json", described["path"]):
+            place(described, "results/<set>/task.json or model.json", bundles.ROOT)
+    for described in root["documentation"]:
+        if not described["path"].startswith("documentation/"):
+            place(described, "documentation/<name>", bundles.ROOT)
 
 
 def listed(state: State, described: Document, by: str, *media: str, folder: str = "", payload: bool = False) -> bool:
@@ -115,7 +143,7 @@ def document(state: State, path: str, *names: str) -> Document | None:
 
 def _set(state: State, found: ASet) -> ASet:
     manifest = found.document
-    if listed(state, manifest["items"], found.path, store.PARQUET, folder=found.folder):
+    if listed(state, manifest["items"], found.path, store.PARQUET, folder=found.folder) and _small(state, found.items_path):
         found.items = opened(state, found.items_path, lambda stream, size: arrays.table(
             stream, size, arrays.ITEMS, manifest["items"].get("rows")))
     for shard in manifest["shards"]:
@@ -139,6 +167,9 @@ def _values(state: State, path: str, shard: Document, tensors: Mapping[str, arra
             or 0 in values.shape:
         state.findings.add("VXP-C001", path, "header", f"{there}"[:400], "one tensor 'values' [rows, h, w] of F16 or F32")
         return None
+    if values.shape[0] != shard["rows"]:
+        state.findings.add("VXP-C003", path, "header", f"{values.shape[0]} maps", f"{shard['rows']} rows, as set.json says")
+        return None
     if values.stop - values.start > store.SHARD_BYTES:
         state.findings.add("VXP-S006", path, "", f"{values.stop - values.start} bytes of maps", f"at most {store.SHARD_BYTES}")
         return None
@@ -153,16 +184,32 @@ def _result(state: State, found: AResult) -> AResult:
         twice = next(s for s in signatures if signatures.count(s) > 1)
         state.findings.add("VXP-S011", found.path, "/scores", f"the signature {twice!r} twice", "each signature once")
         signatures = list(dict.fromkeys(signatures))
-    if listed(state, document_["samples"], found.path, store.PARQUET):
+    if listed(state, document_["samples"], found.path, store.PARQUET) and _small(state, found.samples_path):
         found.samples = opened(state, found.samples_path, lambda stream, size: arrays.table(
             stream, size, arrays.samples_columns(signatures), document_["samples"].get("rows")))
     if listed(state, document_["environment"], found.path, store.JSON):
-        document(state, document_["environment"]["path"], "environment")
+        found.environment = document(state, document_["environment"]["path"], "environment")
     for kind in ("curves", "statistics"):
         if kind in document_ and listed(
                 state, document_[kind], found.path, store.SAFETENSORS, payload=kind == "curves"):
-            setattr(found, kind, opened(state, document_[kind]["path"], arrays.tensors))
+            path = document_[kind]["path"]
+            tensors = opened(state, path, arrays.tensors) if _small(state, path) else None
+            for name, tensor in (tensors or {}).items():
+                if tensor.stop - tensor.start > arrays.MAX_TENSOR:
+                    state.findings.add("VXP-S006", path, f"tensor {name}", f"{tensor.stop - tensor.start} bytes",
+                                       f"at most {arrays.MAX_TENSOR} bytes (512 MiB) in a tensor of a result")
+                    tensors = None
+            setattr(found, kind, tensors)
     return found
+
+
+def _small(state: State, path: str) -> bool:
+    """Whether a table, or a result's arrays, keep to the cap on their file."""
+    size = state.bundle.size(path)
+    if size > bundles.MAX_ARRAYS:
+        state.findings.add("VXP-S006", path, "", f"{size} bytes", f"at most {bundles.MAX_ARRAYS} bytes (2 GiB) in a table, or "
+                           "in a result's curves or statistics")
+    return size <= bundles.MAX_ARRAYS
 
 
 def opened(state: State, path: str, read: Callable[[Any, int], T]) -> T | None:

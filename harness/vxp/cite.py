@@ -11,6 +11,7 @@ from typing import Any
 from vxp import store
 from vxp.bundles import ROOT, open_bundle
 from vxp.core import VxpError
+from vxp.findings import plain
 
 
 def command(
@@ -38,19 +39,20 @@ def of_submission(submission: Mapping[str, Any], root_digest: str, results: Sequ
     tasks = sorted({f"{r['task']['id']}@{r['task']['version']} ({r['model']['id']}@{r['model']['version']})" for r in results})
     year = submission["created"][:4]
     return _bibtex(f"{submission['submission_id']}-{root_digest[7:15]}", {
-        "author": " and ".join(submission["authors"]), "title": submission["title"], "year": year,
+        "author": " and ".join(map(_author, submission["authors"])), "title": _tex(submission["title"]), "year": year,
         "howpublished": "Submission to the Visual Explanation Protocol (VXP)",
-        "note": f"Tasks {', '.join(tasks)}; root digest {root_digest}; licence {submission['license']}"})
+        "note": _tex(f"Tasks {', '.join(tasks)}; root digest {root_digest}; licence {submission['license']}")})
 
 
 def of_result(document: Mapping[str, Any]) -> str:
     """A BibTeX entry of a result that nobody has sealed: what was computed, by which harness."""
     task, model = document["task"], document["model"]
     return _bibtex(f"vxp-{document['result_id']}", {
-        "title": f"{document['explainer']['id']} on {task['id']}@{task['version']}, scored by the Visual Explanation Protocol",
-        "year": document["created"][:4], "howpublished": f"vxp {document['harness']['version']}, unpublished result",
-        "note": f"Task {task['digest']}; model {model['id']}@{model['version']} {model['digest']}; samples "
-                f"{document['samples']['digest']}"})
+        "title": _tex(f"{document['explainer']['id']} on {task['id']}@{task['version']}, scored by the Visual Explanation "
+                      "Protocol"),
+        "year": document["created"][:4], "howpublished": _tex(f"vxp {document['harness']['version']}, unpublished result"),
+        "note": _tex(f"Task {task['digest']}; model {model['id']}@{model['version']} {model['digest']}; samples "
+                     f"{document['samples']['digest']}")})
 
 
 def cite(path: Path) -> str:
@@ -69,10 +71,22 @@ def cite(path: Path) -> str:
     return of_submission(bundle.submission, bundle.root_digest, results)
 
 
-SPECIAL = str.maketrans({"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "#": r"\#", "_": r"\_",
-                         "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "})
+# BibTeX counts braces behind a backslash too, so that one in a title would end its field
+SPECIAL = str.maketrans({"\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}", "%": r"\%", "&": r"\&",
+                         "#": r"\#", "_": r"\_", "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " ",
+                         "\t": " "})
+
+
+def _tex(text: str) -> str:
+    """A stranger's text as LaTeX shows it, on one line."""
+    return plain(text.translate(SPECIAL))
+
+
+def _author(name: str) -> str:
+    """A name; one with an `and` or a comma of its own stays whole in braces."""
+    return f"{{{_tex(name)}}}" if re.search(r"(?i)\sand\s|,", name) else _tex(name)
 
 
 def _bibtex(key: str, fields: Mapping[str, str]) -> str:
-    lines = [f"  {name:<13}= {{{value.translate(SPECIAL)}}}," for name, value in fields.items()]
+    lines = [f"  {name:<13}= {{{value}}}," for name, value in fields.items()]
     return f"@misc{{{re.sub('[^a-zA-Z0-9-]', '-', key)},\n" + "\n".join(lines) + "\n}\n"

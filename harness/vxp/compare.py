@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
-from vxp import result, stats, store
+from vxp import result, stats, store, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import VxpError
 from vxp.validation import arrays
@@ -95,9 +96,12 @@ def of_bundle(bundle: Bundle) -> list[Samples]:
 
 
 def _any(path: Path) -> list[Samples]:
-    if path.is_file() and path.suffix != ".json":
-        return of_bundle(open_bundle(path))
-    return of_bundle(open_bundle(path)) if (path / ROOT).is_file() else [read(path)]
+    if not (path.is_file() and path.suffix != ".json") and not (path / ROOT).is_file():
+        return [read(path)]
+    found = validation.apart(path, "consistency")
+    if found.exit_code != 0:
+        raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: vxp validate {path} says why")
+    return of_bundle(open_bundle(path))
 
 
 def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str, Any]], bytes]) -> Samples:
@@ -227,7 +231,7 @@ def tables(group: Group) -> list[Table]:
 
 def _table(score: Score) -> Table:
     title = f"{score.signature} (number of the set)" if score.level == "set" else score.signature
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), caption=_best(score),
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), caption=_best(score),
                   caption_justify="left")
     table.add_column("a - b", min_width=17)
     for column in ("delta", "95 % interval", "p", "effect", "MDD"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from vxp import explainers, result, run, store
 from vxp.core import OK, VxpError
+from vxp.findings import plain
 from vxp.models import Model
 from vxp.tasks import Task
 
@@ -159,17 +161,34 @@ def read_maps(path: Path, items: Sequence[str]) -> Tensor:
 def _file(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
+            return _npy(path)
         if path.suffix == ".safetensors":
             return dict(safetensors.numpy.load_file(path))
         if path.suffix == ".png":
-            image = Image.open(path)
+            # the format by name: Image.open would take any that it knows
+            image = Image.open(path, formats=("PNG",))
             if image.mode not in ("L", "I;16", "I", "F"):
                 raise VxpError(f"{path}: an image of mode {image.mode}; expected a grey PNG of 8 or 16 bit")
             return np.asarray(image, np.float32)
-    except (OSError, ValueError, safetensors.SafetensorError, SyntaxError) as error:
-        raise VxpError(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
+    except VxpError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes in a reader
+        raise VxpError(f"{path} cannot be read: {plain(' '.join(str(error).split())[:300]) or type(error).__name__}") from None
     raise VxpError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
+
+
+def _npy(path: Path) -> np.ndarray:
+    """An array of numbers. The file is as long as its header says before anything is reserved, and is no archive."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        there = path.stat().st_size - file.tell()
+        if dtype.hasobject or dtype.itemsize * math.prod(shape) != there:
+            raise ValueError(f"{there} bytes for values {list(shape)} of {dtype}; expected numbers, and as many as the header "
+                             "says")
+        file.seek(0)
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def _of_folder(folder: Path, items: Sequence[str]) -> dict[str, np.ndarray]:

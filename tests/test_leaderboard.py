@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,21 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
-from vxp import audit, leaderboard
+from vxp import audit, leaderboard, validation
 from vxp.leaderboard import records
 from vxp.leaderboard.board import board
 
 METRICS = ("entropy", "deletion|steps:4", "insertion|steps:4", "max-sensitivity|samples:1", "max-box-acc-v2|thresholds:20")
 NAMES = ("saliency", "grad-cam", "input-x-gradient")
 FAST = {"nonce": "00", "batch_size": 24}
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator in this process: one of its own, as the commands have it, costs seconds each time."""
+    monkeypatch.setattr(validation, "apart", validation.validate)
+    monkeypatch.setattr(validation, "all_apart", lambda paths, level, strict=False, record=False: [
+        (p, validation.validate(p, level, record=record)) for p in paths])
 
 
 @pytest.fixture(scope="session")
@@ -353,3 +362,97 @@ def test_references_unlike_those_of_others_are_flagged(bundles: dict[str, Path],
     document = built(kept)
     assert "VXP-F014" in codes(document, "weak-references")
     assert not any("VXP-F014" in codes(document, f"lab-{n}") for n in NAMES)
+
+
+# ------------------------------------------------------------------------------------------------------------- strangers
+
+
+class Page(HTMLParser):
+    """The elements and attributes of a page, as a browser finds them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links |= {str(value) for name, value in attrs if name in ("href", "src", "action", "formaction", "style")}
+
+
+HOSTILE = ('"><script>alert(1)</script><img src=x onerror=alert(1)>\'); --><a href="javascript:alert(1)">{{ 7*7 }}{% raw %}'
+           '</pre></title>')
+
+
+def test_texts_of_strangers_are_nothing_but_text_on_the_pages(
+    bundles: dict[str, Path], added: Path, kept: Path, tmp_path: Path
+) -> None:
+    """Every text that a submitter can choose, in every place where it is shown, against the pages of an honest one."""
+    said(leaderboard.build, added, tmp_path / "honest", check=False)
+    honest = [Page(p.read_text()) for p in (tmp_path / "honest").rglob("*.html")]
+
+    def everywhere(b: Broken) -> None:
+        b.json("system.json", lambda d: (d["method"].update(source=HOSTILE, parameters={"x": HOSTILE, "y": [HOSTILE]}),
+                                         d["implementation"].update(entry_point=HOSTILE, package=HOSTILE, version=HOSTILE,
+                                                                    repo='https://x/"onmouseover="alert(1)')))
+        from vxp import result
+        own = result.identity(json.loads(b.path("system.json").read_bytes()))
+        b.json("set", lambda d: (d.update(system=own), d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]})))
+        b.json("result", lambda d: (d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]}),
+                                    d["cost"].update(device=HOSTILE), d["harness"].update(version=HOSTILE)))
+
+    person = {"name": HOSTILE, "contact": "javascript:alert(1)", "affiliation": HOSTILE}
+    bundle = changed(bundles, tmp_path, "saliency", everywhere, submission_id="hostile", title=HOSTILE, submitter=person,
+                     authors=[HOSTILE], license=HOSTILE, conflicts_of_interest=HOSTILE, statement_of_tuning=HOSTILE)
+    code, text = said(leaderboard.add_, bundle, kept, [])
+    assert code == 0, text
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    pages = {p.name: p.read_text() for p in (tmp_path / "site").rglob("*.html")}
+    assert any("alert(1)" in text for text in pages.values())
+    known = {kind: set().union(*(getattr(p, kind) for p in honest)) for kind in ("tags", "attributes")}
+    for name, text in pages.items():
+        page = Page(text)
+        assert page.tags <= known["tags"], name
+        assert page.attributes <= known["attributes"], name
+        assert all(not link.startswith(("javascript", "http", "data", "//")) for link in page.links), name
+        assert "49" not in text or "{{ 7*7 }}" in text, name
+        assert "default-src 'none'" in text, name
+
+
+@pytest.mark.parametrize("part", ["report.json", "bundle", "audits", "audits/x.json", ""])
+def test_links_in_a_record_are_not_followed(part: str, kept: Path, tmp_path: Path) -> None:
+    """A pull request can bring them."""
+    record = next(kept.glob("lab-saliency-*"))
+    elsewhere = tmp_path / "elsewhere"
+    if part == "audits/x.json":
+        elsewhere.write_text('{"secret": 1}')
+    else:
+        shutil.move(record / part, elsewhere)
+    (record / part if part else record).symlink_to(elsewhere)
+    code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert code == 1
+    assert "VXP-S004" in text
+    assert "secret" not in text
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_report_too_large_is_not_read_and_strays_are_named(kept: Path, tmp_path: Path) -> None:
+    record = next(kept.glob("lab-saliency-*"))
+    (record / "audits" / "x.txt").write_text("x")
+    assert "VXP-I004" in said(leaderboard.build, kept, tmp_path / "site", check=False)[1]
+    with (record / "report.json").open("r+b") as file:
+        file.truncate(2**30)
+    assert "VXP-S006" in said(leaderboard.build, kept, tmp_path / "site", check=False)[1]
+
+
+def test_an_audit_that_contradicts_itself_raises_nothing(kept: Path, tmp_path: Path) -> None:
+    record = next(kept.glob("lab-grad-cam-*"))
+    (file,) = (record / "audits").iterdir()
+    statement = json.loads(file.read_bytes())
+    statement["predicate"]["evidence"] = "E0"
+    file.write_text(json.dumps(statement))
+    assert of(built(kept), "lab-grad-cam")["evidence"] == "E1"
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0

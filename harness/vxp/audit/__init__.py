@@ -13,6 +13,7 @@ from rich.text import Text
 from vxp import result, store
 from vxp.audit.again import SAMPLE, Audit, Order, verify
 from vxp.core import VxpError
+from vxp.findings import plain
 from vxp.run import Progress
 from vxp.validation import report
 
@@ -36,8 +37,8 @@ def main(console: Console, path: Path, order: Order, out: Path | None, progress:
     audit = verify(path, order, progress)
     write(audit, target)
     show(console, audit, path.name)
-    console.print(f"Statement: {target}", soft_wrap=True, highlight=False)
-    console.print(Text(f"{path.name}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
+    console.print(Text(f"Statement: {plain(str(target))}"), soft_wrap=True)
+    console.print(Text(f"{plain(path.name)}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
     return audit.exit_code
 
 

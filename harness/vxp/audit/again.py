@@ -27,7 +27,7 @@ from vxp.bundles import Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision
 from vxp.explainers import BoundExplainer
-from vxp.findings import Findings
+from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
@@ -123,6 +123,8 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
         raise VxpError(f"{path} could not be validated: {found.checks[0].get('reason', 'unknown')}")
     bundle = open_bundle(path)
     submission = bundle.submission
+    if bundle.root_digest != found.root_digest:
+        raise VxpError(f"{path} changed while it was checked: copy it to a place where nobody writes, and verify it there")
     audit = Audit(submission["submission_id"], bundle.root_digest, order)
     if found.verdict == "invalid":
         audit.refused = found.findings
@@ -182,12 +184,14 @@ def _result(audit: Audit, bundle: Bundle, path: str, progress: Progress) -> None
         claim = Claim(document, manifest, folder, _table(bundle, f"{folder}/{manifest['items']['path']}", arrays.ITEMS),
                       _table(bundle, document["samples"]["path"], arrays.samples_columns(signatures)), task, model, bundle)
         explainer, same = _explainer(audit, claim)
+        if not _items(audit, claim):
+            return
         rows = _rows(audit, claim)
         progress.stage(f"computing {name} again", len(rows))
         _Again(audit, claim, explainer, same, rows, progress).compare()
     except Exception as error:  # whatever a stranger's numbers provoke is no verdict
         why = str(error) if isinstance(error, VxpError) else f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        audit.not_checked.append({"what": f"result {name}", "reason": why or type(error).__name__})
+        audit.not_checked.append({"what": f"result {name}", "reason": plain(why) or type(error).__name__})
         audit.left_out = True
 
 
@@ -220,6 +224,29 @@ def _task(order: Order, bundle: Bundle, path: str, document: Mapping[str, Any]) 
     return task, model
 
 
+def _items(audit: Audit, claim: Claim) -> bool:
+    """Whether the rows are the task's items with its clusters and targets. The validator knows the items of registered
+    tasks only; here are those of any."""
+    path = f"{claim.folder}/{claim.manifest['items']['path']}"
+    add, here = audit.findings.add, claim.task.items
+    names = [item.id for item in here]
+    if claim.items["item_id"] != names:
+        row = next((i for i, (a, b) in enumerate(zip(claim.items["item_id"], names, strict=False)) if a != b),
+                   min(claim.items.rows, len(names)))
+        add("VXP-C007", path, f"row {row}", f"other items or another order ({claim.items.rows} rows)",
+            f"the task's {len(names)} items in its order")
+        return False
+    for row, item in enumerate(here):
+        where = f"row {row}, item {item.id}"
+        if claim.items["cluster"][row] != item.cluster:
+            add("VXP-C008", path, where, str(claim.items["cluster"][row]), f"{item.cluster}, the task's")
+        wanted = claim.items["prediction"][row] if item.target is None else item.target
+        if claim.items["target"][row] != wanted:
+            add("VXP-C009", path, where, f"target {claim.items['target'][row]}",
+                "the model's prediction" if item.target is None else "the class of the task's list")
+    return True
+
+
 def _rows(audit: Audit, claim: Claim) -> list[int]:
     n = claim.items.rows
     chosen = sampling.drawn(audit.root_digest, audit.order.nonce, claim.name, n, audit.order.sample)
@@ -237,8 +264,9 @@ def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
     head = audit.order.regenerate
     bound = explainers.bind(head)
     if "|" not in head:
-        shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters}
-        bound = dataclasses.replace(bound, parameters=dict(bound.parameters) | shared)
+        # values from the bundle are checked by type like any that somebody types
+        shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters and v != bound.parameters[k]}
+        bound = explainers.bind(head, shared)
     return bound, result.system_digest(bound) == claim.manifest["system"]
 
 

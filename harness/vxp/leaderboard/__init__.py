@@ -36,7 +36,7 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
         console.print("Not added: an audit is of another bundle", soft_wrap=True)
         return 1
     console.print(f"Record: {target}\nBuild the pages: vxp leaderboard build --records {records}", soft_wrap=True,
-                  highlight=False)
+                  highlight=False, markup=False)
     return 0
 
 
@@ -56,10 +56,11 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
         differing = _differing(files, out)
         for line in differing:
             console.print(line, soft_wrap=True, markup=False)
-        console.print(f"{out}: {'differs from' if differing else 'is'} what the {len(found)} records give", soft_wrap=True)
+        console.print(f"{out}: {'differs from' if differing else 'is'} what the {len(found)} records give", soft_wrap=True,
+                      markup=False)
         return 1 if differing else 0
     _write(files, out)
-    console.print(f"Board of {len(found)} records: {out / 'index.html'}", soft_wrap=True, highlight=False)
+    console.print(f"Board of {len(found)} records: {out / 'index.html'}", soft_wrap=True, highlight=False, markup=False)
     return 0
 
 

@@ -16,15 +16,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vxp import audit, compare, result, store, validation
-from vxp.bundles import Bundle, open_bundle
+from vxp.bundles import MAX_JSON, Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
 from vxp.validation import arrays
@@ -87,15 +88,14 @@ class Record:
         """The best level that an audit of a large enough sample gives; E1, which the board computes itself, otherwise."""
         if self.refuted:
             return "E1"
-        return max([a["evidence"] for a in self.audits.values() if counts(a)], default="E1")
+        return max(["E1", *(str(a["evidence"]) for a in self.audits.values() if counts(a))])
 
     def evidence_of(self, result_id: str, signature: str) -> str:
         """The level of one score: an audit without the explainer leaves those out that explain again."""
         if self.refuted:
             return "E1"
-        return max([a["evidence"] for a in self.audits.values() if counts(a)
-                    and any(s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"])],
-                   default="E1")
+        return max(["E1", *(str(a["evidence"]) for a in self.audits.values() if counts(a) and any(
+            s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"]))])
 
 
 def counts(predicate: Mapping[str, Any]) -> bool:
@@ -118,6 +118,8 @@ def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None
     if report.exit_code != 0:
         return None, report, findings
     whole = open_bundle(bundle)
+    if whole.root_digest != report.root_digest:
+        raise VxpError(f"{bundle} changed while it was checked: copy it to a place where nobody writes, and add it from there")
     statements = {path: audit.read(path) for path in audits}
     for path, statement in statements.items():
         _own(whole.root_digest, statement, str(path), findings)
@@ -170,21 +172,50 @@ def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]
     if not folder.is_dir():
         raise VxpError(f"{folder} is no folder: expected the records that vxp leaderboard add writes")
     records, wrong = [], {}
+    places = []
     for place in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-        record, errors = _read(place)
+        findings = Findings()
+        _irregular(place, findings)
+        if findings.errors:
+            wrong[shown(place.name)] = [f.document() for f in findings.all]
+        else:
+            places.append(place)
+    for bundle, found in validation.all_apart([p / BUNDLE for p in places], "consistency", record=True):
+        place = bundle.parent
+        record, errors = _read(place, found)
         if errors:
-            wrong[place.name] = errors
+            wrong[shown(place.name)] = errors
         elif record is not None:
             records.append(record)
     return records, wrong
 
 
-def _read(place: Path) -> tuple[Record | None, list[dict[str, Any]]]:
-    found = validation.validate(place / BUNDLE, record=True)
-    if found.stopped:
-        raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
+def _irregular(place: Path, findings: Findings) -> None:
+    """Links, pipes and large files beside the bundle, which a pull request may bring, before anything is opened."""
+    def within() -> Iterator[Path]:
+        yield from (place, *(place / name for name in (BUNDLE, REPORT, AUDITS)))
+        yield from sorted((place / AUDITS).glob("*"))  # not before it is known to be a folder
+
+    for path in within():
+        try:
+            facts = path.lstat()
+        except OSError:
+            continue  # a report that is missing is said below
+        folder = path in (place, place / BUNDLE, place / AUDITS)
+        if not (stat.S_ISDIR(facts.st_mode) if folder else stat.S_ISREG(facts.st_mode)):
+            findings.add("VXP-S004", shown(path.relative_to(place.parent).as_posix()), "", "a link or another kind of file",
+                         "a folder" if folder else "a regular file")
+            return
+        if not folder and facts.st_size > MAX_JSON:
+            findings.add("VXP-S006", shown(path.relative_to(place.parent).as_posix()), "", f"{facts.st_size} bytes",
+                         f"at most {MAX_JSON} bytes (16 MiB)")
+
+
+def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[dict[str, Any]]]:
     if found.of("error"):
         return None, found.of("error")
+    if found.stopped:
+        raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
     bundle = open_bundle(place / BUNDLE)
     report = store.read_document(place / REPORT)
     findings = Findings()
@@ -196,9 +227,11 @@ def _read(place: Path) -> tuple[Record | None, list[dict[str, Any]]]:
         statement = audit.read(file)
         _own(bundle.root_digest, statement, f"{AUDITS}/{file.name}", findings)
         audits[file.name] = statement["predicate"]
-    strays = {p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS}
+    strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS})
+    strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
     if strays:
-        findings.add("VXP-I004", sorted(strays)[0], "", f"{len(strays)} other files", f"only {BUNDLE}, {REPORT} and {AUDITS}")
+        findings.add("VXP-I004", shown(strays[0]), "", f"{len(strays)} other files", f"only {BUNDLE}, {REPORT}, and statements "
+                     f"in {AUDITS}")
     expected = f"{bundle.submission['submission_id']}-{bundle.root_digest[7:19]}"
     if place.name != expected:
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")

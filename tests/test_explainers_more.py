@@ -419,3 +419,203 @@ def test_superpixels_without_scikit_image_say_what_to_do(batch: Batch, monkeypat
     monkeypatch.setattr("vxp_explainers._common.find_spec", lambda name: None)
     with pytest.raises(VxpError, match=r"'lime' needs scikit-image .*vxp\[demo\].*'grid'"):
         maps("lime", Additive().eval(), batch)
+
+
+# ------------------------------------------------------------------------------------------------------- attention
+
+
+class Encoder(nn.Module):
+    """torch's own encoder layers, tokens first, on 3 x 3 patches, with a class token or the mean of all."""
+
+    def __init__(self, batch_first: bool, token: bool) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.token = nn.Parameter(torch.zeros(1, 1, 8)) if token else None
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(8, 2, 12, batch_first=batch_first, norm_first=True) for _ in range(2))
+        self.head, self.batch_first = nn.Linear(8, 3), batch_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        if self.token is not None:
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        x = x if self.batch_first else x.transpose(0, 1)
+        for layer in self.layers:
+            x = layer(x)
+        x = x if self.batch_first else x.transpose(0, 1)
+        return self.head(x.mean(1) if self.token is None else x[:, 0])
+
+
+def timm_vit(**more: Any) -> nn.Module:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    return timm.models.vision_transformer.VisionTransformer(
+        img_size=32, patch_size=8, num_classes=3, embed_dim=16, depth=2, num_heads=2, mlp_ratio=2, **more)
+
+
+TRANSFORMERS: dict[str, tuple[Any, int, int]] = {
+    "torchvision": (lambda: VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16,
+                                              mlp_dim=32, num_classes=3), 32, 1),
+    "torch": (lambda: Encoder(True, True), 12, 1),
+    "torch, tokens first": (lambda: Encoder(False, True), 12, 1),
+    "torch, no class token": (lambda: Encoder(True, False), 12, 0),
+    "timm": (timm_vit, 32, 1),
+    "timm, no class token": (lambda: timm_vit(class_token=False, global_pool="avg"), 32, 0),
+    "timm, registers": (lambda: timm_vit(reg_tokens=4), 32, 5),
+}
+every_transformer = pytest.mark.parametrize("kind", TRANSFORMERS)
+
+
+def transformer(kind: str) -> tuple[Any, Batch, int]:
+    make, side, prefix = TRANSFORMERS[kind]
+    return drawn(make()), made(3, side), prefix
+
+
+def attention_by_hand(module: Any, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """[N, D] and [N, N] of every head for tokens [N, D], head by head and row by row."""
+    packed = hasattr(module, "in_proj_weight")
+    weight, bias = (module.in_proj_weight, module.in_proj_bias) if packed else (module.qkv.weight, module.qkv.bias)
+    n, d = x.shape
+    size, outputs, maps = d // module.num_heads, [], []
+    for head in range(module.num_heads):
+        rows = slice(head * size, (head + 1) * size)
+        q, k, v = (x @ weight[part * d:(part + 1) * d][rows].T
+                   + (0 if bias is None else bias[part * d:(part + 1) * d][rows]) for part in range(3))
+        a = torch.stack([torch.stack([q[s] @ k[t] for t in range(n)]).div(size**0.5).softmax(0) for s in range(n)])
+        maps.append(a)
+        outputs.append(a @ v)
+    out = module.out_proj if packed else module.proj
+    return out(torch.cat(outputs, 1)), maps
+
+
+def forward_by_hand(model: Any, x: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+    """Logits [3] and the attention [N, N] of both heads of both layers for one image [1, 3, H, W]."""
+    if isinstance(model, Encoder):
+        tokens = model.patches(x).flatten(2)[0].T
+        if model.token is not None:
+            tokens = torch.cat([model.token[0], tokens])
+        blocks = [(layer.norm1, layer.self_attn, layer.norm2,
+                   lambda t, layer=layer: layer.linear2(layer.linear1(t).relu())) for layer in model.layers]
+    elif isinstance(model, VisionTransformer):
+        tokens = torch.cat([model.class_token[0], model.conv_proj(x).flatten(2)[0].T]) + model.encoder.pos_embedding[0]
+        blocks = [(layer.ln_1, layer.self_attention, layer.ln_2, layer.mlp) for layer in model.encoder.layers]
+    else:
+        tokens = model._pos_embed(model.patch_embed(x))[0]
+        blocks = [(block.norm1, block.attn, block.norm2, block.mlp) for block in model.blocks]
+    attended = []
+    for norm, attention, again, mlp in blocks:
+        out, a = attention_by_hand(attention, norm(tokens))
+        for probabilities in a:
+            probabilities.retain_grad()
+        attended.append(a)
+        tokens = tokens + out
+        tokens = tokens + mlp(again(tokens))
+    if isinstance(model, Encoder):
+        return model.head(tokens.mean(0) if model.token is None else tokens[0]), attended
+    if isinstance(model, VisionTransformer):
+        return model.heads(model.encoder.ln(tokens)[0]), attended
+    return model.forward_head(model.norm(tokens)[None])[0], attended
+
+
+def row_of(relevance: Tensor, prefix: int) -> Tensor:
+    row = relevance[0] if prefix else relevance.mean(0)
+    side = math.isqrt(len(row) - prefix)
+    return row[prefix:].view(side, side)
+
+
+@every_transformer
+def test_attention_rollout_by_plain_loops(kind: str) -> None:
+    model, batch, prefix = transformer(kind)
+    got = maps("attention-rollout", model, batch)
+    for i in range(len(batch)):
+        logits, attended = forward_by_hand(model, batch.inputs[i:i + 1])
+        close(logits.detach(), model(batch.inputs[i:i + 1])[0].detach(), 1e-3)
+        first, second = ([a.detach() for a in heads] for heads in attended)
+        n = len(first[0])
+        one, two = torch.zeros(n, n), torch.zeros(n, n)
+        for s in range(n):
+            for t in range(n):
+                one[s, t] = 0.5 * (first[0][s, t] + first[1][s, t]) / 2 + (0.5 if s == t else 0.0)
+                two[s, t] = 0.5 * (second[0][s, t] + second[1][s, t]) / 2 + (0.5 if s == t else 0.0)
+        close(got[i], row_of(two @ one, prefix), 1e-4)
+
+
+@every_transformer
+def test_chefer_by_plain_loops(kind: str) -> None:
+    model, batch, prefix = transformer(kind)
+    got = maps("chefer-lrp", model, batch)
+    for i, target in enumerate(batch.targets.tolist()):
+        logits, attended = forward_by_hand(model, batch.inputs[i:i + 1])
+        logits[target].backward()
+        n = len(attended[0][0])
+        relevance = torch.eye(n)
+        for heads in attended:
+            weighted = torch.zeros(n, n)
+            for a in heads:
+                weighted += (a.grad * a.detach()).clamp(min=0) / 2
+            relevance = relevance + weighted @ relevance
+        close(got[i], row_of(relevance, prefix), 1e-3)
+
+
+ATTENTION = ["attention-rollout", "chefer-lrp"]
+
+
+def state_of(model: nn.Module) -> list[Any]:
+    return [[(n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks),
+              getattr(m, "fused_attn", None)) for n, m in model.named_modules()],
+            [(n, p.requires_grad, p.grad is None) for n, p in model.named_parameters()]]
+
+
+@every_transformer
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_methods_depend_on_the_item_alone_and_leave_the_model_as_it_was(name: str, kind: str) -> None:
+    model, batch, _ = transformer(kind)
+    expected = maps(name, model, batch)
+    for i in range(3):
+        close(maps(name, model, batch.select([i]))[0], expected[i], 1e-4)
+    other = maps(name, model, replace(batch, targets=(batch.targets + 1) % 3))
+    assert torch.allclose(other, expected) == (name == "attention-rollout")
+    model.train().requires_grad_(False)
+    before, draws = state_of(model), torch.get_rng_state()
+    with torch.no_grad():
+        close(maps(name, model, batch), expected, 1e-4)
+    assert state_of(model) == before
+    assert torch.equal(torch.get_rng_state(), draws)
+    with pytest.raises(RuntimeError):
+        maps(name, model, replace(batch, inputs=batch.inputs[:, :1]))
+    assert state_of(model) == before
+
+
+@every_transformer
+@pytest.mark.parametrize("name", ATTENTION)
+def test_nominal_passes_of_attention_methods_are_the_rows_that_run(name: str, kind: str) -> None:
+    model, batch, _ = transformer(kind)
+    with models.Passes(model) as passes:
+        maps(name, model, batch)
+    assert passes.forward + passes.backward == 3 * catalogue()[name].passes
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_a_model_without_attention_is_refused(name: str, batch: Batch) -> None:
+    with pytest.raises(VxpError, match=f"{name!r} found no attention in the model"):
+        maps(name, Additive().eval(), batch)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_masked_attention_is_refused(name: str) -> None:
+    class Masked(Encoder):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            return self.head(self.layers[0](x, src_mask=torch.ones(9, 9, dtype=torch.bool).triu(1)).mean(1))
+
+    with pytest.raises(VxpError, match="masked"):
+        maps(name, drawn(Masked(True, False)), made(2, 12))
+
+
+@every_transformer
+def test_a_cam_finds_its_layer_in_every_transformer(kind: str) -> None:
+    model, batch, _ = transformer(kind)
+    got = maps("grad-cam", model, batch)
+    side = batch.space[0] // (4 if kind.startswith("torch,") or kind == "torch" else 8)
+    assert got.shape == (3, side, side)
+    # a negative map is cut off, so that single ones may be 0 everywhere
+    assert float(got.std()) > 0

@@ -75,10 +75,9 @@ def spatial_layers(model: nn.Module, inputs: Tensor) -> list[str]:
 def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
     """The grid of every layer that returns [B, C, h, w] with h*w > 1, or tokens that matter, in order of its last run."""
     spatial: dict[str, tuple[int, int]] = {}
-    tokens = False
+    tokens: set[int] = set()
 
     def seen(name: str, output: object) -> None:
-        nonlocal tokens
         spatial.pop(name, None)
         if not isinstance(output, Tensor):
             return
@@ -86,13 +85,14 @@ def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
             spatial[name] = (output.shape[2], output.shape[3])
         elif output.ndim == 3 and (found := token_grid(output.shape[1], inputs.shape[2:])):
             spatial[name] = found[1:]
-            tokens = True
+            tokens.add(output.shape[1])
 
     with _watching(model, seen), torch.no_grad():
         model(inputs)
     if tokens:
         idle = _idle_patches(model, inputs)
-        spatial = {name: size for name, size in spatial.items() if name not in idle}
+        # [B, heads, N, D] inside an attention is no grid, though it has the dimensions of one
+        spatial = {name: size for name, size in spatial.items() if name not in idle and size[0] not in tokens}
     if not spatial:
         raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid, or tokens on one: name a "
                        "layer= whose output has one, or use an explainer that needs no layer")

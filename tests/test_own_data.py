@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
+import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +23,11 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, Resize
 from vxp import datasets, models, run, tasks
+from vxp.cli import app
 from vxp.core import VxpError
 from vxp.datasets import coco, fashion_mnist, imagenet_val, voc
 from vxp.datasets._images import Fit, cover
+from vxp.datasets.manifest import COLUMNS
 from vxp.explainers import bind
 
 SIZE = (32, 32)
@@ -584,3 +588,65 @@ def test_clusters_of_a_manifest_are_what_the_statistics_resample(tmp_path: Path)
     assert (task.id, task.dataset["id"], task.cluster_key) == ("open-set-csv", "manifest-set-csv", "cluster")
     assert task.document["targets"] == "list"
     assert task.document["title"] == "The images of the manifest set.csv"
+
+
+# ---------------------------------------------------------------------------------------------------------- the how-to
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "howto" / "own-data.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+
+
+def lines() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines() if "--images" in line]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the page's commands name."""
+    picture(tmp_path / "my-photos" / "one.png", (40, 30))
+    made_voc(tmp_path)
+    for name, make in (("COCO", made_coco), ("ILSVRC", made_imagenet), ("FASHION", made_fashion)):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name)
+    (manifest,) = blocks("csv")
+    (tmp_path / "study.csv").write_text(manifest.replace("malignant", "7").replace("benign", "3"))
+    for i, row in enumerate(manifest.splitlines()[1:]):
+        values = row.split(",")
+        picture(tmp_path / values[0], (40, 30), i)
+        if values[3]:
+            picture(tmp_path / values[3], (40, 30), i)
+    shutil.copy(Path(__file__).parent / "howto" / "model.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", lines())
+def test_the_commands_of_the_page_run(desk: Path, line: str) -> None:
+    words = shlex.split(line)[1:]
+    app([*words, "--metrics", "gini", "--limit", "1", "--batch-size", "2", "--threads", "1", "--device", "cpu"],
+        standalone_mode=False)
+    (path,) = (desk / words[-1]).glob("results/*-grad-cam-*/result.json")
+    document = vxp_schemas.loads(path.read_bytes())
+    assert document["division"] == "open"
+    # the factory's weights are random, so a map may be zero
+    assert document["scores"][0]["statuses"] in ({"ok": 1}, {"undefined:zero-map": 1})
+
+
+def test_the_manifest_of_the_page_is_read(desk: Path) -> None:
+    (manifest,) = blocks("csv")
+    (desk / "study.csv").write_text(manifest)
+    items, source = datasets.opened(Path("study.csv"), SIZE, ("benign", "malignant"))
+    assert [(i.id, i.cluster, i.target, i.label) for i in items] == [
+        ("p2", "patient-2", 1, (1,)), ("scans/p1-left.png", "patient-1", None, (0,)),
+        ("scans/p1-right.png", "patient-1", None, (1,))]
+    assert source.truth == ("mask",)
+
+
+def test_the_page_names_every_copy_and_column() -> None:
+    text = PAGE.read_text()
+    readable = [name for name, source in datasets.sources().items() if source.listed is not None]
+    assert sorted(readable) == sorted([*COPIES, "imagenet-val"])
+    assert all(f"| `{name}` |" in text for name in [*readable, *COLUMNS])

@@ -53,7 +53,9 @@ Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metr
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
-Images = Annotated[Path | None, typer.Option(help="A folder of your own images instead of TASK (an open task).")]
+Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
+                                             ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
+                                             "imagenet-val.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
 Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]

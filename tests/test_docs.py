@@ -27,6 +27,7 @@ from torchvision.transforms.functional import gaussian_blur
 from vxp import datasets, explainers, metrics, models, tasks
 from vxp.cli import app
 from vxp.datasets import Source
+from vxp.models import torchvision_models
 
 ROOT = Path(__file__).resolve().parents[1]
 HOWTO = ROOT / "tests" / "howto"
@@ -154,6 +155,16 @@ def parsed(line: str) -> tuple[Any, dict[str, Any]]:
         return command, dict(context.params)
 
 
+def is_model(name: str) -> bool:
+    base = name.partition("@")[0]
+    if ".py:" in base:
+        return callable(models.from_file(f"{HOWTO}/{base}"))
+    family, _, architecture = base.partition("/")
+    if family == "timm":
+        return architecture in pytest.importorskip("timm", reason="needs vxp[timm]").list_models()
+    return base in models.model_names() or (family == "torchvision" and bool(torchvision_models.chosen(base)))
+
+
 @pytest.mark.parametrize(("page", "line"), commands("vxp"))
 def test_command_line_names_what_exists(page: str, line: str) -> None:
     command, given = parsed(line)
@@ -163,7 +174,7 @@ def test_command_line_names_what_exists(page: str, line: str) -> None:
         bound = explainers.bind("|".join([f"{HOWTO}/{head}", parameters]).strip("|") if ".py:" in head else name)
         assert callable(bound.explainer.explain)
     if model := given.get("model"):
-        assert models.from_file(f"{HOWTO}/{model}") if ".py:" in model else model in models.model_names()
+        assert is_model(model)
     for name in ",".join(given.get("metrics") or []).split(","):
         assert not name or metrics.bind(name)
     known = [*tasks.names(), "shapes-few@1"]
@@ -203,8 +214,8 @@ def test_site_holds_its_pages_and_includes_the_complete_files(site: Path) -> Non
     for page in ("index", "quickstart", "concepts", "figures", "reference/cli", "reference/python", "third-party",
                  "changelog", "security", "contributing"):
         assert (site / f"{page}.html").is_file()
-    for page, word in (("metric", "comprehensiveness"), ("explainer", "taylor_blur"), ("dataset", "GRATINGS"),
-                       ("task", "shapes-few")):
+    for page, word in (("model", "blackbird"), ("metric", "comprehensiveness"), ("explainer", "taylor_blur"),
+                       ("dataset", "GRATINGS"), ("task", "shapes-few")):
         assert word in (site / "howto" / f"{page}.html").read_text()
     assert not list(site.rglob("*.py"))
 
@@ -320,6 +331,30 @@ def test_the_command_on_ones_own_images_runs(photos: Path, page: str, name: str,
     assert (document["explainer"]["id"], document["explainer"]["parameters"]) == (name, parameters)
     assert [s["statuses"] for s in document["scores"]] == [{"ok": 2}, {"ok": 1, "undefined:empty-truth": 1}]
     assert (photos.parent / words[-1] / "report.html").is_file()
+
+
+def test_howto_model_runs_with_its_weights(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    shutil.copy(HOWTO / "birds.py", photos.parent)
+    model, facts = models.from_file("birds.py:factory")()
+    page = ROOT / "docs" / "howto" / "model.md"
+    (block,) = blocks(page, "python")
+    exec(compile(block, "<model.md>", "exec"), {"model": model})
+    (line,) = [line for where, line in commands("vxp") if where == ident(page) and "birds.py:factory" in line]
+    words = shlex.split(line)[1:]
+    small = ["--metrics", "deletion|steps:4", "--batch-size", "8", "--threads", "1", "--device", "cpu"]
+    python(os.environ, photos.parent, "-m", "vxp", *words, *small)
+    out = photos.parent / words[-1]
+    document = vxp_schemas.loads((out / "model.json").read_bytes())
+    vxp_schemas.validate(document)
+    assert (document["id"], document["status"]) == ("own-birds-birds", "unregistered")
+    assert document["state_dict_digest"] == models.state_dict_digest(model)
+    assert (document["input"]["size"], document["classes"]) == ([96, 96], {"count": len(facts["class_names"])})
+    for name in ("grad-cam", "saliency"):
+        (found,) = (out / "results").glob(f"*-{name}-*/result.json")
+        result = vxp_schemas.loads(found.read_bytes())
+        assert result["division"] == "open"
+        assert result["model"] == vxp_schemas.reference(document)
 
 
 def test_howto_dataset_makes_what_it_says() -> None:

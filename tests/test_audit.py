@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import audit, validation
+from vxp import audit, result, validation
 from vxp.audit import Audit, Order, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.run import Quiet
@@ -268,6 +268,54 @@ def test_the_level_recompute_is_the_audit(honest: Path, changed: Broken) -> None
 def test_a_good_method_is_not_flagged(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", "grad-cam", metrics=("deletion|steps:14", "entropy"), limit=40)
     assert not codes(audited(sealed(run, tmp_path / "bundle", "grad-cam")))
+
+
+def test_items_that_the_validator_does_not_know_are_held_against_the_auditors(
+    changed: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of a task of one's own is not in the registry: names in another order are other images' scores."""
+    from vxp.validation import content
+    monkeypatch.setattr(content, "expected_items", lambda *_: None)
+
+    def roll(t: dict[str, list[Any]]) -> None:
+        for name in ("item_id", "explanation_id"):
+            t[name] = t[name][1:] + t[name][:1]
+
+    changed.table("items", roll)
+    changed.table("samples", roll)
+    found = audited(valid(changed))
+    assert (found.verdict, codes(found)) == ("differs", {"VXP-C007"})
+
+
+def test_clusters_that_the_validator_does_not_know_are_held_against_the_auditors(
+    changed: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vxp.validation import content
+    monkeypatch.setattr(content, "expected_items", lambda *_: None)
+    for name in ("items", "samples"):
+        changed.table(name, lambda t: t["cluster"].__setitem__(3, "another"))
+    assert codes(audited(valid(changed))) == {"VXP-C008"}
+
+
+def test_a_bundle_that_is_replaced_after_its_validation_is_not_audited(
+    honest: Path, changed: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed.json("submission.json", lambda d: d.update(title="another"))
+    monkeypatch.setattr(validation, "apart", lambda path, level: validate(honest, level))
+    with pytest.raises(VxpError, match="changed while it was checked"):
+        verify(changed.folder, Order())
+
+
+def test_parameters_from_a_bundle_are_checked_like_any(changed: Broken) -> None:
+    """They reach code that the reviewer named."""
+    for name in ("set", "result"):
+        changed.json(name, lambda d: d["explainer"].update(parameters={"samples": "10**9"}, id="smoothgrad"))
+    changed.json("system.json", lambda d: d["method"].update(parameters={"samples": "10**9"}, name="smoothgrad"))
+    own = result.identity(json.loads(changed.path("system.json").read_bytes()))
+    changed.json("set", lambda d: d.update(system=own))
+    found = audited(valid(changed), regenerate="smoothgrad")
+    assert found.verdict == "incomplete"
+    assert "parameter 'samples': got '10**9'" in found.not_checked[0]["reason"]
 
 
 def test_an_invalid_bundle_is_refused(changed: Broken) -> None:

@@ -227,7 +227,7 @@ def _acceptable(entries: Sequence[Entry], findings: Findings) -> Iterator[Entry]
         path = entry.path.removesuffix("/")  # a tar lists folders as well
         name = shown(entry.path)
         if not PATH.fullmatch(path) or len(path) > MAX_PATH:
-            findings.add("VXP-S002", name, "", f"the name {name!r} of {len(entry.path)} characters",
+            findings.add("VXP-S002", name, "", f"the name '{name}' of {len(entry.path)} characters",
                          "a relative path of A-Z a-z 0-9 . _ - and /, without . or .. as a part, of at most 200 characters")
             continue
         bad = [part for part in path.split("/") if RESERVED.fullmatch(part) or part.endswith(".")]

@@ -156,7 +156,7 @@ def _metric(state: State, path: str, where: str, score: Mapping[str, Any]) -> No
         known = result.metric_document(plugin)
     reference = vxp_schemas.reference(known)
     if score["metric"] != reference:
-        add("VXP-K005", path, f"{where}/metric", _named(score["metric"]), _named(reference))
+        add("VXP-K005", path, f"{where}/metric", _named(score["metric"]), f"{_named(reference)}, the registry's")
     for field in ("family", "better", "range", "level"):
         if score[field] != known[field]:
             add("VXP-K014", path, f"{where}/{field}", f"{score[field]}", f"{known[field]}, the metric's")
@@ -364,7 +364,7 @@ def _whole(state: State) -> None:
     scored = [r.document["set"]["path"] for r in state.results]
     for found in state.sets:
         if scored.count(found.path) != 1:
-            add("VXP-K017", found.path, "", f"{scored.count(found.path)} results of this set", "one")
+            add("VXP-K017", found.path, "", f"{scored.count(found.path)} results of this set", "one result for every set")
     tasks = Counter((s.document["task"]["id"], s.document["task"]["digest"], s.document["model"]["digest"]) for s in state.sets)
     for (name, _, _), n in tasks.items():
         if n > 1:

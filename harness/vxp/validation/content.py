@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import vxp_schemas
 
+from vxp.catalogue import nearest
 from vxp.core import OK
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
@@ -138,7 +139,8 @@ def _shards(state: State, found: ASet) -> None:
         if shard["descriptor"]["path"] != name:
             state.findings.add("VXP-C003", found.path, where, f"the path {shard['descriptor']['path']}", f"{name}")
         if shard["first_row"] != row:
-            state.findings.add("VXP-C003", found.path, where, f"first_row {shard['first_row']}", f"{row}")
+            state.findings.add("VXP-C003", found.path, where, f"first_row {shard['first_row']}",
+                               f"first_row {row}, after the rows of the shards before it")
         row += shard["rows"]
     if found.items is not None and row != found.items.rows:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
@@ -213,7 +215,8 @@ def _places(state: State, found: ASet, items: Table) -> None:
     for i, ((item, shard, row), place) in enumerate(zip(rows, places, strict=False)):
         if (shard, row) != place:
             state.findings.add("VXP-C010", found.items_path, f"row {i}, item {ascii(item)[1:-1][:128]}",
-                               f"shard {shard}, row {row}", "the place of the row in the shards, in order")
+                               f"shard {shard}, row {row} (its map is in shard {place[0]}, row {place[1]})",
+                               "shard and shard_row where the shards, read in order, have the row's map")
 
 
 def _identity(state: State, found: ASet, items: Table) -> None:
@@ -246,17 +249,21 @@ def _identity(state: State, found: ASet, items: Table) -> None:
                 f"the task's {len(wanted)} items")
         if not missing and not extra:
             first = next((i for i, (a, b) in enumerate(zip(names, wanted, strict=False)) if a != b), len(wanted))
-            add("VXP-C007", path, f"row {first}", "another order", "the task's order of items")
+            add("VXP-C007", path, f"row {first}", f"item {names[first] if first < len(names) else 'missing'}",
+                f"item {wanted[first] if first < len(wanted) else 'none'}: the task's order of items")
         return
     for where, i in _where(range(items.rows), items):
         item = expected[i]
         if items["cluster"][i] != item["cluster"]:
-            add("VXP-C008", path, where, ascii(items["cluster"][i])[:200], "the task's clusters")
+            add("VXP-C008", path, where, f"{ascii(items['cluster'][i])[:200]} (in the task {item['cluster']!r})",
+                "the task's clusters")
         fixed = item["target"]
         if items["target_source"][i] != ("predicted" if fixed is None else "list"):
-            add("VXP-C009", path, f"{where}, target_source", ascii(items["target_source"][i])[:200], "the task's policy")
+            add("VXP-C009", path, f"{where}, target_source", ascii(items["target_source"][i])[:200],
+                f"{'predicted' if fixed is None else 'list'}, the task's policy")
         if items["target"][i] != (items["prediction"][i] if fixed is None else fixed):
-            add("VXP-C009", path, where, f"target {items['target'][i]}",
+            right = items["prediction"][i] if fixed is None else fixed
+            add("VXP-C009", path, where, f"target {items['target'][i]} (right is {right})",
                 "the model's prediction" if fixed is None else "the class of the task's list")
 
 
@@ -283,7 +290,8 @@ def _cells(state: State, found: ASet, items: Table) -> None:
     for where, i in _where(range(items.rows), items):
         status = items["status"][i]
         if status != OK and not (status.startswith("failed:") and status in vxp_schemas.STATUSES):
-            add("VXP-C011", path, where, ascii(status)[:200], "ok or failed:<code> of spec/statuses.md")
+            add("VXP-C011", path, where, ascii(status)[:200],
+                f"one of ok, {', '.join(s for s in vxp_schemas.STATUSES if s.startswith('failed:'))}")
         if items["target_source"][i] not in ("predicted", "label", "list"):
             add("VXP-C013", path, f"{where}, target_source", ascii(items["target_source"][i])[:200], "predicted, label or list")
 
@@ -377,7 +385,9 @@ def _score(state: State, path: str, samples: Table, signature: str, score: Mappi
     ok = np.array([s == OK for s in status], bool)
     add = state.findings.add
     for where, i in _where(np.flatnonzero(~known), samples):
-        add("VXP-C011", path, f"{where}, {signature}", ascii(status[i])[:200], "a status of spec/statuses.md")
+        near = nearest(str(status[i]), list(vxp_schemas.STATUSES))
+        add("VXP-C011", path, f"{where}, {signature}", ascii(status[i])[:200] + near,
+            "ok, or a status of the standard's list that begins with undefined:, failed: or not-run:")
     number = np.isfinite(values)
     # a metric of the set has a number of its own for an item only where the item says one by itself
     wrong = (number & ~ok) | (ok & ~number if score["level"] == "sample" else np.zeros(len(ok), bool)) | np.isinf(values)

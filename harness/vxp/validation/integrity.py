@@ -57,8 +57,8 @@ def _shard(state: State, found: ASet, number: int, path: str, tensor: Tensor, lo
             for i in range(len(maps)):
                 row = expected[first + i] if expected else None
                 if row is not None and hashlib.sha256(data[i * size : (i + 1) * size]).digest() != row[1]:
-                    state.findings.add("VXP-I005", path, f"row {first + i}, item {row[0]}", "other bytes",
-                                       "the SHA-256 in payload_digest of items.parquet")
+                    state.findings.add("VXP-I005", path, f"row {first + i}, item {row[0]}", "a map of other bytes",
+                                       "the map whose SHA-256 is payload_digest in items.parquet")
             if look is not None:
                 look(found, number, first, maps)
     return f"sha256:{hasher.hexdigest()}"

@@ -50,7 +50,8 @@ def check(state: State) -> None:
     _layout(state, root)
     for path in state.bundle.paths:
         if path not in state.described:
-            state.findings.add("VXP-I004", path, "", f"{state.bundle.size(path)} bytes", "only files that a document lists")
+            state.findings.add("VXP-I004", path, "", f"a file of {state.bundle.size(path)} bytes",
+                               "only files that a document lists")
 
 
 def _layout(state: State, root: Document) -> None:
@@ -87,7 +88,10 @@ def listed(state: State, described: Document, by: str, *media: str, folder: str 
     facts = {k: described[k] for k in ("mediaType", "size", "digest")}
     # the set's manifest stands in the submission and in its result; any other file is listed once
     if path in state.described and (state.described[path] != facts or not path.endswith("/set.json")):
-        state.findings.add("VXP-I006", path, by, f"{facts}", f"one description; the other is {state.described[path]}")
+        apart = [k for k in facts if state.described[path].get(k) != facts[k]]
+        said, other = (", ".join(f"{k} {d[k]}" for k in apart) for d in (facts, state.described[path] or facts))
+        state.findings.add("VXP-I006", path, f"listed in {by}", said or "listed a second time",
+                           f"{other}, as it is listed elsewhere" if apart else "each file listed once, in one role")
         return False
     state.described[path] = facts
     if described["mediaType"] not in media:

@@ -18,7 +18,7 @@ LAYERS = [
     {"result", "bundles"},
     {"cite"},
     {"run", "registry", "report", "train_shapes", "sealing", "migrate"},
-    {"importing"},
+    {"importing", "fitting"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare"},
     {"audit"},
     {"leaderboard"},

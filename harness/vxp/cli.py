@@ -102,6 +102,29 @@ def explain(
 
 
 @app.command()
+def fit(
+    explainer: Annotated[str, typer.Argument(help="Name, or name|parameter:value of its training, such as tame|epochs:8.")],
+    model: Annotated[str, typer.Option("--model", help="The model to explain: by name or file.py:factory.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The weights to write, NAME.safetensors; their card is NAME.json.")],
+    data: Annotated[str | None, typer.Option(help="A data set to train on, such as stamps-training.")] = None,
+    images: Images = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many images, of those that the model gets "
+                                       "right.")] = 2000,
+    recipe: Annotated[str | None, typer.Option(help="Published parameters by backbone (vgg16, resnet50, ...); by default "
+                                               "those for the model.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0, device: Device = "auto", precision: Precision = "fp32",
+    threads: Threads = None,
+) -> None:
+    """Train an explainer for a model. The same command goes on after the last epoch that was finished."""
+    lesson = commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
+    with progress.shown(errors) as shown:
+        card = commands.fit(lesson, out, shown)
+    last = ", ".join(f"{name} {value:g}" for name, value in card["log"][-1].items()) if card["log"] else "no epoch"
+    console.print(f"Wrote {out} and its card: {len(card['trained_classes'])} classes, last epoch {last}\n"
+                  f"Use it: --explainer '{card['explainer']}|weights:{out}'", soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
 def score(
     set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006

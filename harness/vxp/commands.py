@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from vxp import explainers, importing, models, run, store, tasks
-from vxp.core import VxpError
+from vxp import datasets, explainers, fitting, importing, models, run, store, tasks
+from vxp.core import NotExplainedError, VxpError
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
 from vxp.tasks import Task
 
+EVERY = "all"
+"""In place of an explainer's name: every installed method that can explain the model."""
+CHEAP = 4
+"""Passes a map up to which a method is tried on one image, to see whether it can."""
+log = logging.getLogger("vxp")
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
@@ -36,8 +46,10 @@ class Order:
 
 def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
     """Explain and score; the paths of the result documents."""
-    wanted = _explainers(order.explainers)
+    wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
     task, model = _task(order)
+    if EVERY in order.explainers:
+        wanted += [bound for bound in _able(task, model) if bound.name not in {w.name for w in wanted}]
     return run.run(task, model, wanted, out, settings=_settings(order, task, model, out), metrics=order.metrics,
                    progress=progress)
 
@@ -92,9 +104,65 @@ def precision(asked: str) -> Precision:
     return asked  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be trained, in the words of the command line."""
+
+    explainer: str
+    model: str
+    data: str | None
+    images: Path | None
+    count: int
+    recipe: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+
+
+def fit(lesson: Lesson, out: Path, progress: run.Progress) -> Mapping[str, Any]:
+    """Train an explainer for a model; the card of its weights."""
+    head, given = fitting.split(lesson.explainer)
+    bound = explainers.bind(head)
+    if (lesson.data is None) == (lesson.images is None):
+        raise VxpError("name a data set with --data (see vxp list datasets), or your own images with --images DIR: one of the "
+                       "two")
+    where = device(lesson.device)
+    model = models.load(lesson.model, device=where)
+    if lesson.images is not None:
+        items, source = datasets.opened(lesson.images, model.input_size, model.class_names)
+        candidates = iter(items)
+    else:
+        source, candidates = datasets.source(str(lesson.data)), None
+    chosen = fitting.images(source, model, lesson.count, seed=lesson.seed, device=where, progress=progress,
+                            candidates=candidates)
+    return fitting.fit(bound.explainer, given, lesson.recipe, model, chosen, out, seed=lesson.seed, device=where,
+                       precision=precision(lesson.precision), threads=lesson.threads or os.cpu_count() or 1,
+                       progress=progress)
+
+
 def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
-    names = [n for name in asked for n in (explainers.methods() if name == "all" else [name])]
-    return [explainers.bind(name) for name in names]
+    return [explainers.bind(name) for name in asked]
+
+
+def _able(task: Task, model: Model) -> list[BoundExplainer]:
+    """Every installed method that can explain this model; of the others it is said why not."""
+    first = task.batch(0, 1, model).to(str(next(model.module.parameters()).device))
+    first = dataclasses.replace(first, targets=first.targets.clamp_min(0))
+    able = []
+    for id in explainers.methods():
+        bound = explainers.bind(id)
+        try:
+            resolved = bound.resolved(model.module)
+            if resolved.passes <= CHEAP:
+                resolved(model.module, first)
+        except NotExplainedError:
+            pass  # of another class it may have a map
+        except VxpError as error:
+            log.warning("%s is left out: %s", id, error)
+            continue
+        able.append(bound)
+    return able
 
 
 def _task(order: Order) -> tuple[Task, Model]:

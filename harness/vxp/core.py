@@ -27,6 +27,15 @@ class VxpError(Exception):
     """Any error that is the input's fault: says what was got, what was expected and what to do."""
 
 
+class NotExplainedError(Exception):
+    """Raised by an explainer that has no map for a class, with the code of the registry that says why: every item of the
+    batch gets the status `failed:<code>`, after it was asked for alone."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
 # ---------------------------------------------------------------------------------------------------- what is explained
 
 
@@ -529,12 +538,30 @@ def metric(
 
 
 @dataclass(frozen=True, eq=False)
+class Training:
+    """How an explainer is trained, and how its weights are found.
+
+    run(model, images, session, recipe) trains (see vxp.fitting). recipes: dataclasses of its parameters, by the backbone that
+    they were published for; choose(model) names the one for a model. resolve(model, **parameters) gives the parameters with
+    the weights of this model named, VxpError where there are none. components(**parameters) is what was trained, as the
+    document of a system lists it.
+    """
+
+    run: Callable[..., Any]
+    recipes: Mapping[str, Any]
+    choose: Callable[[Any], str]
+    resolve: Callable[..., Mapping[str, Any]]
+    components: Callable[..., list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
 class Explainer:
     """A declared explainer: (model, batch, *, parameters) -> maps [B, h, w] on the native grid.
 
-    signed: negative values mean evidence against. needs: of {"gradients", "activations", "layer", "truth"}.
+    signed: negative values mean evidence against. needs: of {"gradients", "activations", "layer", "truth", "training_data"}.
     reference: one of the fixed references, which are never re-explained. passes: nominal model passes per map
     (forward plus backward), as a number or a function of the parameters; the budget of a task bounds it.
+    training: how it is trained, where it is.
     """
 
     id: str
@@ -548,18 +575,19 @@ class Explainer:
     passes: int | Callable[..., int] = 1
     family: str = "other"
     source: str = ""
+    training: Training | None = None
 
 
 def explainer(
     id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
     needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
-    source: str = "",
+    source: str = "", training: Training | None = None,
 ) -> Callable[[Callable[..., Tensor]], Explainer]:
     """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name."""
 
     def declare(explain: Callable[..., Tensor]) -> Explainer:
         return Explainer(id, explain, keyword_defaults(explain), signed, resample, target_specific, frozenset(needs),
-                         reference, passes, family, source)
+                         reference, passes, family, source, training)
 
     return declare
 

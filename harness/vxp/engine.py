@@ -28,6 +28,7 @@ from vxp.core import (
     Explain,
     Filled,
     Noised,
+    NotExplainedError,
     Offset,
     Order,
     Outcome,
@@ -111,8 +112,8 @@ class Engine:
     def score(self, jobs: Sequence[Job], known: Mapping[Edit, Tensor] | None = None) -> list[dict[str, Outcome]]:
         """Scores of every job by signature. All jobs have the same batch; `known` are rows that were run before.
 
-        An explainer that fails while it explains again gives `failed:explainer-error` to the metric that asked, and a
-        score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
+        An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
+        metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
         """
         if not jobs:
             return []
@@ -135,17 +136,15 @@ class Engine:
                     done[j][bound.signature] = started
                 else:
                     advance((j, bound.signature), lambda plan=started: next(plan), started)  # type: ignore[misc]
-        lost: dict[tuple[int, str], Tensor] = {}
+        lost: dict[tuple[int, str], dict[int, str]] = {}
         while waiting:
             answers.fetch([(jobs[j], request) for (j, _), (_, request) in waiting.items()])
             for (j, signature), (plan, request) in list(waiting.items()):
-                if (id(jobs[j]), request.call) in answers.failures:
-                    failures = answers.failures[id(jobs[j]), request.call]
-                    lost[j, signature] = lost.get((j, signature), failures) | failures
+                lost.setdefault((j, signature), {}).update(answers.failures.get((id(jobs[j]), request.call), {}))
                 answer = answers.read(jobs[j], request)
                 advance((j, signature), lambda plan=plan, a=answer: plan.send(a), plan)  # type: ignore[misc]
         for (j, signature), failures in lost.items():
-            done[j][signature] = _without(done[j][signature], failures, "failed:explainer-error")
+            done[j][signature] = _without(done[j][signature], failures)
         return [{bound.signature: _finite_only(scores[bound.signature], job.case) for bound in job.metrics}
                 for job, scores in zip(jobs, done, strict=True)]
 
@@ -199,20 +198,27 @@ def _copy_of(model: nn.Module, state: Randomised | Compensated, seed: int) -> nn
 
 def failed(n: int, code: str, kind: str = "failed") -> Outcome:
     """An outcome without numbers: the same status for every item."""
-    return Outcome(torch.full((n,), float("nan"), dtype=torch.float64), (f"{kind}:{code}",) * n)
+    return without_numbers([f"{kind}:{code}"] * n)
+
+
+def without_numbers(status: Sequence[str]) -> Outcome:
+    """An outcome of which every item has a status other than `ok`."""
+    return Outcome(torch.full((len(status),), float("nan"), dtype=torch.float64), tuple(status))
 
 
 def _finite_only(found: Outcome, case: Case) -> Outcome:
     """`undefined:non-finite-map` for the items whose stored map is not finite, the others as they are."""
-    return _without(found, ~case.finite.cpu(), "undefined:non-finite-map")
+    infinite = torch.nonzero(~case.finite).flatten().tolist()
+    return _without(found, dict.fromkeys(infinite, "undefined:non-finite-map"))
 
 
-def _without(found: Outcome, items: Tensor, status: str) -> Outcome:
-    """The outcome with this status, and no number, for these items, bool [B]."""
-    if not items.any():
+def _without(found: Outcome, status: Mapping[int, str]) -> Outcome:
+    """The outcome with these statuses, and no numbers, for these items."""
+    if not status:
         return found
-    states = tuple(status if gone else s for s, gone in zip(found.status, items.tolist(), strict=True))
-    return replace(found, values=found.values.masked_fill(items, float("nan")), status=states)
+    values = found.values.clone()
+    values[list(status)] = float("nan")
+    return replace(found, values=values, status=tuple(status.get(i, s) for i, s in enumerate(found.status)))
 
 
 # ------------------------------------------------------------------------------------------------------------ answers
@@ -227,7 +233,7 @@ class _Answers:
     rows: dict[Edit, Tensor]  # [B, 4]
     vectors: dict[tuple[Edit, Readout], Tensor] = field(default_factory=dict)  # [B, D]
     maps: dict[tuple[int, Edit, Call], Tensor] = field(default_factory=dict)  # [B, H, W], by id of the job; 0 for labels
-    failures: dict[tuple[int, Call], Tensor] = field(default_factory=dict)  # bool [B]: items of which explaining failed
+    failures: dict[tuple[int, Call], dict[int, str]] = field(default_factory=dict)  # status of items that have no map
 
     def fetch(self, asked: Sequence[tuple[Job, Request]]) -> None:
         """Run what is asked and not there yet."""
@@ -367,15 +373,16 @@ class _Answers:
                 return explain(module, moved)
         except (VxpError, torch.OutOfMemoryError):
             raise
-        except Exception:  # third-party code: its failure is a status of its items, not of the run
+        except Exception as error:  # third-party code: its failure is a status of its items, not of the run
             if len(chunk) > 1:
                 rows = [self._explained(job, explain, call, module, targets, builder, [row]) for row in chunk]
                 # a row that failed does not know the grid: it is lost whatever its shape
                 shape = next((r.shape[1:] for r in rows if torch.isfinite(r).any()), rows[0].shape[1:])
                 return torch.cat([r if r.shape[1:] == shape else r.new_full((1, *shape), float("nan")) for r in rows])
-            log.exception("the explainer failed while it explained item %r again", self.batch.ids[items[0]])
-            failed = self.failures.setdefault((id(job), call), torch.zeros(len(self.batch), dtype=torch.bool))
-            failed[items[0]] = True
+            if not isinstance(error, NotExplainedError):
+                log.exception("the explainer failed while it explained item %r again", self.batch.ids[items[0]])
+            code = error.code if isinstance(error, NotExplainedError) else "explainer-error"
+            self.failures.setdefault((id(job), call), {})[items[0]] = f"failed:{code}"
             return torch.full((1, *job.case.native.shape[1:]), float("nan"), device=self.batch.inputs.device)
 
     def _targets(self, call: Explain) -> Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -45,6 +45,13 @@ class BoundExplainer:
     def available(self) -> bool:
         """Whether it can explain again; False for a set whose explainer is not installed here."""
         return self.explainer.explain is not _absent
+
+    def resolved(self, model: nn.Module) -> BoundExplainer:
+        """With the parameters that depend on the model filled in; VxpError where it cannot explain this model."""
+        training = self.explainer.training
+        if training is None or not self.available:
+            return self
+        return replace(self, parameters=dict(training.resolve(model, **self.parameters)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Maps [B, h, w] float32; VxpError where the explainer returns another shape."""

@@ -138,11 +138,13 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
             "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),
             "parameters_passed": json_parameters(passed), "deterministic": True, "seeds": [],
             "needs": {"gradients": "gradients" in declared.needs, "activations": "activations" in declared.needs,
-                      "layer": "layer" in declared.needs, "truth": "truth" in declared.needs, "training_data": False,
+                      "layer": "layer" in declared.needs, "truth": "truth" in declared.needs,
+                      "training_data": "training_data" in declared.needs,
                       "passes_per_map": bound.passes},
             **({"source": declared.source} if declared.source else {}),
         },
-        "implementation": implementation, "normalization": "none", "trained_components": [],
+        "implementation": implementation, "normalization": "none",
+        "trained_components": [] if declared.training is None else declared.training.components(**bound.parameters),
     }
 
 
@@ -153,7 +155,9 @@ def system_digest(bound: BoundExplainer) -> str:
 
 def identity(document: Mapping[str, Any]) -> str:
     """The digest by which sets name a system document."""
-    return str(vxp_schemas.digest({k: document[k] for k in ("method", "implementation", "normalization")}))
+    facts = {k: document[k] for k in ("method", "implementation", "normalization")}
+    trained = {"trained_components": document["trained_components"]} if document["trained_components"] else {}
+    return str(vxp_schemas.digest(facts | trained))
 
 
 # --------------------------------------------------------------------------------------------------- explanation set

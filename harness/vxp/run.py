@@ -28,8 +28,8 @@ from PIL import Image
 from torch import Tensor
 
 from vxp import explainers, models, result, store
-from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
-from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed
+from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
+from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
@@ -130,7 +130,7 @@ def run(
     """
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
-    systems = _with_references(task, wanted)
+    systems = _with_references(task, [bound.resolved(model.module) for bound in wanted])
     carried = None
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
@@ -161,7 +161,7 @@ def explain_set(
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
     task = task.limited(settings.limit)
-    bound = _at_budget(task, bound)
+    bound = _at_budget(task, bound.resolved(model.module))
     context = Context(task, model, (), settings, out, progress or Quiet())
     with claimed(settings, out, run_document(context, [bound], None)):
         if not (out / "set.json").exists():
@@ -353,8 +353,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
     """Make all maps in units, then write the set: payload first, set.json last."""
     key = set_id(context, bound)
     context.progress.stage(f"explaining with {bound.name}", len(context.task.items))
-    maps: list[Tensor] = []
-    status: list[str] = []
+    parts: list[tuple[Tensor, list[str]]] = []
     runtime: list[float] = []
     forward: list[int] = []
     backward: list[int] = []
@@ -372,16 +371,13 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
             context.units.save(name, {"values": made}, notes)
             unit = {"values": made}, notes
         n = stop - start
-        maps.append(unit[0]["values"].cpu())
-        status += unit[1]["status"]
+        parts.append((unit[0]["values"].cpu(), list(unit[1]["status"])))
         runtime += [unit[1]["seconds"] / n] * n
         forward += _shared(unit[1]["forward"], n)
         backward += _shared(unit[1]["backward"], n)
         context.progress.items(n)
-    sizes = {tuple(m.shape[1:]) for m in maps}
-    if len(sizes) > 1:
-        raise VxpError(f"explainer {bound.id!r} returned maps of different grids {sorted(sizes)}: expected one grid per set")
-    write_set(context, bound, baselines, folder, torch.cat(maps), status, runtime, forward, backward)
+    maps, status = _on_one_grid(bound.id, parts)
+    write_set(context, bound, baselines, folder, maps, status, runtime, forward, backward)
 
 
 def _shared(total: int, n: int) -> list[int]:
@@ -395,20 +391,30 @@ def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, li
         maps = bound(model.module, batch)
     except (VxpError, torch.OutOfMemoryError):
         raise
-    except Exception:  # third-party code: its failure is a status of the item, not the end of the run
+    except Exception as error:  # third-party code: its failure is a status of the item, not the end of the run
         if len(batch) > 1:
             parts = [_made(bound, model, batch.select([i])) for i in range(len(batch))]
-            shape = next((m.shape[1:] for m, s in parts if s == [OK]), None)
-            if shape is None:
-                log.exception("explainer %r failed on every item of a unit", bound.id)
-                shape = parts[0][0].shape[1:]
-            maps = torch.cat([m if s == [OK] else m.new_zeros(1, *shape) for m, s in parts])
-            return maps, [s for _, states in parts for s in states]
+            return _on_one_grid(bound.id, parts)
+        if isinstance(error, NotExplainedError):
+            return torch.zeros(1, *batch.space), [f"failed:{error.code}"]
         log.exception("explainer %r failed on item %s", bound.id, batch.ids[0])
         return torch.zeros(1, *batch.space), ["failed:explainer-error"]
     finite = torch.isfinite(maps).flatten(1).all(1)
     states = [OK if good else "failed:non-finite-map" for good in finite.tolist()]
     return torch.where(finite.view(-1, 1, 1), maps, torch.zeros_like(maps)), states
+
+
+def _on_one_grid(id: str, parts: Sequence[tuple[Tensor, list[str]]]) -> tuple[Tensor, list[str]]:
+    """Maps and statuses one after another. Items that failed do not know the grid, and have zeros on that of the others.
+
+    VxpError where maps have different grids.
+    """
+    grids = sorted({tuple(maps.shape[1:]) for maps, states in parts if OK in states})
+    if len(grids) > 1:
+        raise VxpError(f"explainer {id!r} returned maps of different grids {grids}: expected one grid per set")
+    grid = grids[0] if grids else parts[0][0].shape[1:]
+    made = [maps if OK in states else maps.new_zeros(len(maps), *grid) for maps, states in parts]
+    return torch.cat(made), [s for _, states in parts for s in states]
 
 
 def write_set(
@@ -521,7 +527,8 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
     context.progress.stage(f"scoring {bound.name}", len(expected))
     done, excluded = _runnable(context, bound)
     units, tally = [], {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
-    for start, stop in context.ranges():
+    lost = OK not in status  # nothing to score
+    for start, stop in () if lost else context.ranges():
         name = f"score/{document['set_id']}/{start:06d}"
         unit = context.units.load(name)
         if unit is None:
@@ -530,7 +537,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
         units.append(unit)
         tally = {key: tally[key] + unit[1]["tally"][key] for key in tally}
         context.progress.items(stop - start)
-    scores = {b.signature: _joined(units, b.signature, status[: len(expected)]) for b in done}
+    scores = {b.signature: without_numbers(status) if lost else _joined(units, b.signature, status) for b in done}
     scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
     ordered = {b.signature: (b, scores[b.signature]) for b in context.metrics}
     explained = {"forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),

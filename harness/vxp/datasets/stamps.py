@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
@@ -82,19 +83,26 @@ def missing(folder: Path | None = None) -> str | None:
 
 def load(item: Item, folder: Path | None = None) -> Sample:
     recipe = item.recipe
-    cut = cut_out(recipe["stamp"], recipe["size"], folder or _found())
     left, top = recipe["window"]
     ground = photograph(GROUNDS[recipe["ground"]], "stamps").crop((left, top, left + SIZE, top + SIZE))
+    image, mask = composite(recipe["stamp"], recipe["size"], recipe["place"], np.asarray(ground, dtype=np.uint32), folder)
+    return Sample(image, {"mask": mask})
+
+
+def composite(
+    stamp: str, longer: int, place: Sequence[int], ground: np.ndarray, folder: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """The image uint8 [3, SIZE, SIZE] of a stamp over a ground uint32 [SIZE, SIZE, 3], and its mask bool [SIZE, SIZE]."""
+    cut = cut_out(stamp, longer, folder or _found())
     alpha = np.zeros((SIZE, SIZE), dtype=np.uint32)
-    stamp = np.zeros((SIZE, SIZE, 3), dtype=np.uint32)
-    x, y = recipe["place"]
+    over_it = np.zeros((SIZE, SIZE, 3), dtype=np.uint32)
+    x, y = place
     where = np.s_[y : y + cut.height, x : x + cut.width]
     pixels = np.asarray(cut, dtype=np.uint32)
-    stamp[where], alpha[where] = pixels[..., :3], pixels[..., 3]
+    over_it[where], alpha[where] = pixels[..., :3], pixels[..., 3]
     over = alpha[..., None]
-    mixed = (stamp * over + np.asarray(ground, dtype=np.uint32) * (255 - over) + 127) // 255
-    image = torch.from_numpy(mixed.astype(np.uint8)).permute(2, 0, 1).contiguous()
-    return Sample(image, {"mask": torch.from_numpy(alpha > 127)})
+    mixed = (over_it * over + ground * (255 - over) + 127) // 255
+    return torch.from_numpy(mixed.astype(np.uint8)).permute(2, 0, 1).contiguous(), torch.from_numpy(alpha > 127)
 
 
 def cut_out(stamp: str, longer: int, folder: Path) -> Image.Image:

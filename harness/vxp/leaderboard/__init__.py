@@ -33,7 +33,7 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
         return validation.exit_code
     report.show_findings(console, [f.document() for f in findings.all])
     if target is None:
-        console.print("Not added: an audit is of another bundle", soft_wrap=True)
+        console.print("Not added: see above", soft_wrap=True)
         return 1
     console.print(f"Record: {target}\nBuild the pages: vxp leaderboard build --records {records}", soft_wrap=True,
                   highlight=False, markup=False)

@@ -126,14 +126,27 @@ def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None
     if findings.errors:
         return None, report, findings
     target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
+    if target.exists() or target.is_symlink():
+        _irregular(target, findings)  # a pull request may have brought it, with links that lead elsewhere
+        if findings.errors:
+            return None, report, findings
     if not target.exists():
         _write(whole, report, target)
-    elif store.read_document(target / REPORT)["findings"] != report.findings:
+    elif not _says(target / REPORT, report):
         store.write_document(target / REPORT, report.document())
     for statement in statements.values():
         data = result.plain_json(statement)
         store.write_bytes(target / AUDITS / f"{hashlib.sha256(data).hexdigest()[:12]}.json", data)
     return target, report, findings
+
+
+def _says(file: Path, report: validation.Report) -> bool:
+    """Whether a stored report is this one, but for when and by which program it was written."""
+    try:
+        there, here = store.read_document(file), report.document()
+    except (VxpError, OSError):
+        return False
+    return all(there.get(k) == here.get(k) for k in {*there, *here} - {"created", "generator", "bundle"})
 
 
 def _own(root: str, statement: Mapping[str, Any], file: str, findings: Findings) -> None:

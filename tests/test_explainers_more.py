@@ -614,9 +614,15 @@ def test_masked_attention_is_refused(name: str) -> None:
         maps(name, drawn(Masked(True, False)), made(2, 12))
 
 
+FOUND = {"torchvision": "encoder.layers.encoder_layer_1.ln_1", "torch": "layers.1.norm1", "torch, tokens first": "patches",
+         "torch, no class token": "layers.1", "timm": "blocks.1.norm1", "timm, no class token": "norm",
+         "timm, registers": "blocks.1.norm1"}
+
+
 @every_transformer
 def test_a_cam_finds_its_layer_in_every_transformer(kind: str) -> None:
     model, batch, _ = transformer(kind)
+    assert models.last_spatial_layer(model, batch.inputs[:1]) == FOUND[kind]
     got = maps("grad-cam", model, batch)
     side = batch.space[0] // (4 if kind.startswith("torch,") or kind == "torch" else 8)
     assert got.shape == (3, side, side)

@@ -46,7 +46,7 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     [B, C, h, w] with h*w > 1, or tokens [B, N, D] on a grid of patches (see `token_grid`) that the logits still depend on.
 
     What follows a transformer's last attention is passed over where only the class token is read: the gradient of the
-    logits by the patches is 0 there. A module that runs several times in a pass (a shared activation) is meant by its last
+    logits by the patches is 0 there. So are an attention's own parts. A module that runs several times in a pass (a shared activation) is meant by its last
     run, which is what the CAMs read: one whose last run has no grid, because the classifier uses it too, is passed over.
     inputs [1, C, H, W]. VxpError where the model has no such layer.
     """
@@ -90,7 +90,7 @@ def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
     with _watching(model, seen), torch.no_grad():
         model(inputs)
     if tokens:
-        idle = _idle_patches(model, inputs)
+        idle = _idle_patches(model, inputs) | _inside_attention(model)
         # [B, heads, N, D] inside an attention is no grid, though it has the dimensions of one
         spatial = {name: size for name, size in spatial.items() if name not in idle and size[0] not in tokens}
     if not spatial:
@@ -116,6 +116,12 @@ def _idle_patches(model: nn.Module, inputs: Tensor) -> set[str]:
     grids = {name: token_grid(output.shape[1], inputs.shape[2:]) for name, output in outputs.items()}
     return {name for (name, grid), gradient in zip(grids.items(), gradients, strict=True)
             if grid and (gradient is None or not gradient[:, grid[0]:].any())}
+
+
+def _inside_attention(model: nn.Module) -> set[str]:
+    """The parts of modules whose class is called an attention: queries, keys and values are on the way to features."""
+    called = [name for name, module in model.named_modules() if name and "attention" in type(module).__name__.lower()]
+    return {f"{name}.{part}" for name in called for part, _ in find_layer(model, name).named_modules() if part}
 
 
 @contextlib.contextmanager

@@ -46,9 +46,9 @@ def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     [B, C, h, w] with h*w > 1, or tokens [B, N, D] on a grid of patches (see `token_grid`) that the logits still depend on.
 
     What follows a transformer's last attention is passed over where only the class token is read: the gradient of the
-    logits by the patches is 0 there. So are an attention's own parts. A module that runs several times in a pass (a shared activation) is meant by its last
-    run, which is what the CAMs read: one whose last run has no grid, because the classifier uses it too, is passed over.
-    inputs [1, C, H, W]. VxpError where the model has no such layer.
+    logits by the patches is 0 there. So are an attention's own parts. A module that runs several times in a pass (a shared
+    activation) is meant by its last run, which is what the CAMs read: one whose last run has no grid, because the
+    classifier uses it too, is passed over. inputs [1, C, H, W]. VxpError where the model has no such layer.
     """
     found = _spatial(model, inputs)
     return next(reversed(found))

@@ -382,7 +382,8 @@ def _header(block: bytes) -> _Header | str:
         if not re.fullmatch(rb" *[0-7]+", text):
             return f"the field {name} {block[first:last]!r}, no octal number"
         numbers[name] = int(text, 8)
-    if numbers["sum"] != sum(block[:148]) + 8 * 32 + sum(block[156:]):
+    # the sum in its one form, since it is no part of itself
+    if block[148:156] != f"{sum(block[:148]) + 8 * 32 + sum(block[156:]):06o}\0 ".encode():
         return f"a header whose sum is not {numbers['sum']}"
     base, prefix = block[:100].split(b"\0")[0], block[345:500].split(b"\0")[0]
     name = (prefix + b"/" + base if prefix else base).decode("utf-8", "surrogateescape")

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError
+from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError, resampled
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
 from vxp.metrics import bind, bind_all
 
@@ -242,3 +242,45 @@ def test_gpu_gives_the_same_scores(case: Case) -> None:
     there = Engine(Linear(360).cuda(), 8).score([Job(moved, wanted)])[0]
     for name in here:
         torch.testing.assert_close(here[name].values, there[name].values, atol=1e-5, rtol=0)
+
+
+class Placed(Linear):
+    """Its outputs depend, a little, on the place in the batch, as those of a library may."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1e-6 * torch.arange(len(x))[:, None] * torch.tensor([1.0, 0, 0, 0])
+
+
+def test_a_row_with_the_unchanged_input_has_its_output(case: Case) -> None:
+    """A mask that is 1 everywhere, and the fill blur at a size at which it changes nothing."""
+    engine = Engine(Placed(360), batch_size=7)
+    wanted = bind_all(["increase-in-confidence|keep:100|mask:binary", "faithfulness-correlation|fill:blur"])
+    found = engine.score([Job(Case(case.batch, case.native, "none"), tuple(wanted))])[0]
+    assert found[wanted[0].signature].values.tolist() == [0, 0, 0]
+    assert set(found[wanted[1].signature].status) == {"undefined:zero-variance"}
+
+
+class Infinite(Linear):
+    """An infinite logit where the first position is removed: its value is then the fill's, 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        out[x.flatten(1)[:, 0] == 0, 0] = float("inf")
+        return out
+
+
+@pytest.mark.parametrize("name", ["deletion|steps:4", "mu-fidelity|grid:3|samples:20", "single-deletion|grid:2",
+                                  "completeness|fill:mean", "non-sensitivity|grid:2", "monotonicity|steps:4"])
+def test_an_output_that_is_not_finite_is_never_a_number(name: str, case: Case) -> None:
+    wanted = bind(name)
+    found = Engine(Infinite(360), batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
+    assert set(found.status) == {"failed:non-finite-score"}
+    assert torch.isnan(found.values).all()
+
+
+def test_nearest_is_exact() -> None:
+    """floor((2i + 1)*10 / 598) in integers: a scale rounded to float32 takes row 4 for the middle of 299."""
+    grid = torch.arange(10.0)[None, :, None].expand(1, 10, 10)
+    found = resampled(grid, (299, 299), "nearest")[0, :, 0]
+    assert found.tolist() == [(2 * i + 1) * 10 // 598 for i in range(299)]
+    assert found[149] == 5

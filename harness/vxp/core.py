@@ -456,8 +456,8 @@ class Case:
 def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
     """The native map [B, h, w] on the input grid by the set's rule (rule 2).
 
-    `bilinear` is align_corners=False without antialiasing, `nearest` is torch's nearest-exact; `none` asks that the
-    grid is the input grid already.
+    `bilinear` is align_corners=False without antialiasing; `nearest` takes, for place i of N, position
+    floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
     """
     if tuple(native.shape[1:]) == tuple(space):
         return native
@@ -465,7 +465,10 @@ def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
         raise VxpError(f"a map with resample 'none' has the grid {tuple(native.shape[1:])}, expected the input grid "
                        f"{tuple(space)}: declare resample 'bilinear' or 'nearest', or store maps on the input grid")
     if rule == "nearest":
-        return F.interpolate(native[:, None], size=tuple(space), mode="nearest-exact")[:, 0]
+        # in integers: torch's nearest-exact rounds its scale to float32, and takes another row for 10 -> 299
+        rows, columns = (torch.div((2 * torch.arange(N, device=native.device) + 1) * n, 2 * N, rounding_mode="floor")
+                         for n, N in zip(native.shape[1:], space, strict=True))
+        return native[:, rows][:, :, columns]
     # in float64, so that a plateau stays one value: else its order is that of rounding errors, which differ by machine
     wide = F.interpolate(native[:, None].double(), size=tuple(space), mode="bilinear", align_corners=False)
     return wide[:, 0].to(native.dtype)

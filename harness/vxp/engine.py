@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vxp import models, perturb, random
 from vxp.core import (
+    OK,
     Batch,
     Blended,
     Call,
@@ -55,6 +56,9 @@ log = logging.getLogger("vxp")
 Precision = Literal["fp32", "tf32", "bf16"]
 ExplainCall = Callable[[nn.Module, Batch], Tensor]
 SegmentCall = Callable[[Batch, int], Tensor]
+
+FEW = 997
+"""Of so many values of a row one is compared before all are."""
 
 READOUTS: tuple[Readout, ...] = ("log-probability", "log-complement", "logit", "argmax")
 """What is kept of every forward pass: one row serves all of these."""
@@ -137,12 +141,18 @@ class Engine:
                 else:
                     advance((j, bound.signature), lambda plan=started: next(plan), started)  # type: ignore[misc]
         lost: dict[tuple[int, str], dict[int, str]] = {}
+        broken: dict[tuple[int, str], set[int]] = {}
         while waiting:
             answers.fetch([(jobs[j], request) for (j, _), (_, request) in waiting.items()])
             for (j, signature), (plan, request) in list(waiting.items()):
                 lost.setdefault((j, signature), {}).update(answers.failures.get((id(jobs[j]), request.call), {}))
                 answer = answers.read(jobs[j], request)
+                broken[j, signature] = broken.get((j, signature), set()) | _broken(request, answer)
                 advance((j, signature), lambda plan=plan, a=answer: plan.send(a), plan)  # type: ignore[misc]
+        for (j, signature), items in broken.items():
+            # a rank or a comparison makes a number of a NaN; what the map alone leaves undefined stays so
+            ok = [i for i in sorted(items) if done[j][signature].status[i] == OK]
+            done[j][signature] = _without(done[j][signature], dict.fromkeys(ok, "failed:non-finite-score"))
         for (j, signature), failures in lost.items():
             done[j][signature] = _without(done[j][signature], failures)
         return [{bound.signature: _finite_only(scores[bound.signature], job.case) for bound in job.metrics}
@@ -210,6 +220,15 @@ def _finite_only(found: Outcome, case: Case) -> Outcome:
     """`undefined:non-finite-map` for the items whose stored map is not finite, the others as they are."""
     infinite = torch.nonzero(~case.finite).flatten().tolist()
     return _without(found, dict.fromkeys(infinite, "undefined:non-finite-map"))
+
+
+def _broken(request: Request, answer: Tensor) -> set[int]:
+    """The items of which the model gave a number that is not finite."""
+    if not isinstance(request.call, Predict):
+        return set()
+    # the complement of the only class of a model has the logarithm -inf
+    wrong = ~torch.isfinite(answer) if request.readout in VECTORS else torch.isnan(answer)
+    return set(torch.nonzero(wrong.flatten(1).any(1)).flatten().tolist()) if wrong.any() else set()
 
 
 def _without(found: Outcome, status: Mapping[int, str]) -> Outcome:
@@ -282,11 +301,13 @@ class _Answers:
         vectors: dict[tuple[Edit, Readout], list[Tensor]] = {key: [] for key in kept}
         plan = [(i, edit) for i in range(B) for edit in sorted(edits, key=_chain)]
         builder = _Builder(self.batch, held)
+        same: list[tuple[int, Edit]] = []
         size, start = self.engine.batch_size, 0
         while start < len(plan):
             chunk = plan[start : start + size]
             try:
                 inputs = builder.build(chunk)
+                alike = _unchanged(inputs, self.batch.inputs, [i for i, _ in chunk])
                 with models.last_linear_input(self.engine.model, wanted=bool(kept)) as seen:
                     logits = self.engine.predict(inputs)
                 items = torch.tensor([i for i, _ in chunk], device=logits.device)
@@ -296,6 +317,7 @@ class _Answers:
                 continue
             for (i, edit), row in zip(chunk, read, strict=True):
                 by_edit[edit][i] = row
+            same += [chunk[n] for n in alike]
             for n, (_, edit) in enumerate(chunk):
                 if (edit, "output") in kept:
                     vectors[edit, "output"].append(logits[n].double().cpu())
@@ -305,6 +327,11 @@ class _Answers:
             self.engine.rows(len(chunk))
             start += len(chunk)
         self.rows |= by_edit
+        # one input has one output: not one that differs by how a library rounds it at another place of a batch
+        whole = self.rows.get(Unchanged())
+        if whole is not None:
+            for i, edit in same:
+                self.rows[edit][i] = whole[i]
         self.vectors |= {key: torch.stack(found) for key, found in vectors.items()}
 
     def recall(self, job: Job, replay: Replay, call: Call, edits: Sequence[Edit]) -> None:
@@ -406,16 +433,24 @@ class _Answers:
         return size // 2
 
 
+def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
+    """The places of rows [N, ...] that are, bit by bit, the item that they were made of; a few values are looked at first."""
+    few = rows.flatten(1)[:, ::FEW] == inputs.flatten(1)[:, ::FEW][list(items)]
+    likely = torch.nonzero(few.all(1)).flatten().tolist()
+    return [n for n in likely if torch.equal(rows[n], inputs[items[n]])]
+
+
 def readouts(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (rule 11)."""
+    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (rule 11). NaN for a row
+    with a logit that is not finite: what is left of it could pass for a probability or a class."""
     precise = logits.double()
     at = targets[:, None].to(logits.device)
     total = precise.logsumexp(1, keepdim=True)
     target = precise.gather(1, at)
     others = precise.scatter(1, at, float("-inf")).logsumexp(1, keepdim=True)
-    # the argmax of a row with NaN would pass for a class
-    chosen = precise.argmax(1, keepdim=True).double().masked_fill(total.isnan(), float("nan"))
-    return torch.cat([target - total, others - total, target, chosen], dim=1)
+    chosen = precise.argmax(1, keepdim=True).double()
+    broken = ~torch.isfinite(precise).all(1, keepdim=True)
+    return torch.cat([target - total, others - total, target, chosen], dim=1).masked_fill(broken, float("nan"))
 
 
 def _chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:

@@ -61,7 +61,8 @@ def by_tame(flat: Tensor, keep: int) -> Tensor:
 
 def by_t_tame(flat: Tensor, keep: int) -> Tensor:
     """bool [P]: T-TAME's rule: values below the interpolated quantile are zeroed."""
-    return flat >= torch.quantile(flat, 1 - keep / 100) if keep < 100 else torch.ones_like(flat, dtype=torch.bool)
+    exact = flat.double()
+    return exact >= torch.quantile(exact, 1 - keep / 100) if keep < 100 else torch.ones_like(flat, dtype=torch.bool)
 
 
 def by_p_tame(flat: Tensor, keep: int) -> Tensor:

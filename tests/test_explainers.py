@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, Explainer, Normalization, VxpError
-from vxp.explainers import catalogue
+from vxp.explainers import bind, catalogue
 from vxp.random import key, normals, uniforms
 
 SIDE = 16
@@ -593,7 +593,12 @@ def test_grad_cam_of_a_reused_relu6_reads_its_last_use(lite: nn.Module) -> None:
 
 
 def test_explainers_are_declarations() -> None:
-    assert all(isinstance(found, Explainer) and found.source for found in catalogue().values())
+    for id, found in catalogue().items():
+        assert isinstance(found, Explainer)
+        assert found.source
+        assert bind(id).id == id
+    with pytest.raises(VxpError, match="the family 'propagation' is none of gradient, cam"):
+        bind(replace(catalogue()["saliency"], family="propagation"))
 
 
 # ------------------------------------------------------------------------------------------------ more maps of features

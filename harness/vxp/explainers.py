@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import vxp_schemas
 from torch import Tensor, nn
 
 from vxp.catalogue import find, nearest, number
@@ -95,6 +96,9 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
     else:
         found = request
     declared = found if isinstance(found, Explainer) else _undeclared(found)
+    families = vxp_schemas.schema("defs")["$defs"]["explainer_family"]["enum"]
+    if declared.family not in families:
+        raise VxpError(f"explainer {declared.id!r}: the family {declared.family!r} is none of {', '.join(families)}")
     values = dict(declared.parameters)
     for name, value in given.items():
         if name not in values:

@@ -39,7 +39,7 @@ MOVED = {"flatten", "view", "reshape", "permute", "transpose", "contiguous", "sq
 """What only moves or selects values: its gradient is its rule."""
 
 
-@explainer("lrp", signed=True, resample="none", needs=("gradients",), passes=3, family="propagation",
+@explainer("lrp", signed=True, resample="none", needs=("gradients",), passes=3, family="gradient",
            source="Bach et al. 2015; composites of Montavon et al. 2019 (zennit)")
 def lrp(model: nn.Module, batch: Batch, *, composite: str = "epsilon-plus-flat", epsilon: float = 1e-6) -> Tensor:
     """The target's logit handed down layer by layer: a layer's output relevance is shared among its inputs by what each

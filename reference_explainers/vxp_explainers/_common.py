@@ -16,8 +16,9 @@ from vxp.core import Batch, VxpError
 from vxp.perturb import cells
 from vxp.segments import slic
 
-ROWS = 64
-"""Rows per forward where one map needs many: bounds memory, and results are the same for any number up to rounding."""
+ROWS, POSITIONS = 64, 64 * 224 * 224
+"""Rows per forward where one map needs many, and the positions that they may have together: this bounds memory, and results
+are the same for any number up to rounding."""
 
 READOUTS = ("probability", "logit")
 REGIONS = ("slic", "grid")
@@ -134,13 +135,20 @@ def read_coalitions(
 ) -> Tensor:
     """What the model says [N], float64, of one item [C, H, W] where the regions kept, bool [N, M], stay and the others are
     replaced by the fill."""
-    parts = [read(model, blended(inputs, fill, kept[part].float()[:, labels]), target, readout) for part in rows(len(kept))]
+    parts = [read(model, blended(inputs, fill, kept[part].float()[:, labels]), target, readout)
+             for part in rows(len(kept), inputs.shape[1:])]
     return torch.cat(parts)
 
 
-def rows(count: int) -> list[slice]:
-    """0..count in slices of at most ROWS."""
-    return [slice(start, min(start + ROWS, count)) for start in range(0, count, ROWS)]
+def at_once(space: Sequence[int]) -> int:
+    """How many rows of this grid (H, W) go forward together."""
+    return max(1, min(ROWS, POSITIONS // math.prod(space)))
+
+
+def rows(count: int, space: Sequence[int]) -> list[slice]:
+    """0..count in slices of as many rows of this grid (H, W) as go forward together."""
+    size = at_once(space)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def blended(inputs: Tensor, fill: Tensor, masks: Tensor) -> Tensor:

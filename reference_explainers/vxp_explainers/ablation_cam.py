@@ -43,7 +43,7 @@ def _map(model: nn.Module, name: str, module: nn.Module, item: Batch, activation
     if channels and channels < len(used):
         used = used[flat[used].var(1).argsort(descending=True, stable=True)[:channels]]
     whole, last = _logits(model, name, module, item, [])
-    parts = [_logits(model, name, module, item, used[part].tolist(), last)[0] for part in rows(len(used))]
+    parts = [_logits(model, name, module, item, used[part].tolist(), last)[0] for part in rows(len(used), item.space)]
     without = torch.cat(parts) if parts else whole.new_zeros(0)
     weights = (whole - without) / whole.abs().clamp_min(torch.finfo(torch.float64).tiny)
     return torch.einsum("c,chw->hw", weights, activation[used]).relu().float()

@@ -8,7 +8,7 @@ from vxp.core import Batch, explainer
 from vxp.models import evaluating
 from vxp.perturb import fill_image
 
-from vxp_explainers._common import ROWS, check_at_least, leaf
+from vxp_explainers._common import at_once, check_at_least, leaf
 
 METHOD = "gausslegendre"
 """The quadrature along the way: exact for polynomials up to degree 2*steps - 1."""
@@ -32,6 +32,6 @@ def integrated_gradients(model: nn.Module, batch: Batch, *, steps: int = 50, bas
         # at least one row per item, which is what captum asks for: the steps are then run one after the other
         product: Tensor = IntegratedGradients(model).attribute(
             leaf(batch.inputs), baselines=fill_image(baseline, batch).detach(), target=batch.targets, n_steps=steps,
-            method=METHOD, internal_batch_size=max(ROWS, len(batch)),
+            method=METHOD, internal_batch_size=max(at_once(batch.space), len(batch)),
         )
     return product.detach().sum(1).float()

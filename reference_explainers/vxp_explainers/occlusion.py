@@ -10,7 +10,7 @@ from vxp.core import Batch, explainer
 from vxp.models import evaluating
 from vxp.perturb import fill_image
 
-from vxp_explainers._common import ROWS, check_at_least, check_one_of, probabilities
+from vxp_explainers._common import at_once, check_at_least, check_one_of, probabilities
 
 SIZE = 224
 """The side, in positions, at which window and stride are given; elsewhere they are scaled with the shorter side."""
@@ -49,7 +49,7 @@ def occlusion(
         drops: Tensor = Occlusion(read).attribute(
             batch.inputs.detach(), sliding_window_shapes=(C, min(side, H), min(side, W)), strides=(C, step, step),
             baselines=fill_image(fill, batch).detach(), target=batch.targets,
-            perturbations_per_eval=max(1, ROWS // len(batch)),
+            perturbations_per_eval=max(1, at_once(batch.space) // len(batch)),
         )
     # the window covers all channels at once, so that every channel holds the same number
     return drops.detach()[:, 0].float()

@@ -50,7 +50,7 @@ def _weighted(model: nn.Module, batch: Batch, i: int, fill: Tensor, masks: int, 
     """float64 [H, W]: the sum over masks of mask times the target's probability under it, for item i."""
     total = torch.zeros(batch.positions, dtype=torch.float64, device=batch.inputs.device)
     grids, shifts = _grids(batch, i, masks, cells, keep), _shifts(batch, i, masks, cells)
-    for part in rows(masks):
+    for part in rows(masks, batch.space):
         upsampled = _upsampled(grids[part], shifts[part], batch.space)
         probability = probabilities(model(blended(batch.inputs[i], fill, upsampled)))[:, batch.targets[i]]
         total += probability @ upsampled.flatten(1).double()

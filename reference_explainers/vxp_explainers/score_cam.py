@@ -61,7 +61,7 @@ def _map(model: nn.Module, inputs: Tensor, fill: Tensor, target: int, activation
     if not len(activation):
         return activation.new_zeros(activation.shape[1:])
     scores = torch.cat([_scores(model, inputs, fill, target, activation[part], weights)
-                        for part in rows(len(activation))])
+                        for part in rows(len(activation), inputs.shape[1:])])
     alpha = scores.softmax(0) if weights == "channel-softmax" else scores
     return torch.einsum("c,chw->hw", alpha, activation.double()).relu().float()
 

@@ -53,7 +53,7 @@ def sobol(
         for i in range(len(batch)):
             masks = _masks(_points(batch, i, designs, 2 * grid * grid).to(batch.inputs.device))
             said = [read(model, blended(batch.inputs[i], fills[i], masks[part][:, labels]), batch.targets[i], readout)
-                    for part in rows(len(masks))]
+                    for part in rows(len(masks), batch.space)]
             maps.append(_total(torch.cat(said), designs).view(grid, grid).float())
     return torch.stack(maps)
 

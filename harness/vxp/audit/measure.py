@@ -2,7 +2,8 @@
 and writes the tolerances of the registry.
 
 A tolerance is ten times the largest difference seen in fp32 and three times in bf16, at least 1e-6 and 1e-3, rounded up to
-one digit, and no more than the metric's range is wide. Maps that differ by more than a tenth of their range cannot be compared at all.
+one digit, and no more than the metric's range is wide. Maps that differ by more than a tenth of their range cannot be
+compared at all.
 """
 
 from __future__ import annotations

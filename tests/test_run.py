@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import vxp
 import vxp_schemas
-from vxp import commands, registry, run, store
+from vxp import commands, models, registry, run, store, tasks
 from vxp.commands import Order
 from vxp.core import VxpError
 
@@ -193,6 +193,16 @@ def test_a_run_takes_more_explainers_and_makes_nothing_again(finished: Path, tmp
     assert len(after) > len(before)
     with pytest.raises(VxpError, match=r"input-x-gradient.*there and not asked"):
         commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+
+
+@pytest.mark.parametrize(("metrics", "limit", "division"), [
+    ((), None, "closed"), (("entropy",), None, "open"), ((), 20, "open"),
+])
+def test_closed_is_the_whole_task_with_all_its_metrics(metrics: tuple[str, ...], limit: int | None, division: str) -> None:
+    task = tasks.load("shapes").limited(limit)
+    wanted = run._metrics(task, metrics)
+    context = run.Context(task, models.load("shapes-cnn"), wanted, run.Settings(), Path("none"), run.Quiet())
+    assert context.division == division
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ class Scored:
 
 
 def write(
-    out: Path, task: Task, model: Model, settings: Mapping[str, Any], scored: Sequence[Scored], flags: Sequence[str] = ()
+    out: Path, task: Task, model: Model, settings: Mapping[str, Any], scored: Sequence[Scored], flags: Sequence[str] = (), *,
+    division: str,
 ) -> list[Path]:
     """Write samples, curves, environment and result of every scored set; returns the result documents' paths.
 
@@ -217,7 +218,7 @@ def write(
                   for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
         store.write_document(folder / "environment.json", environment(settings))
         document = header("result") | {
-            "result_id": s.set_id, "division": task.division, "task": task.reference, "dataset": task.dataset,
+            "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
             "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
             "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
             "references": references, "cost": dict(s.cost),

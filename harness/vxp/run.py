@@ -96,6 +96,12 @@ class Context:
         return own | {"deterministic": True, "seed": self.task.seed}
 
     @property
+    def division(self) -> str:
+        """`closed` where the task is, and none of its own metrics is left out."""
+        whole = {b.signature for b in _metrics(self.task, ())} <= {b.signature for b in self.metrics}
+        return self.task.division if whole or not self.metrics else "open"
+
+    @property
     def units(self) -> store.Units:
         return store.Units(self.out / ".units")
 
@@ -153,7 +159,7 @@ def run(
             store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
             written.append((bound, folder))
         scored = [_score(context, bound, folder, baselines) for bound, folder in written]
-        return result.write(out, task, model, context.settings_document, scored, _flags(task))
+        return result.write(out, task, model, context.settings_document, scored, _flags(task), division=context.division)
 
 
 def explain_set(
@@ -223,7 +229,7 @@ def _flags(task: Task) -> list[str]:
 
 def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> dict[str, Any]:
     return result.header("run") | {
-        "division": context.task.division, "task": context.task.reference, "dataset": context.task.dataset,
+        "division": context.division, "task": context.task.reference, "dataset": context.task.dataset,
         "model": dict(vxp_schemas.reference(context.model.document)),
         "explainers": [result.method(b) for b in systems], "metrics": [b.signature for b in context.metrics],
         "settings": context.settings_document,

@@ -345,8 +345,9 @@ def _cost(state: State, result_: AResult, items: Table) -> None:
     made = np.array([s == OK for s in items["status"]], bool)
     passes = items["n_forwards"].astype(np.int64) + items["n_backwards"]
     if made.any() and needed:
-        # passes of maps that were made together are shared out, so only their sum is exact
-        if int(passes[made].sum()) < 0.99 * needed * int(made.sum()):
+        # passes of maps that were made together are shared out, so only their sum is exact; and the declared number holds for
+        # 224 px: windows that are scaled to a smaller input may be a few less
+        if int(passes[made].sum()) < 0.8 * needed * int(made.sum()):
             state.findings.add("VXP-F006", path, "n_forwards", f"{passes[made].mean():.3g} passes a map",
                                f"{needed}, as system.json says")
         timeless = int((items["runtime_ms"][made] <= 0).sum())

@@ -24,7 +24,7 @@ import vxp_schemas
 from torch import nn
 from torchvision.io import write_png
 from torchvision.transforms.functional import gaussian_blur
-from vxp import datasets, explainers, metrics, models, tasks
+from vxp import datasets, explainers, fitting, metrics, models, tasks
 from vxp.cli import app
 from vxp.datasets import Source
 from vxp.models import torchvision_models
@@ -168,6 +168,12 @@ def is_model(name: str) -> bool:
 @pytest.mark.parametrize(("page", "line"), commands("vxp"))
 def test_command_line_names_what_exists(page: str, line: str) -> None:
     command, given = parsed(line)
+    if command.name == "fit":
+        head, parameters = fitting.split(given.pop("explainer"))
+        training = explainers.catalogue()[head].training
+        assert training is not None
+        assert fitting.recipe_of(training, torch.nn.Identity(), given.get("recipe"), parameters, head)
+        assert given["images"] or datasets.source(given["data"])
     # vxp seal names a method of a run, whatever made it
     for name in given.get("explainer") or [] if command.name != "seal" else []:
         head, _, parameters = name.partition("|")

@@ -25,6 +25,7 @@ from torch import nn
 from torchvision.io import write_png
 from torchvision.transforms.functional import gaussian_blur
 from vxp import datasets, explainers, fitting, metrics, models, tasks
+from vxp.catalogue import split
 from vxp.cli import app
 from vxp.datasets import Source
 from vxp.models import torchvision_models
@@ -169,7 +170,7 @@ def is_model(name: str) -> bool:
 def test_command_line_names_what_exists(page: str, line: str) -> None:
     command, given = parsed(line)
     if command.name == "fit":
-        head, parameters = fitting.split(given.pop("explainer"))
+        head, parameters = split(given.pop("explainer"), "explainer")
         training = explainers.catalogue()[head].training
         assert training is not None
         assert fitting.recipe_of(training, torch.nn.Identity(), given.get("recipe"), parameters, head)

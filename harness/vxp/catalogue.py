@@ -53,6 +53,18 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def split(request: str, what: str, example: str = "") -> tuple[str, dict[str, str]]:
+    """`name|parameter:value|...` as the name and its parameters; what names the kind of thing in the VxpError."""
+    head, *rest = request.split("|")
+    given = {}
+    for part in rest:
+        name, colon, value = part.partition(":")
+        if not colon:
+            raise VxpError(f"{what} {request!r}: {part!r} is no parameter; write name:value{example}")
+        given[name] = value
+    return head, given
+
+
 def number(value: Any, *, like: Any, what: str) -> Any:
     """A parameter's value in the type of its default; text is read as JSON. VxpError says what was got and expected."""
     read = value

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vxp import datasets, explainers, fitting, importing, models, run, store, tasks
+from vxp.catalogue import split
 from vxp.core import NotExplainedError, VxpError
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
@@ -122,7 +123,7 @@ class Lesson:
 
 def fit(lesson: Lesson, out: Path, progress: run.Progress) -> Mapping[str, Any]:
     """Train an explainer for a model; the card of its weights."""
-    head, given = fitting.split(lesson.explainer)
+    head, given = split(lesson.explainer, "explainer")
     bound = explainers.bind(head)
     if (lesson.data is None) == (lesson.images is None):
         raise VxpError("name a data set with --data (see vxp list datasets), or your own images with --images DIR: one of the "

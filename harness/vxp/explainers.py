@@ -11,7 +11,7 @@ import torch
 import vxp_schemas
 from torch import Tensor, nn
 
-from vxp.catalogue import find, nearest, number
+from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, VxpError, keyword_defaults
 from vxp.models import from_file
 
@@ -83,12 +83,8 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
     """
     given: dict[str, Any] = dict(parameters or {})
     if isinstance(request, str):
-        head, *rest = request.split("|")
-        for part in rest:
-            name, colon, value = part.partition(":")
-            if not colon:
-                raise VxpError(f"explainer {request!r}: {part!r} is no parameter; write name:value")
-            given[name] = value
+        head, named = split(request, "explainer")
+        given |= named
         found: Any = from_file(head) if ".py:" in head else catalogue().get(head)
         if found is None:
             raise VxpError(f"no explainer is called {head!r}{nearest(head, list(catalogue()))}; "

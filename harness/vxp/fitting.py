@@ -159,18 +159,6 @@ def recipe_of(training: Training, model: nn.Module, name: str | None, given: Map
     return replace(recipe, **{k: number(v, like=known[k], what=f"{what}, parameter {k!r}") for k, v in given.items()})
 
 
-def split(request: str) -> tuple[str, dict[str, str]]:
-    """`l-cam-img|epochs:8` as the explainer's name and the parameters of its training."""
-    head, *rest = request.split("|")
-    given = {}
-    for part in rest:
-        name, colon, value = part.partition(":")
-        if not colon:
-            raise VxpError(f"{request!r}: {part!r} is no parameter; write name:value")
-        given[name] = value
-    return head, given
-
-
 def fit(
     explainer: Explainer, given: Mapping[str, Any], recipe: str | None, model: Model, chosen: Images, out: Path, *, seed: int,
     device: str, precision: Precision, threads: int, progress: Progress,
@@ -199,4 +187,4 @@ def fit(
     return card
 
 
-__all__ = ["Images", "Session", "Trained", "fit", "images", "recipe_of", "split"]
+__all__ = ["Images", "Session", "Trained", "fit", "images", "recipe_of"]

@@ -28,8 +28,9 @@ from vxp import models
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, NotExplainedError, Training, VxpError
 from vxp.fitting import Images, Session, Trained
+from vxp.perturb import minmax
 
-from vxp_explainers._common import check_one_of, gridded, unused
+from vxp_explainers._common import check_one_of, hooked, observed
 
 AUTO = "auto"
 FINEST = 56
@@ -88,35 +89,6 @@ def built(facts: Mapping[str, Any]) -> nn.Module:
 
 
 # ------------------------------------------------------------------------------------------------------------ the model
-
-
-def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Tensor, list[Tensor], dict[str, int]]:
-    """One forward pass: the logits, the features [B, C, h, w] of these layers, and how often each was used. A layer that is
-    used more than once is meant by its last use; a transformer's tokens come on their grid, without the class token."""
-    outputs: dict[str, Tensor] = {}
-    uses = dict.fromkeys(layers, 0)
-
-    def keep(name: str, output: Tensor) -> None:
-        uses[name] += 1
-        outputs[name] = gridded(name, output, batch).detach().clone()  # later modules may work in place
-
-    with hooked({name: lambda _m, _i, out, name=name: keep(name, out) for name in layers}, model):
-        logits: Tensor = model(batch.inputs)
-    for name in layers:
-        if name not in outputs:
-            raise unused(name)
-    return logits, [outputs[name] for name in layers], uses
-
-
-@contextmanager
-def hooked(hooks: Mapping[str, Callable[..., Any]], model: nn.Module) -> Iterator[None]:
-    """Forward hooks on layers by name, for a while."""
-    handles = [models.find_layer(model, name).register_forward_hook(hook) for name, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -573,5 +545,4 @@ def explained(design: str, model: nn.Module, batch: Batch, weights: str) -> Tens
     if unknown:
         raise NotExplainedError("untrained-class", f"{found.card['name']} was not trained for the classes {unknown[:5]}")
     maps = class_maps(model, batch, found)[torch.arange(len(batch)), batch.targets].double()
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return torch.where(high > low, (maps - low) / (high - low).clamp_min(torch.finfo(torch.float64).tiny), 0.0).float()
+    return minmax(maps).float()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from captum.attr import LayerActivation
@@ -84,6 +85,35 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     (gradient,) = torch.autograd.grad(score, outputs[-1])
     activation = gridded(name, outputs[-1].detach(), batch).double()
     return activation, gridded(name, gradient, batch).double()
+
+
+def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Tensor, list[Tensor], dict[str, int]]:
+    """One forward pass: the logits, the features [B, C, h, w] of these layers, and how often each was used. A layer that is
+    used more than once is meant by its last use; a transformer's tokens come on their grid, without the class token."""
+    outputs: dict[str, Tensor] = {}
+    uses = dict.fromkeys(layers, 0)
+
+    def keep(name: str, output: Tensor) -> None:
+        uses[name] += 1
+        outputs[name] = gridded(name, output, batch).detach().clone()  # later modules may work in place
+
+    with hooked({name: lambda _m, _i, out, name=name: keep(name, out) for name in layers}, model):
+        logits: Tensor = model(batch.inputs)
+    for name in layers:
+        if name not in outputs:
+            raise unused(name)
+    return logits, [outputs[name] for name in layers], uses
+
+
+@contextmanager
+def hooked(hooks: Mapping[str, Callable[..., Any]], model: nn.Module) -> Iterator[None]:
+    """Forward hooks on layers by name, for a while."""
+    handles = [models.find_layer(model, name).register_forward_hook(hook) for name, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from vxp import models
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
+from vxp.perturb import minmax
 
-from vxp_explainers._common import check_at_least, check_one_of, gridded, unused
+from vxp_explainers._common import check_at_least, check_one_of, observed
 from vxp_explainers.fem import feature_map
 
 FUSIONS = ("mean", "max", "product")
@@ -32,35 +33,9 @@ def mlfem(model: nn.Module, batch: Batch, *, layers: str | None = None, grids: i
     check_at_least("mlfem", 1, grids=grids)
     with evaluating(model):
         names = str(layers).split("+") if layers is not None else models.spatial_layers(model, batch.inputs[:1])[-grids:]
-        found = _features(model, names, batch)
-    maps = [_scaled(feature_map(a, k).relu()) for a in found]
+        _, found, _ = observed(model, names, batch)
+    maps = [minmax(feature_map(a.double(), k).relu()) for a in found]
     size = max((m.shape[1:] for m in maps), key=lambda shape: shape[0] * shape[1])
     large = torch.stack([F.interpolate(m[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] for m in maps])
     fused = large.mean(0) if fusion == "mean" else large.amax(0) if fusion == "max" else large.prod(0)
     return fused.float()
-
-
-def _features(model: nn.Module, names: list[str], batch: Batch) -> list[Tensor]:
-    """The output [B, C, h, w] of every layer in one forward pass, float64."""
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str, output: Tensor) -> None:
-        # a copy: later modules may work in place
-        outputs[name] = gridded(name, output, batch).detach().double()
-
-    handles = [models.find_layer(model, name).register_forward_hook(lambda _m, _i, out, name=name: keep(name, out))
-               for name in names]
-    try:
-        model(batch.inputs.detach())
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name in names:
-        if name not in outputs:
-            raise unused(name)
-    return [outputs[name] for name in names]
-
-
-def _scaled(maps: Tensor) -> Tensor:
-    low, high = (edge.view(-1, 1, 1) for edge in maps.flatten(1).aminmax(dim=1))
-    return torch.where(high > low, (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))

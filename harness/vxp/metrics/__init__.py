@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from vxp.catalogue import find, nearest, number
+from vxp.catalogue import find, nearest, number, split
 from vxp.core import Metric, VxpError
 
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -48,13 +48,8 @@ def bind(request: str | tuple[str, Mapping[str, Any]]) -> Bound:
     """
     given: dict[str, Any]
     if isinstance(request, str):
-        head, *rest = request.split("|")
-        given = {}
-        for part in rest:
-            name, colon, value = part.partition(":")
-            if not colon:
-                raise VxpError(f"metric {request!r}: {part!r} is no parameter; write name:value, such as steps:28")
-            given[name] = value
+        head, parameters = split(request, "metric", ", such as steps:28")
+        given = dict(parameters)
     else:
         head, given = request[0], dict(request[1])
     head, at, version = head.partition("@")

@@ -340,9 +340,53 @@ def test_equal_statistics_are_equal_whatever_rounding_says(differences: list[flo
     assert stats.paired(differences, [0.0] * 3, ["a", "b", "c"], intervals=False).p == p
 
 
-def test_many_clusters_are_drawn_and_p_is_never_zero() -> None:
+def test_many_clusters_of_one_sign_have_the_least_p_there_is() -> None:
     found = stats.paired(np.ones(40), np.zeros(40), names(40), resamples=999, intervals=False)
-    assert (found.method, found.p) == ("sign-flip", 1 / 1000)
+    assert (found.method, found.p) == ("sign-flip", 0.5**39)
+
+
+@pytest.mark.parametrize(("n", "plus"), [(60, 31), (60, 40), (60, 50), (60, 59), (200, 120), (200, 150), (200, 199)])
+def test_drawn_p_of_equal_sizes_is_the_binomial(n: int, plus: int) -> None:
+    """Of n sums of one size, `plus` positive: twice the binomial's tail, down to 1e-58, within 5 %."""
+    tail = sum(math.comb(n, k) for k in range(plus, n + 1)) / 2**n
+    found = stats.paired([1.0] * plus + [-1.0] * (n - plus), np.zeros(n), names(n), intervals=False)
+    assert found.p == pytest.approx(2 * tail, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["even", "skewed", "with zeros", "of all sizes"])
+def test_drawn_p_is_the_share_of_all_signs(kind: str) -> None:
+    """Sixteen clusters: against all 65,536 choices of signs, within 6 %, for shares from 1 down to 2/65,536."""
+    generator = np.random.Generator(np.random.PCG64(5))
+    for shift in (0.0, 0.3, 0.8, 2.0):
+        sums = generator.normal(shift, 1, 16)
+        if kind == "skewed":
+            sums = np.exp(generator.normal(0, 1, 16)) * generator.choice([1, 1, 1, -1], 16)
+        elif kind == "with zeros":
+            sums = np.clip(np.rint(sums), 0, 1) * generator.choice([1.0, 1.0, -1.0], 16)
+        elif kind == "of all sizes":
+            sums *= 10.0 ** -generator.integers(0, 12, 16)
+        drawn = stats.paired(sums, np.zeros(16), names(16), intervals=False)
+        every = stats.paired(sums, np.zeros(16), names(16), resamples=2**16, intervals=False)
+        assert (drawn.method, every.method) == ("sign-flip", "sign-flip-exact")
+        assert drawn.p == pytest.approx(every.p, rel=0.06)
+
+
+@pytest.mark.parametrize("small", [1e-9, 1e-13, 1e-17, 1e-300])
+def test_a_sum_that_rounding_left_decides_nothing(small: float) -> None:
+    """Forty clusters of one sign and one near 0 of the other: all 2^41 signs but those of the forty are out of reach."""
+    found = stats.paired([1.0] * 40 + [-small], np.zeros(41), names(41), intervals=False)
+    assert found.p == pytest.approx(0.5**39, rel=0.06)
+
+
+def test_many_methods_are_still_told_apart() -> None:
+    """23 methods of 60 items, 253 pairs: drawn shares of 1e-4 at least would let no pair survive the correction with 14 scores."""
+    noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.1, size=(23, 60))
+    table = {f"m{i:02d}": noise[i] + 0.04 * i for i in range(23)}
+    found = stats.compare_all(table, names(60), "higher")
+    p = sorted(pair.paired.p for pair in found.pairs)
+    assert sum(q < 0.05 for q in stats.holm(p * 14)) > 14 * 150
+    assert found.ranks["m00"][0] > 15
+    assert "m10" not in found.tied_for_best
 
 
 def test_clusters_flip_together() -> None:

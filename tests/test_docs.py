@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import itertools
 import json
 import os
@@ -48,19 +48,25 @@ def blocks(page: Path, language: str) -> list[str]:
 # --------------------------------------------------------------------------------------------------- code and documents
 
 
+def script(name: str) -> Any:
+    """A script of docs/, as a module."""
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.append(str(ROOT / "docs"))
+    return importlib.import_module(name)
+
+
 def generated() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "_generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("_generate")
 
 
 @pytest.mark.parametrize("path", ["cli", "metrics", "explainers", "tasks", "statuses"])
 def test_generated_page_is_up_to_date(path: str) -> None:
     name = f"reference/{path}.md"
     assert (ROOT / "docs" / name).read_text() == generated().pages()[name], "run `python docs/_generate.py`"
+
+
+def test_comparison_has_the_numbers_of_the_records() -> None:
+    assert (ROOT / "docs" / "comparison.md").read_text() == script("_comparison").page(), "run `python docs/_comparison.py`"
 
 
 def test_every_metric_and_explainer_of_ours_has_a_section() -> None:

@@ -379,7 +379,7 @@ def test_a_sum_that_rounding_left_decides_nothing(small: float) -> None:
 
 
 def test_many_methods_are_still_told_apart() -> None:
-    """23 methods of 60 items, 253 pairs: drawn shares of 1e-4 at least would let no pair survive the correction with 14 scores."""
+    """23 methods of 60 items, 253 pairs: with shares of 1e-4 at least no pair would survive the correction for 14 scores."""
     noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.1, size=(23, 60))
     table = {f"m{i:02d}": noise[i] + 0.04 * i for i in range(23)}
     found = stats.compare_all(table, names(60), "higher")

@@ -356,7 +356,7 @@ class _Again:
         self._unchanged(rows, batch, known[Unchanged()])
         maps = claim.maps(rows)
         made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
-        if self.explainer.available:
+        if self.explainer.available and made:
             self._maps(rows, batch, maps, made)
         found = self.engine.score([Job(self.case(batch, maps), tuple(self.metrics), self.explainer)], known)[0]
         for bound in self.metrics:
@@ -383,19 +383,19 @@ class _Again:
                                         "the model's prediction for the task's image")
 
     def _maps(self, rows: Sequence[int], batch: Batch, maps: Tensor, made: Sequence[int]) -> None:
-        """Maps made again beside the stored ones."""
+        """Maps made again beside the stored ones, of the items that have one: the others failed, and would again."""
         with self.engine.arithmetic(batch.inputs.device):
-            again = self.explainer(self.claim.model.module, batch).cpu()
-        if again.shape != maps.shape:
+            again = self.explainer(self.claim.model.module, batch.select(made)).cpu()
+        if again.shape[1:] != maps.shape[1:]:
             self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", "", f"maps of {list(maps.shape[1:])}, here "
                                     f"{list(again.shape[1:])}", "maps of the grid that the named explainer makes")
             return
         limit = tolerances.of_maps(self.precisions)
-        for i in made:
+        for i, map_ in zip(made, again, strict=True):
             spread = float(maps[i].max() - maps[i].min())
-            off = float((maps[i] - again[i]).abs().max())
+            off = float((maps[i] - map_).abs().max())
             self.map_off.append(off / spread if spread > 0 else float(off > 0))
-            rank = spearmanr(maps[i].flatten(), again[i].flatten()).statistic if spread > 0 else 1.0
+            rank = spearmanr(maps[i].flatten(), map_.flatten()).statistic if spread > 0 else 1.0
             self.ranks.append(0.0 if math.isnan(rank) else float(rank))
             if limit is not None and not self.map_off[-1] <= limit:
                 self.beyond.setdefault("maps", []).append(

@@ -211,6 +211,28 @@ def test_an_explainer_that_fails_is_no_verdict(honest: Path, tmp_path: Path) -> 
     assert "no memory" in found.not_checked[-1]["reason"]
 
 
+def test_items_that_failed_are_not_explained_again(tmp_path: Path) -> None:
+    """One class that the explainer was not trained for, as the learned ones have: its items are in the draw like any."""
+    (tmp_path / "own.py").write_text('''
+from vxp import explainer
+from vxp.core import NotExplainedError
+from vxp.explainers import catalogue
+
+@explainer("partial", signed=True, family="gradient", needs=("gradients",), passes=2)
+def partial(model, batch):
+    if bool((batch.targets == 2).any()):
+        raise NotExplainedError("untrained-class", "class 2")
+    return catalogue()["saliency"].explain(model, batch)
+''')
+    own = f"{tmp_path / 'own.py'}:partial"
+    bundle = sealed(made_run(tmp_path / "run", own, metrics=("entropy", "deletion|steps:4", "max-sensitivity|samples:2")),
+                    tmp_path / "bundle", "partial")
+    [result] = (json.loads(path.read_bytes()) for path in bundle.glob("results/*/result.json"))
+    assert 0 < result["scores"][0]["statuses"]["failed:untrained-class"] < 24
+    found = audited(bundle, regenerate=own)
+    assert (found.verdict, found.evidence) == ("reproduced", "E3"), [str(f) for f in found.findings.all]
+
+
 def test_statistics_of_a_set_that_were_changed(changed: Broken) -> None:
     from vxp import metrics, stats
     changed.tensors("statistics", lambda t: t[BOXES].__setitem__(3, 1 - t[BOXES][3]))

@@ -74,27 +74,28 @@ def _scores(board: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 def _cell(score: Mapping[str, Any]) -> str:
     if "mean" not in score:
         return str(next(iter(score.get("statuses", {"": 0}))))
-    mean = f"{score['mean']:.3f}"
-    shown = f"**{mean}**" if score.get("tied_for_best") else mean
-    return f"{shown}<br><small>{_interval(score['ci'])}</small>" if score.get("ci") else shown
+    ci = score.get("ci")
+    return _shown(f"{score['mean']:.3f}", f"{ci['lo']:.3f} to {ci['hi']:.3f}" if ci else "", score.get("tied_for_best", False))
 
 
-def _interval(ci: Mapping[str, Any]) -> str:
-    return f"{ci['lo']:.3f} to {ci['hi']:.3f}"
+def _shown(number: str, beneath: str, bold: bool = False) -> str:
+    """A number, bold or not, with what stands beneath it in small print."""
+    return (f"**{number}**" if bold else number) + (f"<br><small>{beneath}</small>" if beneath else "")
 
 
 def _ranks(board: Mapping[str, Any]) -> str:
     """Rank by the mean, and the interval of ranks that the paired tests leave."""
-    columns = {head: s for head in (*TRAINED_FOR, *NOT_TRAINED_FOR) if (s := _signature(board, (KEPT | OTHER)[head]))}
+    columns = {head: _signature(board, (KEPT | OTHER)[head]) for head in (*TRAINED_FOR, *NOT_TRAINED_FOR)}
+    scores = {e["explainer"]: _of(e) for e in board["entries"]}
     rows = []
     for method in (*LEARNED, PEER):
         cells = []
         for s in columns.values():
-            means = {e["explainer"]: _of(e)[s]["mean"] for e in board["entries"] if "mean" in _of(e)[s]}
+            means = {name: found[s]["mean"] for name, found in scores.items() if "mean" in found[s]}
             low = _better(board, s) == "lower"
             place = 1 + sum((m < means[method]) if low else (m > means[method]) for m in means.values())
-            first, last = next(_of(e)[s]["rank"] for e in board["entries"] if e["explainer"] == method)
-            cells.append(f"{place}<br><small>{first} to {last}</small>")
+            first, last = scores[method][s]["rank"]
+            cells.append(_shown(str(place), f"{first} to {last}"))
         rows.append([code(method), *cells])
     return table(["method", *columns], rows)
 
@@ -119,9 +120,7 @@ def _differences(tables: Mapping[str, Mapping[str, Any]]) -> str:
             shown = []
             for p in cells:
                 separated = next(adjusted) < 1 - stats.LEVEL and p.n_clusters >= stats.FEW_CLUSTERS
-                number = f"{p.delta:+.3f}"
-                shown.append((f"**{number}**" if separated else number)
-                             + (f"<br><small>{p.ci.lo:+.3f} to {p.ci.hi:+.3f}</small>" if p.ci else ""))
+                shown.append(_shown(f"{p.delta:+.3f}", f"{p.ci.lo:+.3f} to {p.ci.hi:+.3f}" if p.ci else "", separated))
             rows.append([part, str(cells[0].n), code(method), *shown])
     return table(["task", "items", "method", *columns], rows)
 
@@ -213,18 +212,16 @@ def maps(folder: Path, items: int, methods: Sequence[str], out: Path) -> None:
     Image.open(buffer).convert("RGB").save(out, "WEBP", quality=82)
 
 
-SHEETS = {"shapes": (5, ("tame", "l-cam-fm", "l-cam-img", "grad-cam", "lrp", "integrated-gradients", "rise", "lime",
-                         "extremal-perturbation", "oracle")),
-          "stamps": (6, ("tame", "l-cam-fm", "l-cam-img", "grad-cam", "lrp", "integrated-gradients", "rise", "lime",
-                         "extremal-perturbation", "oracle"))}
-"""How many items of the gallery, and which methods, a sheet shows."""
+SHEETS = {"shapes": 5, "stamps": 6}
+"""How many items of the gallery a sheet shows."""
+PICTURED = (*LEARNED, PEER, "lrp", "integrated-gradients", "rise", "lime", "extremal-perturbation", "oracle")
 
 
 def main(arguments: Sequence[str]) -> None:
     (DOCS / PAGE).write_text(page(), encoding="utf-8")
     curves()
-    for task, (items, methods) in SHEETS.items() if arguments else ():
-        maps(Path(arguments[0]) / task, items, methods, DOCS / "img" / f"maps-{task}.webp")
+    for task, items in SHEETS.items() if arguments else ():
+        maps(Path(arguments[0]) / task, items, PICTURED, DOCS / "img" / f"maps-{task}.webp")
 
 
 if __name__ == "__main__":

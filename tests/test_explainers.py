@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import vxp
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vxp import explainers
+from vxp import explainers, models, tasks
 from vxp.core import Batch, Explainer, Normalization, VxpError
 from vxp.explainers import bind, catalogue
 from vxp.random import key, normals, uniforms
@@ -325,6 +326,35 @@ def test_oracle_of_a_truth_without_a_border_is_that_truth(batch: Batch) -> None:
     borderless[1] = True
     for name in explainers.ORACLES:
         assert torch.equal(maps(name, nn.Identity(), replace(batch, truth={"mask": borderless})), borderless.float())
+
+
+@pytest.mark.parametrize(("metric", "n", "better"), [("deletion|steps:14", 8, "lower"), ("srg|steps:14", 8, "higher"),
+                                                     ("road-lerf", 3, "higher")])
+def test_oracle_beats_the_binary_one_where_order_counts(metric: str, n: int, better: str) -> None:
+    """The tie rule removes the binary one row by row."""
+    task = tasks.load("shapes@1")
+    model = models.load(task.model)
+    batch = task.batch(0, n, model)
+    graded, binary = (
+        vxp.score(model.module, batch.inputs, bind(name)(model.module, batch), batch.targets, metrics=[metric],
+                  normalization=(batch.normalization.mean, batch.normalization.std), seed=task.seed, ids=batch.ids)[metric].mean
+        for name in explainers.ORACLES)
+    gap = binary - graded if better == "lower" else graded - binary
+    assert gap > 0.05
+
+
+def test_no_map_is_better_than_the_oracles_in_localisation() -> None:
+    draw = torch.Generator().manual_seed(11)
+    corner = torch.zeros(2, 24, 32, dtype=torch.bool)
+    corner[0, :9, 20:] = corner[1, 5:8, 4:9] = corner[1, 20:, 30:] = True
+    inputs = torch.rand(2, 3, 24, 32, generator=draw)
+    batch = Batch(("a", "b"), inputs, torch.zeros(2, dtype=torch.long), truth={"mask": corner, "cells": corner})
+    best = ("pointing-game", "energy-pointing-game", "grid-pointing-game", "relevance-rank", "mask-auc",
+            "mask-average-precision", "iou-at-area", "attribution-localisation")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 32, 2)).eval()
+    for name in explainers.ORACLES:
+        scores = vxp.score(model, inputs, bind(name)(model, batch), batch.targets, dict(batch.truth), best)
+        assert {s.signature: s.values.tolist() for s in scores.values()} == {s: pytest.approx([1.0, 1.0]) for s in scores}
 
 
 # -------------------------------------------------------------------------------------------------- gradient methods

@@ -41,7 +41,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def result(out: Path, explainer: str) -> dict:
-    (path,) = out.glob(f"results/shapes-{explainer}-*/result.json")
+    (path,) = out.glob(f"results/shapes-{explainer}-????????/result.json")
     return json.loads(path.read_text())
 
 

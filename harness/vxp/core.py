@@ -69,7 +69,7 @@ class Batch:
     inputs [B, C, *space] float; targets int64 [B], the explained class, frozen before any perturbation; ids name the
     items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
     resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
-    which only the explainer `oracle` and the localisation metrics look at.
+    which only the oracles and the localisation metrics look at.
     """
 
     ids: tuple[str, ...]

@@ -42,8 +42,6 @@ UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
 GALLERY = 8
 """Input images kept for the report."""
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
-"""The fixed reference explanations that stand beside every result."""
 
 
 class Progress(Protocol):
@@ -207,7 +205,7 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once, at the task's budget."""
     known = explainers.catalogue()
-    names = [n for n in REFERENCES if n in known and ("truth" not in known[n].needs or task.truth)]
+    names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
     for bound in [*(explainers.bind(n) for n in names), *(_at_budget(task, b) for b in wanted)]:
         if "truth" in bound.explainer.needs and not task.truth:

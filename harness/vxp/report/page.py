@@ -14,6 +14,7 @@ from PIL import Image
 
 from vxp import cite, result, stats, store
 from vxp.core import OK
+from vxp.explainers import ORACLES
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
 from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
@@ -43,7 +44,7 @@ def _content(run: Run) -> dict[str, Any]:
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
-        "ceiling": any(s.document["explainer"]["id"] == "oracle" for s in run.systems),
+        "ceiling": any(s.document["explainer"]["id"] in ORACLES for s in run.systems),
         "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
     }
 

@@ -13,6 +13,7 @@ import vxp_schemas
 
 from vxp import metrics, result, stats
 from vxp.core import OK, VxpError
+from vxp.explainers import references
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State, referred
@@ -20,7 +21,6 @@ from vxp.validation.state import AResult, ASet, Document, State, referred
 RTOL = 1e-9
 """Aggregates computed again on another machine differ by the order of sums only."""
 RTOL_CI = 1e-6
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
 
 
 def check(state: State) -> None:
@@ -194,7 +194,7 @@ def _division(state: State, result_: AResult) -> None:
     if found is not None and found.document["coverage"] != 1:
         lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
     beside = {r["explainer"] for r in document["references"]}
-    needed = {r for r in REFERENCES if r != "oracle" or task["truth"]}
+    needed = set(references(task["truth"]))
     if not needed <= beside:
         lacks("/references", f"the references {', '.join(sorted(beside)) or 'none'}", f"all of {', '.join(sorted(needed))}")
 

@@ -108,7 +108,7 @@ def test_the_code_of_the_quickstart_runs_in_order() -> None:
     for block in blocks(ROOT / "docs" / "quickstart.md", "python"):
         exec(compile(block, "<quickstart.md>", "exec"), names)
     assert set(names["document"]) == {"deletion@1|steps:7|fill:mean", "gini@1"}
-    assert list(names["scores"]) == ["random-logit@1|window:11|sigma:1.5"]
+    assert list(names["scores"]) == ["random-logit@2|window:11|sigma:1.5|weights:gaussian|span:1.0|clip:0.0|flip:none"]
     assert names["scores"]["random-logit"].status == ("ok", "ok")
 
 

@@ -103,12 +103,13 @@ def test_aliases_are_the_curves_of_deletion_and_insertion(toy: Toy, alias: str) 
 
 def test_the_default_parameters_are_those_of_the_protocol() -> None:
     masked = "keep:100|mask:soft|fill:black|ties:index"
+    ssim = "window:11|sigma:1.5|weights:gaussian|span:1.0|clip:0.0|flip:none"
     assert {name: bind(name).signature for name in CORE} == {
         "deletion": "deletion@1|steps:224|fill:mean", "insertion": "insertion@1|steps:224|fill:blur",
-        "srg": "srg@1|steps:224|fill:mean", "average-drop": f"average-drop@1|{masked}",
-        "increase-in-confidence": f"increase-in-confidence@1|{masked}", "average-gain": f"average-gain@1|{masked}",
+        "srg": "srg@1|steps:224|fill:mean", "average-drop": f"average-drop@2|{masked}",
+        "increase-in-confidence": f"increase-in-confidence@2|{masked}", "average-gain": f"average-gain@2|{masked}",
         "road-morf": "road-morf@1|readout:probability", "road-lerf": "road-lerf@1|readout:probability",
-        "efficient-mprt": "efficient-mprt@1|bins:100", "random-logit": "random-logit@1|window:11|sigma:1.5",
+        "efficient-mprt": "efficient-mprt@1|bins:100", "random-logit": f"random-logit@2|{ssim}",
         "max-sensitivity": "max-sensitivity@1|samples:50|radius:0.2", "entropy": "entropy@1", "gini": "gini@1",
         "pointing-game": "pointing-game@1|tolerance:15.0", "energy-pointing-game": "energy-pointing-game@1",
         "grid-pointing-game": "grid-pointing-game@1", "relevance-rank": "relevance-rank@1",

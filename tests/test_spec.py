@@ -129,7 +129,8 @@ def test_page_has_a_change_log_up_to_its_version(name: str) -> None:
 def test_keys_of_draws_name_versions_that_exist(name: str) -> None:
     for purpose, version in re.findall(r'"([a-z-]+)@(\d+)[/"]', text(PAGES[name])):
         if purpose in catalogue():
-            assert int(version) == metric_of(purpose).version
+            # a key keeps the version that it began with, so that a later one may draw the same numbers
+            assert 1 <= int(version) <= metric_of(purpose).version
 
 
 # ------------------------------------------------------------------------------------------------- clauses and citations

@@ -34,13 +34,15 @@ def by_index(soft: np.ndarray, keep: int) -> np.ndarray:
 
 
 def by_tame(soft: np.ndarray, keep: int) -> np.ndarray:
-    """Zero all below the n-th smallest value; then, if too many are non-zero, the surplus in raster order."""
-    n = int(soft.size * (1 - keep / 100))
+    """Zero all below the n-th smallest value; then, if too many are non-zero, the surplus in raster order. The scripts name
+    the share removed, as a decimal number, and subtract it from 1."""
+    removed = (100 - keep) / 100
+    n = int(soft.size * removed)
     if keep == 100:
         return np.ones(soft.shape, dtype=bool)
     threshold = sorted(soft.ravel())[n - 1]
     kept = np.asarray(soft >= threshold)
-    surplus = int(np.count_nonzero(kept & (soft != 0))) - math.ceil(keep / 100 * soft.size)
+    surplus = int(np.count_nonzero(kept & (soft != 0))) - math.ceil((1 - removed) * soft.size)
     for place in np.ndindex(*soft.shape):
         if surplus > 0 and soft[place] == threshold:
             kept[place] = False
@@ -52,7 +54,7 @@ def by_t_tame(soft: np.ndarray, keep: int) -> np.ndarray:
     """Zero all below the interpolated quantile."""
     if keep == 100:
         return np.ones(soft.shape, dtype=bool)
-    return np.asarray(soft >= np.quantile(soft.astype(np.float64), 1 - keep / 100))
+    return np.asarray(soft >= np.quantile(soft.astype(np.float64), (100 - keep) / 100))
 
 
 def by_p_tame(soft: np.ndarray, keep: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 import vxp_schemas
-from vxp import explainers, metrics, models, run, sealing, stats, tasks
+from vxp import explainers, metrics, models, result, run, sealing, stats, tasks
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {
@@ -53,6 +53,8 @@ class Broken:
         self.items, self.shard = f"{there}/items.parquet", f"{there}/payload/00000.safetensors"
         self.samples, self.environment = f"{here}/samples.parquet", f"{here}/environment.json"
         self.curves, self.statistics = f"{here}/curves.safetensors", f"{here}/statistics.safetensors"
+        self.references = f"{here}/references.parquet"
+        self.reference_statistics = f"{here}/reference-statistics.safetensors"
 
     def path(self, name: str) -> Path:
         return self.folder / getattr(self, name, name)
@@ -106,7 +108,7 @@ class Broken:
             self._described(described, folder)
         self.path("set").write_text(json.dumps(manifest))
         document = json.loads(self.path("result").read_bytes())
-        for kind in ("set", "samples", "environment", "curves", "statistics"):
+        for kind in ("set", *result.FILES):
             if kind in document:
                 self._described(document[kind], self.folder)
         self.path("result").write_text(json.dumps(document))

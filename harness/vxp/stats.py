@@ -43,6 +43,8 @@ SET_GROUPS = 2_000
 SET_BLOCK = 250
 DRAWS = 1 << 17
 """Clusters drawn per block of resamples: what stays in cache, whatever the number of clusters."""
+EQUAL = 1e-6
+"""Relative difference of scores below which two machines, or two batches, may have computed the same."""
 ROUNDING = 1e-12
 """Relative size below which a sum or a spread is what rounding left, not a number."""
 FLAT = 1e-10
@@ -301,6 +303,13 @@ def _difference(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> Flo
 def _at_least(sums: Floats) -> float:
     """The observed statistic, less what rounding may take from an equal one (which grows with the terms, not the sum)."""
     return abs(float(sums.sum())) - ROUNDING * float(np.abs(sums).sum())
+
+
+def tie(systems: Sequence[Floats]) -> bool:
+    """Whether several systems have equal numbers [N, ...] on every item, to six digits; those without a number are left out,
+    and two are the least that can tie."""
+    some = [numbers for numbers in systems if np.isfinite(numbers).any()]
+    return len(some) > 1 and all(np.allclose(some[0], other, rtol=EQUAL, atol=EQUAL, equal_nan=True) for other in some[1:])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -92,7 +92,7 @@ def _files(record: Record) -> list[dict[str, str]]:
         shards = record.bundle.document(described["path"])["shards"]
         found += [{"path": f"{inside}/{s['descriptor']['path']}", "digest": s["descriptor"]["digest"]} for s in shards]
     for samples in record.samples:
-        found += [{"path": d["path"], "digest": d["digest"]} for k in ("samples", "curves", "statistics", "environment")
+        found += [{"path": d["path"], "digest": d["digest"]} for k in result.FILES
                   if (d := samples.document.get(k)) is not None]
     return found
 

@@ -323,7 +323,8 @@ case("VXP-K011", "a wider interval of a reference",
      lambda b: b.json("result", lambda d: d["references"][1]["scores"][0]["ci"].update(lo=0.0)))
 case("VXP-K018", "references without scores per item", lambda b: (
     b.path("references").unlink(), b.json("result", lambda d: d.pop("reference_samples"))))
-case("VXP-K018", "a score that a reference does not have", lambda b: b.json("result", lambda d: d["references"][0]["scores"].pop()))
+case("VXP-K018", "a score that a reference does not have",
+     lambda b: b.json("result", lambda d: d["references"][0]["scores"].pop()))
 case("VXP-K019", "a tie of references that is none", edit("result", scores__0__flags=[result.TIE]))
 case("VXP-K011", "an interval of a set's number", lambda b: b.json("result", lambda d: d["scores"][4]["ci"].update(hi=1.0)))
 case("VXP-K012", "part of a task in the closed division", lambda b: (edit("result", division="closed")(b),
@@ -332,6 +333,7 @@ case("VXP-K012", "a closed submission of open results", edit("submission.json", 
 case("VXP-K014", "the other direction", lambda b: b.json("result", lambda d: next(
     s for s in d["scores"] if s["signature"] == DELETION).update(better="higher")))
 case("VXP-K015", "another seed", edit("result", settings__seed=7))
+case("VXP-K015", "another level than the task's", edit("result", inference__level=0.9))
 case("VXP-K016", "fewer passes than counted", edit("result", cost__explain__forward_rows=1))
 case("VXP-K018", "references under other signatures",
      lambda b: b.json("result", lambda d: d["references"][0]["scores"][0].update(signature="entropy@2")))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distributions, version
@@ -201,6 +201,7 @@ class Scored:
     targets: Sequence[int]
     scores: Mapping[str, tuple[Bound, Outcome]]
     cost: Mapping[str, Any]
+    batch_size: int  # the smallest that ran
 
 
 def write(
@@ -223,7 +224,7 @@ def write(
     ]
     of_references = {name: s.scores for name, (s, _) in beside.items()}
     summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
-    few = len({item.cluster for item in task.items}) < stats.FEW_CLUSTERS
+    few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
     paths = []
     for s, found in zip(scored, summaries, strict=True):
@@ -236,7 +237,7 @@ def write(
             "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
             "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
             "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
-            "references": references, "cost": dict(s.cost),
+            "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
             "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
             "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
             "harness": harness(), "settings": dict(settings), "flags": raised,
@@ -314,11 +315,12 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
     metric = bound.metric
     if metric.reduce is None:
         numbers = stats.summary(found.values.numpy(), list(found.status), clusters, better=metric.better, range=metric.range,
-                                binary=metric.binary, seed=task.seed)
+                                binary=metric.binary, seed=task.seed, inference=task.inference)
     elif found.statistics is None:  # not run: there is nothing to reduce
         numbers = {"n": len(found.status), "statuses": dict(Counter(found.status))}
     else:
-        numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range)
+        numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range,
+                                    level=task.inference.level)
     if "ci" in numbers:
         numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
     return {"signature": bound.signature, "metric": metric_reference(metric), "family": metric.family,

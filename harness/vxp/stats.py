@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache, lru_cache
 from itertools import combinations, product
 from math import log, sqrt
@@ -49,6 +49,37 @@ ROUNDING = 1e-12
 """Relative size below which a sum or a spread is what rounding left, not a number."""
 FLAT = 1e-10
 """Relative size below which the variance of a resample is what rounding left; its t would be above 1e5."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How intervals and tests are made: what the task's card fixes (7.2.1), or the standard's own figures."""
+
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    min_clusters: int = FEW_CLUSTERS
+    correction: Literal["holm", "none"] = "holm"
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any]) -> Inference:
+        """From a card's `statistics` or a result's `inference`; what neither states is the standard's."""
+        return cls(**{f.name: stated[f.name] for f in fields(cls) if f.name in stated})
+
+    def adjusted(self, p_values: Sequence[float]) -> list[float]:
+        """p values of tests that are made together, corrected for how many they are."""
+        return holm(p_values) if self.correction == "holm" else list(p_values)
+
+    def separated(self, p_adjusted: float, n_clusters: int) -> bool:
+        """Whether a pair is told apart (7.4.4). 1 - 0.95 is a little more than 0.05: rounded, so that the limit is the one
+        meant."""
+        return bool(p_adjusted < round(1 - self.level, 12) and n_clusters >= self.min_clusters)
+
+    def few(self, clusters: Iterable[str]) -> bool:
+        """Whether there are too few clusters to call anything separated."""
+        return len(set(clusters)) < self.min_clusters
+
+
+STANDARD = Inference()
 
 
 @dataclass(frozen=True)
@@ -475,7 +506,7 @@ def compare_sets(
 
 def summary(
     values: Sequence[float] | Floats, statuses: Sequence[str], clusters: Sequence[str], *, better: Better,
-    range: Range, binary: bool = False, seed: int = 0,
+    range: Range, binary: bool = False, seed: int = 0, inference: Inference = STANDARD,
 ) -> dict[str, Any]:
     """The aggregate of one score as result.json has it: n, statuses, mean, mean_worst_bound, median, sd, ci.
 
@@ -494,7 +525,7 @@ def summary(
     if len(good) > 1:
         found["sd"] = float(good.std(ddof=1))
     kept = np.where([s == "ok" for s in statuses], numbers, np.nan)
-    ci = interval(kept, clusters, range=range, binary=binary, seed=seed)
+    ci = interval(kept, clusters, range=range, binary=binary, level=inference.level, resamples=inference.resamples, seed=seed)
     if ci is not None:
         found["ci"] = asdict(ci)
     return found

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -233,6 +233,9 @@ def _settings(state: State, result_: AResult) -> None:
     task = state.entry("tasks", document["task"], limit)
     if task is not None and seed != task["seed"]:
         state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
+    own = _inference(state, document)
+    if asdict(own) != document["inference"]:
+        state.findings.add("VXP-K015", path, "/inference", f"{document['inference']}", f"{asdict(own)}, the task's")
     if limit is not None and "limited" not in document["flags"]:
         state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", "the flag limited: not all items were scored")
     if document["generator"].get("dirty") or document["harness"].get("dirty"):
@@ -246,6 +249,12 @@ def _settings(state: State, result_: AResult) -> None:
                                "a commit without changes, or the digest of the difference from it")
 
 
+def _inference(state: State, document: Document) -> stats.Inference:
+    """What the task's card fixes, or where nobody here has the card what the result says of it."""
+    task = state.entry("tasks", document["task"], document["settings"]["limit"])
+    return stats.Inference.of(document["inference"] if task is None else task["statistics"])
+
+
 # ------------------------------------------------------------------------------------------------------------ aggregates
 
 
@@ -253,9 +262,9 @@ def _aggregates(state: State, result_: AResult, samples: Table) -> None:
     """Counts, means and intervals computed again from the rows, and held against the document."""
     document = result_.document
     clusters = [str(c) for c in samples["cluster"]]
-    few = len(set(clusters)) < stats.FEW_CLUSTERS
-    if few:
-        state.findings.add("VXP-F007", result_.path, "", f"{len(set(clusters))} clusters", f"{stats.FEW_CLUSTERS} or more")
+    inference = _inference(state, document)
+    if inference.few(clusters):
+        state.findings.add("VXP-F007", result_.path, "", f"{len(set(clusters))} clusters", f"{inference.min_clusters} or more")
         if "few-clusters" not in document["flags"]:
             state.findings.add("VXP-K019", result_.path, "/flags", f"{document['flags']}", "the flag few-clusters")
     task = state.entry("tasks", document["task"], document["settings"]["limit"])
@@ -339,14 +348,14 @@ def _again(
     state: State, result_: AResult, rows: Rows, status: Sequence[str], clusters: Sequence[str], metric: Metric,
 ) -> Mapping[str, Any] | None:
     """The aggregate of one score, computed again."""
-    seed = int(result_.document["settings"]["seed"])
+    seed, inference = int(result_.document["settings"]["seed"]), _inference(state, result_.document)
     if metric.reduce is None:
         values = np.where([s == OK for s in status], rows.values, np.nan)
-        facts = repr((metric.name, seed, status, clusters)).encode(errors="surrogatepass")
+        facts = repr((metric.name, seed, inference, status, clusters)).encode(errors="surrogatepass")
         key = hashlib.sha256(facts + values.tobytes()).hexdigest()
         if key not in KNOWN:
             KNOWN[key] = stats.summary(values, status, clusters, better=metric.better, range=metric.range,
-                                       binary=metric.binary, seed=seed)
+                                       binary=metric.binary, seed=seed, inference=inference)
         return KNOWN[key]
     tensor = (getattr(result_, rows.field) or {}).get(rows.tensor)
     if tensor is None:
@@ -360,7 +369,7 @@ def _again(
     if kept.ndim < 2 or len(kept) != len(status):
         return None  # VXP-C023 says so
     try:
-        return stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range)
+        return stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=inference.level)
     except (VxpError, ValueError, RuntimeError, IndexError) as error:
         state.findings.add("VXP-C023", result_.document[rows.field]["path"], f"tensor {rows.tensor}",
                            f"shape {list(kept.shape)}, which does not reduce ({' '.join(str(error).split())[:200]})",

@@ -357,8 +357,9 @@ def test_a_stranger_supersedes_nothing(bundles: dict[str, Path], kept: Path, tmp
 def test_references_unlike_those_of_others_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
     """VXP-F014: references made worse make a method look better."""
     def worse(b: Broken) -> None:
-        b.json("result", lambda d: [s.update(mean=s["mean"] + 0.05) for r in d["references"] for s in r["scores"]
-                                    if "mean" in s])
+        b.table("references", lambda t: t.update(value=[v if v is None or not s.startswith("deletion@") else min(1, v + 0.05)
+                                                        for s, v in zip(t["signature"], t["value"], strict=True)]))
+        b.rescore()
 
     bundle = changed(bundles, tmp_path, "grad-cam", worse, submission_id="weak-references", submitter=STRANGER)
     assert said(leaderboard.add_, bundle, kept, [])[0] == 0

@@ -18,6 +18,7 @@ import vxp_schemas
 from vxp import explainers, findings, metrics, result
 from vxp.cli import app
 from vxp.core import Explainer, Metric
+from vxp.origin import origin
 from vxp.validation import LEVELS
 
 DOCS = Path(__file__).parent
@@ -134,7 +135,8 @@ def _default(option: Any) -> str:
 
 def ours(function: Callable[..., Any]) -> bool:
     """Whether it is of this project, and not of a plugin that is installed here."""
-    return function.__module__.split(".")[0] in ("vxp", "vxp_explainers")
+    found = origin(function.__module__)
+    return found is not None and found[0] == "vxp"
 
 
 def metrics_page() -> str:

@@ -10,7 +10,7 @@ from vxp_explainers._common import check_at_least
 
 
 @explainer("centre-gaussian", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", source="metrics.md, the four fixed references")
+           family="reference", source="VXP, clause 6.4.2")
 def centre_gaussian(model: nn.Module, batch: Batch, *, sigma: float = 0.25) -> Tensor:
     """A Gaussian around the centre of the image, its peak 1, its sigma along each side a fraction of that side.
 

@@ -11,7 +11,7 @@ KEYS = ("mask", "cells")
 
 
 @explainer("oracle", signed=False, resample="none", needs=("truth",), reference=True, passes=0, family="reference",
-           source="metrics.md, the four fixed references")
+           source="VXP, clause 6.4.2")
 def oracle(model: nn.Module, batch: Batch) -> Tensor:
     """The truth of the target: its mask, or the cell that it is in.
 

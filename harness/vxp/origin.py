@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -34,6 +36,12 @@ def origin(module: str) -> tuple[str, str] | None:
                                                  for p in d.entry_points))
         found = next(of_file, None) or next(announced, None)
     return None if found is None else (found.metadata["Name"], found.version)
+
+
+def ours(function: Callable[..., Any]) -> bool:
+    """Whether a function is of this project, and not of a plugin that is installed beside it."""
+    found = origin(function.__module__)
+    return found is not None and found[0] == __package__
 
 
 def _installed(found: Distribution, file: Path) -> bool:

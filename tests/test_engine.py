@@ -5,10 +5,12 @@ import math
 
 import pytest
 import torch
+from plain_fills import Plain
 from torch import Tensor, nn
 from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError, resampled
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
 from vxp.metrics import bind, bind_all
+from vxp.perturb import IMAGES
 
 
 class Linear(nn.Module):
@@ -41,7 +43,7 @@ def case(batch: Batch) -> Case:
 def brute(case: Case, i: int, edit: Edit) -> Tensor:
     """One row by the definition of its edit."""
     x = case.batch.inputs[i]
-    builder = _Builder(case.batch, {case.key: case})
+    builder = Plain(case.batch)
     match edit:
         case Unchanged():
             return x
@@ -62,7 +64,7 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     P = case.batch.positions
     mask = case.mask("m", lambda: torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(9)))
     spans = [(0, k) for k in (1, 5, 60, 119)] + [(k, P) for k in (1, 40, 100)] + [(10, 30), (20, 90)]
-    edits: list[Edit] = [Unchanged(), Filled("blur"), Blended(mask, "black")]
+    edits: list[Edit] = [Unchanged(), *(Filled(fill) for fill in IMAGES), Blended(mask, "black")]
     edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
     plan = list(itertools.product(range(3), edits))
     generator = torch.Generator().manual_seed(1)

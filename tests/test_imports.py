@@ -10,7 +10,7 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation", "machine"},
+    {"random", "catalogue", "imputation", "machine", "origin"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments"},
     {"engine", "explainers", "stats", "data_get"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Mapping
@@ -148,8 +147,9 @@ def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
 
 def _able(task: Task, model: Model) -> list[BoundExplainer]:
     """Every installed method that can explain this model; of the others it is said why not."""
-    first = task.batch(0, 1, model).to(str(next(model.module.parameters()).device))
-    first = dataclasses.replace(first, targets=first.targets.clamp_min(0))
+    loaded = task.load(0, 1, model)
+    # whether a method can explain the model does not hang on the class
+    first = loaded.batch(loaded.targets(torch.zeros(1, dtype=torch.int64))).to(str(next(model.module.parameters()).device))
     able = []
     for id in explainers.methods():
         bound = explainers.bind(id)

@@ -66,7 +66,8 @@ class Normalization:
 class Batch:
     """Some items of a task as the model takes them.
 
-    inputs [B, C, *space] float; targets int64 [B], the explained class, frozen before any perturbation; ids name the
+    inputs [B, C, *space] float; targets int64 [B], the explained class of every item, known and frozen before any
+    perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the
     items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
     resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
     which only the oracles and the localisation metrics look at.
@@ -394,7 +395,7 @@ class Case:
 
     @cached_property
     def order(self) -> Tensor:
-        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (rule 5)."""
+        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
         return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
     def mask(self, name: str, make: Callable[[], Tensor]) -> str:
@@ -454,7 +455,7 @@ class Case:
 
 
 def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
-    """The native map [B, h, w] on the input grid by the set's rule (rule 2).
+    """The native map [B, h, w] on the input grid by the set's rule (clause [map]).
 
     `bilinear` is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; `nearest` takes, for place i
     of N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.

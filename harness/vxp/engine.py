@@ -456,8 +456,8 @@ def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
 
 
 def readouts(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (rule 11). NaN for a row
-    with a logit that is not finite: what is left of it could pass for a probability or a class."""
+    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (clause [output]). NaN for a
+    row with a logit that is not finite: what is left of it could pass for a probability or a class."""
     precise = logits.double()
     at = targets[:, None].to(logits.device)
     total = precise.logsumexp(1, keepdim=True)

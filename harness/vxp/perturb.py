@@ -28,9 +28,9 @@ RISE_WIDTH, RISE_SIGMA = 11, 5.0
 def fill_image(fill: str, batch: Batch) -> Tensor:
     """What the fill puts at every position, [B, C, H, W] in the model's input space.
 
-    Fills live in raw pixels (rule 7): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated Gaussian of
-    radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by item;
-    `image-mean` each channel's mean over the item's own raw pixels;
+    Fills live in raw pixels (clause [fills]): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated
+    Gaussian of radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by
+    item; `image-mean` each channel's mean over the item's own raw pixels;
     `rise-blur` RISE's own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name
     and for `nli`.
     """
@@ -160,7 +160,7 @@ def _key(batch: Batch, i: int, stream: str) -> random.Key:
 
 
 def minmax(maps: Tensor) -> Tensor:
-    """Each map [B, ...] on [0, 1] by its own minimum and maximum (rule 4); zeros for a constant map."""
+    """Each map [B, ...] on [0, 1] by its own minimum and maximum (clause [minmax]); zeros for a constant map."""
     shape = (-1, *[1] * (maps.ndim - 1))
     flat = maps.flatten(1)
     low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)

@@ -30,6 +30,7 @@ from vxp.core import OK, Metric, Outcome, Reduce, VxpError
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
+from vxp.origin import origin
 from vxp.tasks import Task
 
 TYPE = "https://vxp.example/{}/v1"
@@ -140,8 +141,8 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
     implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
     with contextlib.suppress(TypeError, OSError):  # defined in a notebook cell: there is no file to digest
         implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
-    if function.__module__.startswith("vxp"):
-        implementation |= {"package": "vxp", "version": version("vxp")}
+    if found := origin(function.__module__):
+        implementation |= dict(zip(("package", "version"), found, strict=True))
     return header("system") | {
         "method": {
             "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),

@@ -114,11 +114,9 @@ class Context:
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
                       relabelled=None if twin is None else twin.to(self.settings.device))
 
-    def batch(self, start: int, stop: int, targets: Tensor | None = None) -> Batch:
-        batch = self.task.batch(start, stop, self.model)
-        if targets is not None:
-            batch = dataclasses.replace(batch, targets=targets)
-        return batch.to(self.settings.device)
+    def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
+        """Items start..stop, with these classes to explain, on the device of the run."""
+        return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs
@@ -188,7 +186,7 @@ def choose_settings(
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
     if batch_size is None:
-        first = task.batch(0, 1, model).inputs.to(device)
+        first = task.load(0, 1, model).inputs.to(device)
         with computing(threads):
             batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
         log.info("batch size %d gives the best throughput on %s", batch_size, device)
@@ -290,19 +288,19 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         name = f"baseline/{start:06d}"
         unit = context.units.load(name)
         if unit is None:
-            batch = context.batch(start, stop)
-            engine = context.engine
-            logits = engine.predict_all(batch.inputs)
+            loaded = context.task.load(start, stop, context.model)
+            engine, where = context.engine, context.settings.device
+            logits = engine.predict_all(loaded.inputs.to(where))
             if not torch.isfinite(logits).all():
-                bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
+                bad = [loaded.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
                 raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
                                "logits on the task's own images; check its weights and normalization")
             predictions = logits.argmax(1).cpu()
-            targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu())
+            targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                                f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-            rows = engine.baseline(dataclasses.replace(batch, targets=targets.to(batch.targets.device)), fills)
+            rows = engine.baseline(loaded.batch(targets).to(where), fills)
             tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
             tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
             unit = tensors, {"batch_size": engine.batch_size}
@@ -556,7 +554,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
-    """The metrics that this explainer is scored by, and those that it is not, with the reason (rule 14)."""
+    """The metrics that this explainer is scored by, and those that it is not, with the reason (clause 6.3.1)."""
     limit = context.task.budget.get("max_passes_per_map")
     run, not_run = [], {}
     for wanted in context.metrics:

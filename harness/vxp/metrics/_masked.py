@@ -38,7 +38,7 @@ def kept(case: Case, *, keep: int, mask: str, ties: str) -> Tensor:
 
 
 def by_index(flat: Tensor, keep: int) -> Tensor:
-    """bool [P]: exactly P - floor(P*(100-keep)/100) highest positions, ties by row-major index (rule 5)."""
+    """bool [P]: exactly P - floor(P*(100-keep)/100) highest positions, ties by row-major index (clause [order])."""
     P = flat.numel()
     chosen = torch.zeros(P, dtype=torch.bool, device=flat.device)
     chosen[flat.argsort(descending=True, stable=True)[: P - P * (100 - keep) // 100]] = True

@@ -16,9 +16,10 @@ import vxp_schemas
 from vxp import metrics, result, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.explainers import references
+from vxp.tasks import referred
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
-from vxp.validation.state import AResult, ASet, Document, State, referred
+from vxp.validation.state import AResult, ASet, Document, State
 
 RTOL = 1e-9
 """Aggregates computed again on another machine differ by the order of sums only."""
@@ -27,7 +28,7 @@ RTOL_CI = 1e-6
 
 def check(state: State) -> None:
     for found in state.sets:
-        _entries(state, found.path, found.document, _limit(state, found))
+        _entries(state, found.path, found.document, state.limit_of(found))
         _system(state, found)
     for result_ in state.results:
         document = result_.document
@@ -44,11 +45,6 @@ def check(state: State) -> None:
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)
     _whole(state)
-
-
-def _limit(state: State, found: ASet) -> int | None:
-    limits = [r.document["settings"]["limit"] for r in state.results if r.document["set"]["path"] == found.path]
-    return limits[0] if limits else None
 
 
 # ------------------------------------------------------------------------------------------------------------ references

@@ -542,7 +542,7 @@ class _Builder:
                 row.copy_(self.fill(fill)[i])
             case Blended(mask, fill):
                 case = self.held[mask.partition(":")[0]]
-                torch.lerp(self.fill(fill)[i], x, case.masks[mask][i].to(x.dtype), out=row)
+                perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):

@@ -145,7 +145,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Blended:
-    """mask*image + (1 - mask)*fill in raw space, with a mask in [0, 1] that the case holds under this name."""
+    """fill + mask*(input - fill) in input space, with a mask in [0, 1] that the case holds under this name."""
 
     mask: str
     fill: str

@@ -365,7 +365,7 @@ class _Answers:
             # a model of one class has no other: its score is undefined, and the map of the target does no harm
             found = replay(edit, call, self.batch.targets if targets is None else targets)
             if isinstance(call, Explain):
-                self.maps[id(job), edit, call] = resampled(found.float(), self.batch.space, job.case.resample)
+                self.maps[id(job), edit, call] = _evaluated(found, job.case)
             else:
                 self.maps[0, edit, call] = found
 
@@ -401,8 +401,7 @@ class _Answers:
             except torch.OutOfMemoryError:
                 size = self.engine.halved(size)
                 continue
-            # the payload's dtype is float32: what is compared went through it, as the stored map did
-            made += resampled(native.detach().float(), self.batch.space, job.case.resample).unbind(0)
+            made += _evaluated(native.detach(), job.case).unbind(0)
             self.engine.tally.explained += len(chunk)
             self.engine.rows(len(chunk))
             start += len(chunk)
@@ -421,7 +420,11 @@ class _Answers:
             with self.engine.arithmetic(self.batch.inputs.device):
                 moved = replace(self.batch.select(items, builder.build(chunk).detach()),
                                 targets=targets[torch.tensor(items, device=targets.device)])
-                return explain(module, moved)
+                found = explain(module, moved)
+                if job.case.resample == "none" and found.shape[1:] != self.batch.space:
+                    raise ValueError(f"the set's resample is 'none' and the map made again has the grid {tuple(found.shape[1:])}, "
+                                     f"expected the input grid {self.batch.space}")
+                return found
         except (VxpError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # third-party code: its failure is a status of its items, not of the run
@@ -446,6 +449,16 @@ class _Answers:
         purpose, stream = call.other.split("/")
         steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
         return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
+
+
+def _evaluated(native: Tensor, case: Case) -> Tensor:
+    """Maps that were made again, from their own grid, which need not be the stored map's, to the input grid. One with a value
+    that is not finite is NaN everywhere, also where the rule does not read that value."""
+    # the payload's dtype is float32: what is compared went through it, as the stored map did
+    stored = native.float()
+    lost = ~torch.isfinite(stored).flatten(1).all(1)
+    found = resampled(stored, case.batch.space, case.resample)
+    return found.masked_fill(lost.view(-1, 1, 1), float("nan")) if lost.any() else found
 
 
 def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
@@ -557,7 +570,7 @@ class _Builder:
                 row.copy_(self.fill(fill)[i])
             case Blended(mask, fill):
                 case = self.held[mask.partition(":")[0]]
-                torch.lerp(self.fill(fill)[i], x, case.masks[mask][i].to(x.dtype), out=row)
+                perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):

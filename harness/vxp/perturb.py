@@ -17,7 +17,8 @@ from vxp.catalogue import nearest
 from vxp.core import Batch, Cell, Part, Scattered, SomeCells, Square, VxpError
 from vxp.imputation import NLI_NOISE, nli
 
-__all__ = ["FILLS", "NLI_NOISE", "cuts", "fill_image", "input_noise", "minmax", "nli", "part", "translated", "trapezoid"]
+__all__ = ["FILLS", "NLI_NOISE", "blended", "cuts", "fill_image", "input_noise", "minmax", "nli", "part", "translated",
+           "trapezoid"]
 
 FILLS = ("black", "mean", "blur", "noise", "nli", "image-mean", "rise-blur")
 """Names of the fills. `nli` depends on what is removed, so only rows that remove positions can have it."""
@@ -143,6 +144,17 @@ def input_noise(batch: Batch, i: int, stream: str, draw: int, radius: float) -> 
     x = batch.inputs[i]
     u = random.uniforms(_key(batch, i, stream), draw, batch.positions, len(x), device=x.device)
     return u.view_as(x).mul_(2).sub_(1).mul_(radius)
+
+
+def blended(image: Tensor, fill: Tensor, mask: Tensor, *, out: Tensor) -> Tensor:
+    """fill + mask*(image - fill) [C, H, W], written into out; mask [H, W] in [0, 1].
+
+    Every operation is rounded to the dtype (no fused multiply-add), so that where image and fill are equal, and where the
+    mask is 0, the value is the fill's to the bit. Where the mask is 1 it is the image's.
+    """
+    torch.sub(image, fill, out=out).mul_(mask).add_(fill)
+    # lerp is exact at the weights 0 and 1, and on a CPU faster than a masked select over broadcast channels
+    return out.lerp_(image, (mask == 1).to(image.dtype))
 
 
 def translated(image: Tensor, fill: Tensor, down: int, across: int) -> Tensor:

@@ -36,7 +36,7 @@ def page(folder: Path) -> str:
 
 
 def result(folder: Path, explainer: str) -> dict:
-    (path,) = folder.glob(f"results/shapes-{explainer}-*/result.json")
+    (path,) = folder.glob(f"results/shapes-{explainer}-????????/result.json")
     return json.loads(path.read_text())
 
 

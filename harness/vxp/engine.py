@@ -165,6 +165,30 @@ class Engine:
         self.classes = logits.shape[1]
         return logits
 
+    def predict_all(self, inputs: Tensor) -> Tensor:
+        """predict, in batches that fit."""
+        found: list[Tensor] = []
+        start = 0
+        while start < len(inputs):
+            rows = inputs[start : start + self.batch_size]
+            try:
+                found.append(self.predict(rows))
+            except torch.OutOfMemoryError:
+                self.halved(self.batch_size)
+                continue
+            start += len(rows)
+        return torch.cat(found)
+
+    def halved(self, size: int) -> int:
+        """Half of a batch size that memory did not suffice for; everything after runs with it. VxpError for one row."""
+        if size == 1:
+            raise VxpError("out of memory with one row at a time: use a smaller model or input, or another device")
+        self.batch_size = size // 2
+        log.warning("out of memory at batch size %d; going on with %d", size, size // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return size // 2
+
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
         answers = _Answers(self, batch, {})
@@ -313,7 +337,7 @@ class _Answers:
                 items = torch.tensor([i for i, _ in chunk], device=logits.device)
                 read = readouts(logits, self.batch.targets[items]).cpu()
             except torch.OutOfMemoryError:
-                size = self._halved(size)
+                size = self.engine.halved(size)
                 continue
             for (i, edit), row in zip(chunk, read, strict=True):
                 by_edit[edit][i] = row
@@ -375,7 +399,7 @@ class _Answers:
             try:
                 native = self._explained(job, explain, call, module, targets, builder, chunk)
             except torch.OutOfMemoryError:
-                size = self._halved(size)
+                size = self.engine.halved(size)
                 continue
             # the payload's dtype is float32: what is compared went through it, as the stored map did
             made += resampled(native.detach().float(), self.batch.space, job.case.resample).unbind(0)
@@ -422,15 +446,6 @@ class _Answers:
         purpose, stream = call.other.split("/")
         steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
         return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
-
-    def _halved(self, size: int) -> int:
-        if size == 1:
-            raise VxpError("out of memory with one row at a time: use a smaller model or input, or another device")
-        self.engine.batch_size = size // 2
-        log.warning("out of memory at batch size %d; going on with %d", size, size // 2)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return size // 2
 
 
 def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:

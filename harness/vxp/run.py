@@ -42,8 +42,6 @@ UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
 GALLERY = 8
 """Input images kept for the report."""
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
-"""The fixed reference explanations that stand beside every result."""
 
 
 class Progress(Protocol):
@@ -159,7 +157,9 @@ def run(
             store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
             written.append((bound, folder))
         scored = [_score(context, bound, folder, baselines) for bound, folder in written]
-        return result.write(out, task, model, context.settings_document, scored, _flags(task), division=context.division)
+        least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
+        ran = {"batch_size_run": least} if least < settings.batch_size else {}
+        return result.write(out, task, model, context.settings_document | ran, scored, _flags(task), division=context.division)
 
 
 def explain_set(
@@ -207,7 +207,7 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once, at the task's budget."""
     known = explainers.catalogue()
-    names = [n for n in REFERENCES if n in known and ("truth" not in known[n].needs or task.truth)]
+    names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
     for bound in [*(explainers.bind(n) for n in names), *(_at_budget(task, b) for b in wanted)]:
         if "truth" in bound.explainer.needs and not task.truth:
@@ -277,6 +277,7 @@ class Baseline:
     targets: Tensor
     predictions: Tensor
     rows: Mapping[Edit, Tensor]
+    batch_size: int  # with which the rows were run
 
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
@@ -291,7 +292,7 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         if unit is None:
             batch = context.batch(start, stop)
             engine = context.engine
-            logits = torch.cat([engine.predict(x) for x in batch.inputs.split(context.settings.batch_size)])
+            logits = engine.predict_all(batch.inputs)
             if not torch.isfinite(logits).all():
                 bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
                 raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
@@ -304,10 +305,10 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
             rows = engine.baseline(dataclasses.replace(batch, targets=targets.to(batch.targets.device)), fills)
             tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
             tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
-            context.units.save(name, tensors, {})
-            unit = tensors, {}
+            unit = tensors, {"batch_size": engine.batch_size}
+            context.units.save(name, *unit)
         kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
-        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept)
+        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
         context.progress.items(stop - start)
     return found
 
@@ -550,7 +551,8 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
                  "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
     cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
             "device": _device_name(context.settings.device)}
-    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost)
+    least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
+    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
@@ -593,7 +595,7 @@ def _score_unit(
         notes[signature] = {"status": outcome.status, "x": outcome.x}
     tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
              "seconds": time.perf_counter() - began}
-    return tensors, {"scores": notes, "tally": tally}
+    return tensors, {"scores": notes, "tally": tally, "batch_size": engine.batch_size}
 
 
 def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:

@@ -13,7 +13,7 @@ import torch
 import vxp_schemas
 from torch.nn.utils.rnn import pad_sequence
 
-from vxp import datasets, store
+from vxp import datasets, stats, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, VxpError
 from vxp.models import Model
@@ -61,6 +61,10 @@ class Task:
     @property
     def seed(self) -> int:
         return int(self.document["seed"])
+
+    @property
+    def inference(self) -> stats.Inference:
+        return stats.Inference.of(self.document["statistics"])
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ SAMPLE = 299
 UNIT = 8
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
-REFERENCES = ("edges", "oracle")
+IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
 ALIKE = 0.99
 ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
@@ -508,10 +508,8 @@ class _Again:
 
     def _likeness(self, rows: Sequence[int]) -> None:
         """Whether the maps are a reference that depends on the image alone, or on the truth."""
-        for name in REFERENCES:
-            known = explainers.catalogue().get(name)
-            if known is None or ("truth" in known.needs and not self.claim.task.truth):
-                continue
+        admitted = explainers.references(self.claim.task.truth)
+        for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
             like = []
             for unit in _parts(rows):
                 maps = self.claim.maps(unit)

@@ -46,6 +46,8 @@ class AResult:
     samples: Table | None = None
     curves: Mapping[str, Tensor] | None = None
     statistics: Mapping[str, Tensor] | None = None
+    reference_samples: Table | None = None
+    reference_statistics: Mapping[str, Tensor] | None = None
     environment: Document | None = None
 
     @property

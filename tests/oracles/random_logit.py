@@ -16,9 +16,9 @@ def random_logit(
     """SSIM of the target's map and the map of another class, each min-maxed."""
     space = image.shape[1:]
     other = other_class(target, len(model(image)), seed, item)
-    a = maps.minmax(maps.bilinear(attribution, space).astype(np.float64))
-    b = maps.minmax(maps.bilinear(explain(image, other), space).astype(np.float64))
-    return ssim(a, b, window, sigma)
+    a = maps.minmax(maps.bilinear(attribution, space))
+    b = maps.minmax(maps.bilinear(explain(image, other), space))
+    return ssim(a.astype(np.float64), b.astype(np.float64), window, sigma)
 
 
 def other_class(target: int, classes: int, seed: int, item: str) -> int:

@@ -48,7 +48,8 @@ Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="First N items only; the result is flagged `limited`.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
+                                                "second of each; the result is open, and flagged `limited`.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
@@ -378,6 +379,7 @@ def _split(asked: list[str] | None) -> tuple[str, ...]:
 
 def _finish(out: Path, paths: list[Path]) -> None:
     documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
+    console.print(report.heading(documents), highlight=False, markup=False, soft_wrap=True)
     for shown in report.console_tables(documents, console.width):
         console.print(shown)
     console.print("Scores:")

@@ -83,6 +83,11 @@ def method(bound: BoundExplainer) -> dict[str, Any]:
     return {"id": bound.id, "parameters": json_parameters(bound.parameters)}
 
 
+def selection(task: Task) -> dict[str, Any]:
+    """The field `selection` of a run and its results: what was taken of the task, under a limit only."""
+    return {} if task.selection is None else {"selection": task.selection.document()}
+
+
 def explainer(bound: BoundExplainer) -> dict[str, Any]:
     declared = bound.explainer
     return method(bound) | {
@@ -224,7 +229,7 @@ def write(
             "references": references, "cost": dict(s.cost),
             "samples": store.descriptor(folder / "samples.parquet", out, store.PARQUET, len(task.items)),
             "environment": store.descriptor(folder / "environment.json", out, store.JSON),
-            "harness": harness(), "settings": dict(settings), "flags": raised,
+            "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
         }
         if curves:
             store.write_bytes(folder / "curves.safetensors", safetensors.torch.save(curves))

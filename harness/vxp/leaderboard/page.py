@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from vxp import cite
+from vxp import cite, division
 from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
 from vxp.report.words import FAMILIES, columns, interval, note, number
@@ -59,6 +59,7 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
         })
     return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
             "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
+            "part": division.part(table),
             "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
 
 

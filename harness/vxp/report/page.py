@@ -12,7 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import cite, result, stats, store
+from vxp import cite, division, result, stats, store
 from vxp.core import OK
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
@@ -36,6 +36,8 @@ def _content(run: Run) -> dict[str, Any]:
     clusters = sorted(set(run.systems[0].clusters))
     return {
         "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
+        "open_because": [r.words for r in division.of_result(first)] if first["division"] == "open" else [],
+        "part": division.part({**first, "items": len(run.systems[0].clusters)}),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
         "flags": flags, "few": stats.FEW_CLUSTERS, "families": _families(run), "panels": _panels(run),

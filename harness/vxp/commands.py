@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vxp import datasets, explainers, fitting, importing, models, run, store, tasks
+from vxp import datasets, explainers, fitting, importing, models, result, run, store, tasks, trial
 from vxp.catalogue import split
-from vxp.core import NotExplainedError, VxpError
+from vxp.core import VxpError
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
+from vxp.machine import computing
 from vxp.models import Model
 from vxp.tasks import Task
 
 EVERY = "all"
 """In place of an explainer's name: every installed method that can explain the model."""
-CHEAP = 4
-"""Passes a map up to which a method is tried on one image, to see whether it can."""
 log = logging.getLogger("vxp")
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -49,8 +47,9 @@ def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
     """Explain and score; the paths of the result documents."""
     wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
     task, model = _task(order)
+    _try(order, task, model, wanted, out, progress)
     if EVERY in order.explainers:
-        wanted += [bound for bound in _able(task, model) if bound.name not in {w.name for w in wanted}]
+        wanted += [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
     return run.run(task, model, wanted, out, settings=_settings(order, task, model, out), metrics=order.metrics,
                    progress=progress)
 
@@ -59,6 +58,7 @@ def explain(order: Order, out: Path, progress: run.Progress) -> Path:
     """Write one explanation set."""
     wanted = _explainers(order.explainers)
     task, model = _task(order)
+    _try(order, task, model, wanted, out, progress)
     return run.explain_set(task, model, wanted[0], out, settings=_settings(order, task, model, out), progress=progress)
 
 
@@ -71,6 +71,7 @@ def score(order: Order, set_folder: Path, out: Path, progress: run.Progress) -> 
     name = None if order.images else f"{document['task']['id']}@{document['task']['version']}"
     named = Order(**{**vars(order), "task": name, "limit": order.limit or document["n_items"]["expected"]})
     task, model = _task(named)
+    _try(named, task, model, wanted, out, progress)
     return run.run(task, model, wanted, out, settings=_settings(named, task, model, out), metrics=order.metrics,
                    given=set_folder, progress=progress)
 
@@ -146,19 +147,33 @@ def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
     return [explainers.bind(name) for name in asked]
 
 
-def _able(task: Task, model: Model) -> list[BoundExplainer]:
+def _try(
+    order: Order, task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, progress: run.Progress
+) -> None:
+    """Try the explainers that the run in `out` does not have yet; VxpError where one cannot explain."""
+    stored = out / "run.json"
+    there = store.read_document(stored)["explainers"] if stored.exists() else []
+    task = task.limited(order.limit)
+    for bound in run.ready(task, model, wanted):
+        if result.method(bound) not in there:
+            progress.stage(f"trying {bound.name}", 1)
+            _tried(order, bound, task, model)
+            progress.items(1)
+
+
+def _tried(order: Order, bound: BoundExplainer, task: Task, model: Model) -> None:
+    with computing(order.threads or os.cpu_count() or 1):
+        trial.tried(bound, task, model, device=device(order.device), precision=precision(order.precision))
+
+
+def _able(order: Order, task: Task, model: Model) -> list[BoundExplainer]:
     """Every installed method that can explain this model; of the others it is said why not."""
-    first = task.batch(0, 1, model).to(str(next(model.module.parameters()).device))
-    first = dataclasses.replace(first, targets=first.targets.clamp_min(0))
     able = []
     for id in explainers.methods():
         bound = explainers.bind(id)
         try:
-            resolved = bound.resolved(model.module)
-            if resolved.passes <= CHEAP:
-                resolved(model.module, first)
-        except NotExplainedError:
-            pass  # of another class it may have a map
+            for resolved in run.ready(task, model, [bound]):
+                _tried(order, resolved, task, model)
         except VxpError as error:
             log.warning("%s is left out: %s", id, error)
             continue
@@ -180,6 +195,6 @@ def _task(order: Order) -> tuple[Task, Model]:
 
 
 def _settings(order: Order, task: Task, model: Model, out: Path) -> run.Settings:
-    return run.choose_settings(task.limited(order.limit), model, out, device=device(order.device),
-                               precision=precision(order.precision), batch_size=order.batch_size,
-                               threads=order.threads, limit=order.limit)
+    task = task.limited(order.limit)
+    return run.choose_settings(task, model, out, device=device(order.device), precision=precision(order.precision),
+                               batch_size=order.batch_size, threads=order.threads, limit=task.limit)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vxp.core import VxpError
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
+from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.tasks import Task
 
@@ -43,6 +45,24 @@ class Order:
     threads: int | None = None
 
 
+def named(order: Order) -> list[str]:
+    """The words of a further command by which it finds the same images, data and model."""
+    given = (("--images", order.images), ("--model", order.model), ("--data", order.data))
+    return [word for option, value in given if value is not None for word in (option, str(value))]
+
+
+def to_score(order: Order, folder: Path) -> str:
+    """The command that scores the set of this order."""
+    return shlex.join(["vxp", "score", str(folder), *named(order), "--out", f"{folder}-scores"])
+
+
+def to_import(order: Order, folder: Path) -> str:
+    """The command that takes the maps of exported items back, if they lie in the folder `maps` beside them."""
+    limit = [] if order.limit is None else ["--limit", str(order.limit)]
+    return shlex.join(["vxp", "import", *([order.task] if order.task else []), *named(order), *limit,
+                       "--maps", str(folder / "maps"), "--name", "my-method", "--signed", "--out", f"{folder}-set"])
+
+
 def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
     """Explain and score; the paths of the result documents."""
     wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
@@ -66,14 +86,26 @@ def score(order: Order, set_folder: Path, out: Path, progress: run.Progress) -> 
     """Score a stored set beside the references; task, model and limit are those that the set names."""
     if len(order.explainers) > 1:
         raise VxpError(f"one set has one explainer, got {', '.join(order.explainers)}")
-    document = store.read_document(set_folder / "set.json")
+    document = store.read_document(_set_of(set_folder) / "set.json")
     wanted = _explainers(order.explainers)
     name = None if order.images else f"{document['task']['id']}@{document['task']['version']}"
-    named = Order(**{**vars(order), "task": name, "limit": order.limit or document["n_items"]["expected"]})
-    task, model = _task(named)
-    _try(named, task, model, wanted, out, progress)
-    return run.run(task, model, wanted, out, settings=_settings(named, task, model, out), metrics=order.metrics,
+    if name is not None and name not in tasks.names():
+        raise VxpError(f"set {set_folder} is of {name}, which is no task of the registry: of images of your own, which a set "
+                       "does not carry. Name them and the model as when it was made: --images DIR --model MODEL")
+    of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
+    task, model = _task(of_set)
+    _try(of_set, task, model, wanted, out, progress)
+    return run.run(task, model, wanted, out, settings=_settings(of_set, task, model, out), metrics=order.metrics,
                    given=set_folder, progress=progress)
+
+
+def _set_of(folder: Path) -> Path:
+    """The folder of a set; VxpError for another one, with the sets of a run."""
+    if not (folder / "set.json").is_file():
+        sets = [str(path.parent) for path in sorted(folder.glob("explanations/*/set.json"))]
+        raise VxpError(f"{folder} is no explanation set, expected a folder that vxp explain or vxp import wrote"
+                       + (f"; the sets of this run are {', '.join(sets)}" if sets else ""))
+    return folder
 
 
 def export(order: Order, out: Path, progress: run.Progress) -> Path:
@@ -150,7 +182,8 @@ def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
 def _try(
     order: Order, task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, progress: run.Progress
 ) -> None:
-    """Try the explainers that the run in `out` does not have yet; VxpError where one cannot explain."""
+    """Try the explainers that the run in `out` does not have yet; VxpError where one cannot explain, or a metric is unknown."""
+    bind_all(list(order.metrics))
     stored = out / "run.json"
     there = store.read_document(stored)["explainers"] if stored.exists() else []
     task = task.limited(order.limit)

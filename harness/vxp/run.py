@@ -478,10 +478,13 @@ class CarriedSet:
 def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
     """Check that a set belongs to this task and model; VxpError otherwise."""
     document = store.read_document(folder / "set.json")
-    for what, there, here in (("task", document["task"], task.reference),
-                              ("model", document["model"], vxp_schemas.reference(model.document))):
+    for what, there, here, do in (
+            # the card of a task of one's own names the model, so the model comes first
+            ("model", document["model"], vxp_schemas.reference(model.document), "name the same with --model"),
+            ("task", document["task"], task.reference, "name the same images, with the same --limit")):
         if there != here:
-            raise VxpError(f"set {folder} was made for {what} {there}, and is to be scored as {here}")
+            was, now = (f"{r['id']}@{r['version']} ({r['digest'][:19]}...)" for r in (there, here))
+            raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
     return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
                       store.digest((folder / "set.json").read_bytes()))

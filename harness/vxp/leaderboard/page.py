@@ -92,6 +92,6 @@ def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) 
     scores = [{"signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓", "family": s["family"],
                "direction": f"{s['better']} is better", "evidence": found["evidence"], **_cell(s, found, entry)}
               for s in table["scores"] if (found := _of(entry, s)) is not None]
-    again = cite.command(task=document["task"]["id"], model=document["model"]["id"], explainers=[document["explainer"]],
+    again = cite.command(task=document["task"], model=document["model"], systems=[record.system],
                          metrics=[s["signature"] for s in document["scores"]], settings=document["settings"])
     return {"table": table, "entry": entry, "scores": scores, "command": again}

@@ -168,5 +168,6 @@ def _command(run: Run) -> str:
     """The command that makes this run again."""
     document = run.document
     return cite.command(
-        task=document["task"]["id"], model=document["model"]["id"], metrics=document["metrics"], scored="set" in document,
-        explainers=[s.document["explainer"] for s in run.systems if not s.reference], settings=document["settings"])
+        task=document["task"], model=document["model"], metrics=document["metrics"], scored="set" in document,
+        systems=[store.read_document(run.folder / "systems" / f"{s.document['result_id']}.json")
+                 for s in run.systems if not s.reference], settings=document["settings"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 import vxp_schemas
-from vxp import explainers, metrics, models, run, sealing, stats, tasks
+from vxp import explainers, metrics, models, result, run, sealing, stats, tasks
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {
@@ -53,6 +53,8 @@ class Broken:
         self.items, self.shard = f"{there}/items.parquet", f"{there}/payload/00000.safetensors"
         self.samples, self.environment = f"{here}/samples.parquet", f"{here}/environment.json"
         self.curves, self.statistics = f"{here}/curves.safetensors", f"{here}/statistics.safetensors"
+        self.references = f"{here}/references.parquet"
+        self.reference_statistics = f"{here}/reference-statistics.safetensors"
 
     def path(self, name: str) -> Path:
         return self.folder / getattr(self, name, name)
@@ -79,22 +81,31 @@ class Broken:
         safetensors.numpy.save_file(tensors, self.path(name))
 
     def rescore(self) -> None:
-        """Aggregates of the result computed again from the samples, as an attacker would."""
+        """Aggregates of the result and its references computed again from the samples, as an attacker would."""
         table = pq.read_table(self.path("samples"))
+        beside = pq.read_table(self.path("references")).to_pylist()
         document = json.loads(self.path("result").read_bytes())
+        clusters = table["cluster"].to_pylist()
         for score in document["scores"]:
-            metric = metrics.bind(score["signature"]).metric
-            if metric.level != "sample":
-                continue
-            status = table[f"{score['signature']}#status"].to_pylist()
-            values = [np.nan if v is None else v for v in table[score["signature"]].to_pylist()]
-            again = stats.summary(values, status, table["cluster"].to_pylist(), better=metric.better, range=metric.range,
-                                  binary=metric.binary)
-            for field in ("n", "statuses", "mean", "mean_worst_bound", "median", "sd", "ci"):
-                if field in score:
-                    key = {"cluster_key": score["ci"]["cluster_key"]} if field == "ci" else {}
-                    score[field] = dict(again[field]) | key if field == "ci" else again[field]
+            self._rescored(score, table[score["signature"]].to_pylist(), table[f"{score['signature']}#status"].to_pylist(),
+                           clusters)
+        for reference in document["references"]:
+            for score in reference["scores"]:
+                rows = [r for r in beside if r["explainer"] == reference["explainer"] and r["signature"] == score["signature"]]
+                self._rescored(score, [r["value"] for r in rows], [r["status"] for r in rows], clusters)
         self.path("result").write_text(json.dumps(document))
+
+    @staticmethod
+    def _rescored(score: dict[str, Any], numbers: list[Any], status: list[str], clusters: list[str]) -> None:
+        metric = metrics.bind(score["signature"]).metric
+        if metric.level != "sample":
+            return
+        values = [np.nan if v is None else v for v in numbers]
+        again = stats.summary(values, status, clusters, better=metric.better, range=metric.range, binary=metric.binary)
+        for field in ("n", "statuses", "mean", "mean_worst_bound", "median", "sd", "ci"):
+            if field in score:
+                key = {"cluster_key": score["ci"]["cluster_key"]} if field == "ci" else {}
+                score[field] = dict(again[field]) | key if field == "ci" else again[field]
 
     def seal(self, *, rows: bool = True) -> None:
         """Make every digest right again, from the leaves to the root; `rows`: those of single maps as well."""
@@ -106,7 +117,7 @@ class Broken:
             self._described(described, folder)
         self.path("set").write_text(json.dumps(manifest))
         document = json.loads(self.path("result").read_bytes())
-        for kind in ("set", "samples", "environment", "curves", "statistics"):
+        for kind in ("set", *result.FILES):
             if kind in document:
                 self._described(document[kind], self.folder)
         self.path("result").write_text(json.dumps(document))

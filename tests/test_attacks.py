@@ -25,7 +25,7 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
-from vxp import bundles, cite, compare, importing, validation
+from vxp import bundles, cite, compare, importing, stats, validation
 from vxp.bundles import open_bundle
 from vxp.core import VxpError
 from vxp.findings import Findings, plain, rules
@@ -226,6 +226,14 @@ attack(28, "scores changed", "VXP-R001", "test_audit.py::test_a_score_that_was_c
 attack(28, "a status changed", "VXP-R002", "test_audit.py::test_a_status_that_was_changed")
 attack(29, "a mean changed", "VXP-K010", lambda b: b.json("result", lambda d: d["scores"][0].update(
     mean=d["scores"][0]["mean"] + 1e-6)))
+attack(29, "a reference made worse under its old mean", "VXP-K010", lambda b: b.table("references", lambda t: t.update(
+    value=[v if v is None else v / 2 for v in t["value"]])))
+attack(29, "a reference's mean made worse", "VXP-K010", lambda b: b.json("result", lambda d: d["references"][0]["scores"][
+    0].update(mean=0.0)))
+attack(29, "a reference made worse, its mean with it", "VXP-F014",
+       "test_leaderboard.py::test_references_unlike_those_of_others_are_flagged")
+attack(29, "a reference's scores dealt to other items", "VXP-C024", lambda b: b.table("references", lambda t: t.update(
+    item_id=t["item_id"][1:] + t["item_id"][:1])))
 attack(29, "an interval changed", "VXP-K011", lambda b: b.json("result", lambda d: d["scores"][0]["ci"].update(
     hi=d["scores"][0]["mean"])))
 attack(29, "an interval of another seed", "VXP-K011", lambda b: b.json("result", lambda d: d["scores"][0]["ci"].update(seed=5)))
@@ -811,9 +819,9 @@ def test_an_invalid_bundle_is_not_compared(whole: Path, broken: Broken) -> None:
 
 def test_signatures_are_shown_as_they_are() -> None:
     name = "a@1|x:[/bold][link=https://evil.example]y"
-    score = compare.Score(name, "sample", "higher", {"m": 1.0}, (), {"m": (1, 1)}, ("m",))
+    score = compare.Score(name, "sample", "higher", {"m": 1.0}, (), {"m": (1, 1)}, ("m",), ())
     console = Console(file=io.StringIO(), width=200)
-    console.print(compare._table(score))
+    console.print(compare._table(score, (), stats.STANDARD))
     assert "[/bold][link=https://evil.example]y" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

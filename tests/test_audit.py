@@ -260,7 +260,7 @@ def test_inverted_and_moved_maps_are_flagged(name: str, id: str, code: str, tmp_
     assert found.verdict == "reproduced"  # a flag is for a reviewer to judge
 
 
-@pytest.mark.parametrize("name", ["edges", "oracle"])
+@pytest.mark.parametrize("name", ["edges", "oracle", "oracle-binary"])
 def test_a_reference_under_another_name_is_flagged(name: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(f'''
 import torch

@@ -20,7 +20,7 @@ def vxp(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     ("metrics", ["deletion@1", "max-sensitivity@1", "alias of insertion"]),
     ("explainers", ["grad-cam", "rise", "centre-gaussian"]),
     ("models", ["efficientnet-lite0", "torchvision/resnet50", "file.py:factory"]),
-    ("datasets", ["photos@1", "stamps@1", "shapes@1", "imagenet"]),
+    ("datasets", ["photos@2", "stamps@1", "shapes@1", "imagenet"]),
 ])
 def test_list(what: str, names: list[str]) -> None:
     done = vxp("list", what)

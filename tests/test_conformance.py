@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import vxp_schemas
 from oracles import implementation, make_vectors
 from rich.console import Console
-from vxp import conformance, conformance_worker
+from safetensors.numpy import load_file
+from vxp import conformance, conformance_worker, explainers
 from vxp.conformance import OURS, Checked, checked, conform, conforms, folder, main, read_cases
-from vxp.core import VxpError
+from vxp.core import Batch, Normalization, VxpError
 from vxp.metrics import catalogue
 
 TESTS = Path(__file__).parent
@@ -79,6 +81,36 @@ def test_the_oracle_that_is_named_is_the_one_that_is_here(name: str) -> None:
         file = TESTS.parent / case["computed_by"]["file"]
         assert case["computed_by"]["digest"] == vxp_schemas.file_digest(file), (
             f"{file.name} has changed: cd tests && python -m oracles.make_vectors --metrics {case['metric']}")
+
+
+def references_of_the_vectors() -> dict[str, Any]:
+    found: dict[str, Any] = vxp_schemas.loads((VECTORS / "references.json").read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("case", references_of_the_vectors()["cases"], ids=lambda case: case["id"])
+def test_references_are_the_maps_of_the_vectors(case: dict[str, Any]) -> None:
+    document = references_of_the_vectors()
+    normalization = Normalization(tuple(document["normalization"]["mean"]), tuple(document["normalization"]["std"]))
+    truth = {kind: torch.from_numpy(implementation.read(VECTORS, at))[None] for kind, at in case["truth"].items()}
+    inputs = torch.from_numpy(implementation.read(VECTORS, case["input"]))[None]
+    batch = Batch((case["item"],), inputs, torch.zeros(1, dtype=torch.long), normalization, document["seed"], truth)
+    got = explainers.bind(case["reference"])(torch.nn.Identity(), batch)[0]
+    expected = torch.from_numpy(implementation.read(VECTORS, case["expected"]))
+    torch.testing.assert_close(got, expected, rtol=case["tolerance"], atol=case["tolerance"])
+
+
+def test_every_reference_has_vectors_of_the_oracle_that_is_here(tmp_path: Path) -> None:
+    document = references_of_the_vectors()
+    assert {case["reference"] for case in document["cases"]} == set(explainers.REFERENCES)
+    assert document["computed_by"]["digest"] == vxp_schemas.file_digest(TESTS.parent / document["computed_by"]["file"]), (
+        "references.py has changed: cd tests && python -m oracles.make_vectors --metrics gini")
+    make_vectors.write_data(tmp_path)
+    make_vectors.write_references(tmp_path)
+    made, here = (load_file(folder / "references.safetensors") for folder in (tmp_path, VECTORS))
+    assert made.keys() == here.keys()
+    for case in document["cases"]:  # the last digit of exp and sqrt may be the machine's
+        assert made[case["id"]] == pytest.approx(here[case["id"]], rel=case["tolerance"] / 10, abs=case["tolerance"] / 10)
 
 
 def made_at(folder: Path, metrics: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, bytes]:
@@ -359,11 +391,12 @@ def test_curves_are_judged_where_they_are_shown() -> None:
         assert with_curves(curves).outcome == "failed"
 
 
-def test_every_curve_of_the_harness_is_in_the_vectors() -> None:
-    with_curves = {name for name in NAMES if any("curves" in case["expected"] for case in cases_of(name))}
-    shown = ("aopc", "deletion", "insertion", "monotonicity", "mprt", "pixel-flipping", "road-lerf", "road-morf", "selectivity",
-             "smooth-mprt")
-    assert with_curves == {f"{m}@1" for m in shown}
+@pytest.mark.parametrize("name", NAMES)
+def test_every_curve_of_the_harness_is_in_the_vectors(name: str) -> None:
+    (case, *_) = cases_of(name)
+    answer = conformance_worker.answered(case | {"items": case["items"][:2]}, VECTORS)
+    assert answer["op"] == "result", answer
+    assert ("curves" in answer) == ("curves" in case["expected"])
 
 
 def test_the_set_has_one_number() -> None:

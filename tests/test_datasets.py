@@ -31,7 +31,8 @@ FROZEN = [
 
 
 def rows(task: str) -> list[dict[str, Any]]:
-    loaded: list[dict[str, Any]] = json.loads(vxp_schemas.registry_bytes(f"items/{task}@1.json"))
+    card = vxp_schemas.registry_document("tasks", task)
+    loaded: list[dict[str, Any]] = json.loads(vxp_schemas.registry_bytes(card["items"]["path"]))
     return loaded
 
 
@@ -53,10 +54,10 @@ def test_sources_are_found_by_scan() -> None:
     found = datasets.sources()
     assert {"photos", "mosaic-photos", "stamps", "imagenet-val"} <= set(found)
     assert all(id == source.id for id, source in found.items())
-    assert datasets.source("photos@1") is found["photos"]
+    assert datasets.source("photos@2") is found["photos"]
 
 
-@pytest.mark.parametrize("name", ["photo", "photos@2"])
+@pytest.mark.parametrize("name", ["photo", "photos@1"])
 def test_an_unknown_data_set_is_named_with_the_nearest(name: str) -> None:
     with pytest.raises(VxpError, match="photos"):
         datasets.source(name)

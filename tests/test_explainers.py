@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import vxp
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vxp import explainers, models, tasks
 from vxp.core import Batch, Explainer, Normalization, VxpError
 from vxp.explainers import bind, catalogue
 from vxp.random import key, normals, uniforms
 
 SIDE = 16
-REFERENCES = {"random", "centre-gaussian", "edges", "oracle"}
+REFERENCES = set(explainers.REFERENCES)
 CLASSLESS = {"eigen-cam", "fem", "mlfem"}
 CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-cam"} | CLASSLESS
 FINER = {"mlfem"}
@@ -119,7 +121,7 @@ def test_the_package_is_scanned_for_declarations() -> None:
     assert set(found) >= REFERENCES | METHODS
     assert {name for name in REFERENCES | METHODS if found[name].reference} == REFERENCES
     assert {name for name in REFERENCES | METHODS if found[name].signed} == {
-        "input-x-gradient", "integrated-gradients", "occlusion", "lime", "kernel-shap", "lrp"}
+        "oracle", "input-x-gradient", "integrated-gradients", "occlusion", "lime", "kernel-shap", "lrp"}
     assert {name for name in REFERENCES | METHODS if found[name].resample == "bilinear"} == CAMS | {*CELLS}
     assert {name for name in REFERENCES | METHODS if not found[name].target_specific} == {
         "random", "centre-gaussian", "edges"} | CLASSLESS
@@ -283,14 +285,76 @@ def test_edges_of_a_corner_have_both_derivatives() -> None:
     assert float(got[2, 4]) == pytest.approx(4)
 
 
-def test_oracle_is_the_mask_or_else_the_cells(batch: Batch) -> None:
+def test_oracle_binary_is_the_mask_or_else_the_cells(batch: Batch) -> None:
     mask = batch.truth["mask"]
-    assert torch.equal(maps("oracle", nn.Identity(), batch), mask.float())
+    assert torch.equal(maps("oracle-binary", nn.Identity(), batch), mask.float())
     both = replace(batch, truth={"cells": ~mask, "mask": mask})
-    assert torch.equal(maps("oracle", nn.Identity(), both), mask.float())
-    assert torch.equal(maps("oracle", nn.Identity(), replace(batch, truth={"cells": ~mask})), (~mask).float())
-    with pytest.raises(VxpError, match="needs the truth 'mask' or 'cells', the batch has 'fixations'"):
-        maps("oracle", nn.Identity(), replace(batch, truth={"fixations": mask}))
+    assert torch.equal(maps("oracle-binary", nn.Identity(), both), mask.float())
+    assert torch.equal(maps("oracle-binary", nn.Identity(), replace(batch, truth={"cells": ~mask})), (~mask).float())
+
+
+@pytest.mark.parametrize("name", explainers.ORACLES)
+def test_oracles_need_a_truth_that_is_a_map(name: str, batch: Batch) -> None:
+    with pytest.raises(VxpError, match=f"'{name}' needs the truth 'mask' or 'cells', the batch has 'fixations'"):
+        maps(name, nn.Identity(), replace(batch, truth={"fixations": batch.truth["mask"]}))
+    assert name in explainers.references(("boxes", "mask"))
+    assert name in explainers.references(("cells",))
+    assert name not in explainers.references(("fixations", "density"))
+
+
+def test_oracle_of_the_worked_example() -> None:
+    """The numbers of clause 6.4.4."""
+    inside = torch.tensor([[[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]], dtype=torch.bool)
+    got = maps("oracle", nn.Identity(), Batch(("a",), torch.zeros(1, 3, 4, 5), torch.zeros(1), truth={"mask": inside}))[0]
+    far, further = math.sqrt(2), math.sqrt(5)
+    assert torch.equal(got, torch.tensor([[3, 2, 1, -1, -2], [2, 2, 1, -1, -2], [1, 1, 1, -1, -2],
+                                          [-1, -1, -1, -far, -further]]))
+
+
+def test_oracle_ranks_inside_before_outside_and_the_deepest_first(batch: Batch) -> None:
+    got = maps("oracle", nn.Identity(), batch)
+    inside = batch.truth["mask"]
+    assert torch.equal(got > 0, inside)
+    assert torch.equal(got, maps("oracle", nn.Identity(), replace(batch, truth={"cells": inside})))
+    assert torch.equal(-got, maps("oracle", nn.Identity(), replace(batch, truth={"mask": ~inside})))
+    assert float(got.min()) < -5
+    assert float(got.max()) == 2  # the truth has three rows
+
+
+def test_oracle_of_a_truth_without_a_border_is_that_truth(batch: Batch) -> None:
+    borderless = torch.zeros_like(batch.truth["mask"])
+    borderless[1] = True
+    for name in explainers.ORACLES:
+        assert torch.equal(maps(name, nn.Identity(), replace(batch, truth={"mask": borderless})), borderless.float())
+
+
+@pytest.mark.parametrize(("metric", "n", "better"), [("deletion|steps:14", 8, "lower"), ("srg|steps:14", 8, "higher"),
+                                                     ("road-lerf", 3, "higher")])
+def test_oracle_beats_the_binary_one_where_order_counts(metric: str, n: int, better: str) -> None:
+    """The tie rule removes the binary one row by row."""
+    task = tasks.load("shapes@1")
+    model = models.load(task.model)
+    batch = task.batch(0, n, model)
+    graded, binary = (
+        vxp.score(model.module, batch.inputs, bind(name)(model.module, batch), batch.targets, metrics=[metric],
+                  normalization=(batch.normalization.mean, batch.normalization.std), seed=task.seed, ids=batch.ids)[metric].mean
+        for name in explainers.ORACLES)
+    gap = binary - graded if better == "lower" else graded - binary
+    assert gap > 0.05
+
+
+def test_no_map_is_better_than_the_oracles_in_localisation() -> None:
+    draw = torch.Generator().manual_seed(11)
+    corner = torch.zeros(2, 24, 32, dtype=torch.bool)
+    corner[0, :9, 20:] = corner[1, 5:8, 4:9] = corner[1, 20:, 30:] = True
+    inputs = torch.rand(2, 3, 24, 32, generator=draw)
+    batch = Batch(("a", "b"), inputs, torch.zeros(2, dtype=torch.long), truth={"mask": corner, "cells": corner})
+    best = ("pointing-game", "energy-pointing-game", "grid-pointing-game", "relevance-rank", "mask-auc",
+            "mask-average-precision", "iou-at-area", "attribution-localisation")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 32, 2)).eval()
+    for name in explainers.ORACLES:
+        scores = vxp.score(model, inputs, bind(name)(model, batch), batch.targets, dict(batch.truth), best)
+        assert {s.signature: s.values.tolist() for s in scores.values()} == {s: pytest.approx([1.0, 1.0]) for s in scores}
 
 
 # -------------------------------------------------------------------------------------------------- gradient methods

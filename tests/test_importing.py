@@ -54,10 +54,10 @@ def test_images_and_classes_go_out(exported: Path) -> None:
     rows = list(csv.DictReader((exported / "items.csv").open()))
     task = tasks.load("shapes")
     model = models.load(task.model)
-    batch = task.batch(0, LIMIT, model)
+    loaded = task.load(0, LIMIT, model)
     assert [r["item_id"] for r in rows] == items()
     assert [int(r["target"]) for r in rows] == [
-        t if t >= 0 else p for t, p in zip(batch.targets.tolist(), model.module(batch.inputs).argmax(1).tolist(), strict=True)]
+        p if t is None else t for t, p in zip(loaded.frozen, model.module(loaded.inputs).argmax(1).tolist(), strict=True)]
     for i, row in enumerate(rows):
         image = np.asarray(Image.open(exported / row["file"]))
         assert np.array_equal(image, task.source.load(task.items[i]).image.permute(1, 2, 0).numpy())
@@ -187,7 +187,23 @@ def test_an_unknown_version_is_refused_and_a_known_one_brought_here(tmp_path: Pa
         migrate.migrate(path, tmp_path / "new.json")
 
 
-@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[]", '{"spec_version": "1.0.0-draft.1", "type": "elsewhere"}'])
+def test_of_the_first_draft_what_has_no_scores_is_brought_here_and_what_has_is_refused(tmp_path: Path) -> None:
+    for kind, fits in (("system", True), ("model", True), ("result", False), ("set", False)):
+        old = json.loads((Path(__file__).parent / "schema_examples" / f"{kind}.json").read_bytes())
+        path, new = tmp_path / f"{kind}.json", tmp_path / f"{kind}-new.json"
+        path.write_text(json.dumps(old | {"spec_version": "1.0.0-draft.1"}))
+        if fits:
+            migrate.migrate(path, new)
+            found = json.loads(new.read_bytes())
+            assert found["spec_version"] == "1.0.0-draft.2" == vxp_schemas.SPEC_VERSION
+            assert found["derived_from"] == vxp_schemas.file_digest(path)
+        else:
+            with pytest.raises(VxpError, match=r"not migrated.*changelog.*vxp run"):
+                migrate.migrate(path, new)
+            assert not new.exists()
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[]", '{"spec_version": "1.0.0-draft.2", "type": "elsewhere"}'])
 def test_what_is_no_document_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(VxpError, match=r"d\.json"):

@@ -10,7 +10,7 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation", "machine"},
+    {"random", "catalogue", "imputation", "machine", "origin"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments"},
     {"engine", "explainers", "stats", "data_get"},
@@ -18,9 +18,10 @@ LAYERS = [
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},
-    {"run", "registry", "report", "train_shapes", "sealing", "migrate"},
+    {"run", "registry", "train_shapes", "sealing", "migrate"},
     {"importing", "fitting", "trial"},
-    {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare"},
+    {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
+     "report"},
     {"audit"},
     {"leaderboard"},
     {"cli"},

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import vxp_schemas
+from oracles import masking
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -119,10 +120,11 @@ def thresholded(S: np.ndarray, v: int) -> np.ndarray:
     if v == 100:
         return S
     out = S.copy()
-    n = int(S.size * (1 - v / 100))
+    percent = (100 - v) / 100
+    n = int(S.size * percent)
     t = np.sort(S, axis=None)[n - 1]
     out[out < t] = 0
-    surplus = np.count_nonzero(out) - math.ceil(v / 100 * S.size)
+    surplus = np.count_nonzero(out) - math.ceil((1 - percent) * S.size)
     for y, x in np.argwhere(t == S):
         if surplus > 0:
             out[y, x] = 0
@@ -161,7 +163,7 @@ def test_the_task_gives_what_the_published_steps_give(place: Path, tmp_path: Pat
         means = {score["signature"]: score["mean"] for score in document["scores"]}
         for v in (100, 50, 15):
             for metric, values in loop(place, given(place, name), v).items():
-                signature = f"{metric}@1|keep:{v}|mask:soft|fill:black|ties:tame"
+                signature = f"{metric}@2|keep:{v}|mask:soft|fill:black|ties:tame"
                 assert columns[signature] == pytest.approx(values, abs=2e-6), (name, signature)
                 assert means[signature] == pytest.approx(sum(values) / len(LIST), abs=2e-6)
                 rises += sum(values) if metric == "increase-in-confidence" else 0
@@ -172,9 +174,9 @@ def test_the_task_gives_what_the_published_steps_give(place: Path, tmp_path: Pat
 def test_the_rule_of_ties_matters_on_the_maps_in_steps(place: Path) -> None:
     model = models.load(f"{place}/model.py:factory")
     task = tasks.load("imagenet-val-lcam", model=model.id, data=place / "data")
-    batch = task.batch(0, len(LIST), model)
+    inputs = task.load(0, len(LIST), model).inputs
     for i in range(len(LIST)):
-        steps = given(place, "steps")(model.module, batch.inputs[i : i + 1], 0)
+        steps = given(place, "steps")(model.module, inputs[i : i + 1], 0)
         flat = ((steps - steps.min()) / (steps.max() - steps.min())).flatten()
         kept = {rule: TIES[rule](flat, 50) for rule in TIES}
         assert int(kept["tame"].sum()) == int(kept["index"].sum()) == 25_088
@@ -253,3 +255,14 @@ def test_a_sparse_map_keeps_fewer_than_the_share(rule: str) -> None:
 def test_the_loop_of_this_file_keeps_what_tame_keeps() -> None:
     for keep in (50, 15):
         assert np.count_nonzero(thresholded(quantised().numpy(), keep)) == KEPT["tame"][keep]
+
+
+@pytest.mark.parametrize(("grid", "kept"), [((320, 320), 15_361), ((300, 300), 13_501), ((240, 240), 8_641), ((48, 80), 577),
+                                            ((20, 20), 61), ((224, 224), 7_527)])
+@pytest.mark.parametrize("rule", ["harness", "oracle"])
+def test_the_bound_of_tame_is_that_of_its_script(rule: str, grid: tuple[int, int], kept: int) -> None:
+    """The script keeps up to ceil((1 - 0.85)*(H*W)), and 1 - 0.85 is more than 0.15; a plateau shows where it stops."""
+    flat = torch.full((grid[0] * grid[1],), 0.5)
+    flat[::10] = 1
+    chosen = TIES["tame"](flat, 15) if rule == "harness" else masking.by_tame(flat.view(grid).numpy(), 15).ravel()
+    assert int(torch.as_tensor(chosen).sum()) == kept

@@ -15,7 +15,7 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
-from vxp import audit, leaderboard, validation
+from vxp import audit, explainers, leaderboard, validation
 from vxp.leaderboard import records
 from vxp.leaderboard.board import board
 
@@ -135,7 +135,7 @@ def test_only_what_was_computed_again_is_shown_and_ranked(kept: Path) -> None:
     assert [of(document, f"lab-{n}")["shown"] for n in NAMES] == [True, True, False]
     (table,) = document["tables"]
     entries = {e["explainer"]: {s["signature"].partition("@")[0]: s for s in e["scores"]} for e in table["entries"]}
-    assert {r["explainer"] for r in table["references"]} == {"random", "centre-gaussian", "edges", "oracle"}
+    assert {r["explainer"] for r in table["references"]} == set(explainers.REFERENCES)
     assert not any("rank" in s for s in entries["input-x-gradient"].values())
     # grad-cam's audit was made without the explainer, so that nobody has computed this one again
     assert entries["grad-cam"]["max-sensitivity"]["evidence"] == "E1"
@@ -357,8 +357,9 @@ def test_a_stranger_supersedes_nothing(bundles: dict[str, Path], kept: Path, tmp
 def test_references_unlike_those_of_others_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
     """VXP-F014: references made worse make a method look better."""
     def worse(b: Broken) -> None:
-        b.json("result", lambda d: [s.update(mean=s["mean"] + 0.05) for r in d["references"] for s in r["scores"]
-                                    if "mean" in s])
+        b.table("references", lambda t: t.update(value=[v if v is None or not s.startswith("deletion@") else min(1, v + 0.05)
+                                                        for s, v in zip(t["signature"], t["value"], strict=True)]))
+        b.rescore()
 
     bundle = changed(bundles, tmp_path, "grad-cam", worse, submission_id="weak-references", submitter=STRANGER)
     assert said(leaderboard.add_, bundle, kept, [])[0] == 0

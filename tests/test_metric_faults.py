@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 import vxp
 from oracles import philox
 from torch import Tensor, nn
+from torch.nn import functional as F
 from vxp.core import resampled
 from vxp.metrics import catalogue
 from vxp.models import randomised
@@ -503,3 +505,61 @@ def test_a_model_that_gives_nan_on_perturbed_inputs_has_no_score_there(metric: s
     score = vxp.score(Recorder(logits), inputs, attributions, metrics=[metric])[metric]
     assert score.status == ("ok", "failed:non-finite-score")
     assert math.isnan(score.values[1])
+
+
+# ------------------------------------------------------------------------------------------------------ explaining again
+
+AGAIN = [m for m in everything() if catalogue()[m[0]].re_explains]
+
+
+def patterned(module: nn.Module, batch: Any) -> Tensor:
+    """A map that depends on model and input, on a grid of its own."""
+    return (batch.inputs.mean(1) + module(batch.inputs)[:, :1, None])[:, ::2, ::2].detach()
+
+
+@pytest.mark.parametrize("request_", AGAIN, ids=lambda m: m[0])
+def test_a_value_that_is_not_finite_is_judged_on_the_grid_that_it_was_made_on(
+    request_: tuple[str, dict[str, Any]], toy: Toy
+) -> None:
+    """Each row is on a grid finer than the input's, of which nearest sampling skips a position that is NaN."""
+    @vxp.explainer("skipped", signed=True, resample="nearest")
+    def skipped(module: nn.Module, batch: Any) -> Tensor:
+        fine = F.interpolate(patterned(module, batch)[:, None], scale_factor=6)[:, 0]
+        fine[:, 0, 0] = float("nan")
+        assert torch.isfinite(resampled(fine, batch.inputs.shape[2:], "nearest")).all()
+        return fine
+
+    maps = patterned(toy.model, SimpleNamespace(inputs=toy.inputs))
+    found = vxp.score(toy.model, toy.inputs, maps, metrics=[request_], **toy.arguments() | {"explainer": skipped})
+    (score,) = found.values()
+    assert set(score.status) == {"failed:non-finite-score"}
+
+
+@pytest.mark.parametrize("request_", AGAIN, ids=lambda m: m[0])
+def test_a_map_made_again_may_have_a_grid_of_its_own(request_: tuple[str, dict[str, Any]], toy: Toy) -> None:
+    """Stored on the input grid and made again on half of it, nearest: the maps on the input grid are what counts."""
+    @vxp.explainer("halved", signed=True, resample="nearest")
+    def halved(module: nn.Module, batch: Any) -> Tensor:
+        return patterned(module, batch)
+
+    @vxp.explainer("whole", signed=True, resample="nearest")
+    def whole(module: nn.Module, batch: Any) -> Tensor:
+        return resampled(patterned(module, batch), batch.inputs.shape[2:], "nearest")
+
+    maps = resampled(patterned(toy.model, SimpleNamespace(inputs=toy.inputs)), toy.inputs.shape[2:], "nearest")
+    one, other = (vxp.score(toy.model, toy.inputs, maps, metrics=[request_], **toy.arguments() | {"explainer": e})
+                  for e in (halved, whole))
+    (a,), (b,) = (list(s.values()) for s in (one, other))
+    assert set(a.status) == {"ok"}
+    torch.testing.assert_close(a.values, b.values, atol=0, rtol=0, equal_nan=True)
+
+
+def test_under_the_rule_none_a_map_made_again_on_another_grid_is_an_error_of_the_explainer(toy: Toy) -> None:
+    @vxp.explainer("other-grid", signed=True, resample="none")
+    def other_grid(module: nn.Module, batch: Any) -> Tensor:
+        return patterned(module, batch)
+
+    found = vxp.score(toy.model, toy.inputs, toy.maps["random"], metrics=["random-logit", "entropy"],
+                      **toy.arguments() | {"explainer": other_grid})
+    statuses = {name.partition("@")[0]: set(score.status) for name, score in found.items()}
+    assert statuses == {"random-logit": {"failed:explainer-error"}, "entropy": {"ok"}}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +103,13 @@ def test_aliases_are_the_curves_of_deletion_and_insertion(toy: Toy, alias: str) 
 
 def test_the_default_parameters_are_those_of_the_protocol() -> None:
     masked = "keep:100|mask:soft|fill:black|ties:index"
+    ssim = "window:11|sigma:1.5|weights:gaussian|span:1.0|clip:0.0|flip:none"
     assert {name: bind(name).signature for name in CORE} == {
         "deletion": "deletion@1|steps:224|fill:mean", "insertion": "insertion@1|steps:224|fill:blur",
-        "srg": "srg@1|steps:224|fill:mean", "average-drop": f"average-drop@1|{masked}",
-        "increase-in-confidence": f"increase-in-confidence@1|{masked}", "average-gain": f"average-gain@1|{masked}",
+        "srg": "srg@1|steps:224|fill:mean", "average-drop": f"average-drop@2|{masked}",
+        "increase-in-confidence": f"increase-in-confidence@2|{masked}", "average-gain": f"average-gain@2|{masked}",
         "road-morf": "road-morf@1|readout:probability", "road-lerf": "road-lerf@1|readout:probability",
-        "efficient-mprt": "efficient-mprt@1|bins:100", "random-logit": "random-logit@1|window:11|sigma:1.5",
+        "efficient-mprt": "efficient-mprt@1|bins:100", "random-logit": f"random-logit@2|{ssim}",
         "max-sensitivity": "max-sensitivity@1|samples:50|radius:0.2", "entropy": "entropy@1", "gini": "gini@1",
         "pointing-game": "pointing-game@1|tolerance:15.0", "energy-pointing-game": "energy-pointing-game@1",
         "grid-pointing-game": "grid-pointing-game@1", "relevance-rank": "relevance-rank@1",
@@ -143,13 +145,31 @@ def test_the_oracles_resampling_is_exact_on_a_ramp() -> None:
 
 @pytest.mark.parametrize("space", [(24, 32), (5, 7), (3, 3)])
 def test_evaluation_maps_are_resampled_as_the_rule_says(space: tuple[int, int]) -> None:
-    """Ratios that are no power of two, up and down: the same to rounding."""
+    """Ratios that are no power of two, up and down: the same to the last bit (5.3.2)."""
     native = torch.randn(1, 7, 6, generator=torch.Generator().manual_seed(0))
     ours = resampled(native, space, "bilinear")[0].numpy()
-    assert np.abs(ours - maps.bilinear(native[0].numpy(), space)).max() < 1e-6
+    assert np.array_equal(ours, maps.bilinear(native[0].numpy(), space))
+    theirs = torch.nn.functional.interpolate(native[:, None].double(), size=space, mode="bilinear", align_corners=False)
+    assert np.abs(ours - theirs[0, 0].numpy()).max() < 1e-6
     nearest = resampled(native, space, "nearest")[0]
     for y, x in np.ndindex(*space):  # the pixel in which the centre lies
         assert nearest[y, x] == native[0, int((y + 0.5) * 7 / space[0]), int((x + 0.5) * 6 / space[1])]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_equal_neighbours_give_their_value_to_the_last_bit(rows: int) -> None:
+    """A plateau is one value, whose order is that of the positions (5.3.2)."""
+    native = torch.tensor([[0.9438014030456543, 0.12681710720062256]]).repeat(rows, 1)
+    for space in ((3, 4), (5, 9), (224, 224)):
+        for found in (resampled(native[None], space, "bilinear")[0].numpy(), maps.bilinear(native.numpy(), space)):
+            assert (found == found[0]).all()
+
+
+def test_the_worked_map_value_of_the_text() -> None:
+    native = torch.tensor([[0.0, 1, 3], [2, 5, 4]])
+    assert resampled(native[None], (4, 5), "bilinear")[0, 1, 3] == np.float32(2.75)
+    assert maps.bilinear(native.numpy(), (4, 5))[1, 3] == np.float32(2.75)
+    assert "e = 2.2 + 0.25·2.2 = 2.75" in (Path(__file__).parents[1] / "spec" / "05-common.md").read_text()
 
 
 def test_blur_of_a_larger_image_has_the_radius_of_its_shorter_side() -> None:

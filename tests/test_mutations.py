@@ -94,7 +94,7 @@ def mutate_bytes(rng: random.Random, b: Broken) -> str:
 
 def mutate_footer(rng: random.Random, b: Broken) -> str:
     """Bytes of a Parquet footer, where sizes are claimed."""
-    file = b.path(rng.choice(["items", "samples"]))
+    file = b.path(rng.choice(["items", "samples", "references"]))
     data = bytearray(file.read_bytes())
     length = struct.unpack("<I", data[-8:-4])[0]
     for _ in range(rng.choice([1, 2, 5])):
@@ -105,7 +105,7 @@ def mutate_footer(rng: random.Random, b: Broken) -> str:
 
 def mutate_header(rng: random.Random, b: Broken) -> str:
     """The header of a safetensors file: shapes, offsets, dtypes, names, its length."""
-    file = b.path(rng.choice(["shard", "curves", "statistics"]))
+    file = b.path(rng.choice(["shard", "curves", "statistics", "reference_statistics"]))
     data = file.read_bytes()
     (n,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + n])
@@ -122,7 +122,7 @@ def mutate_header(rng: random.Random, b: Broken) -> str:
 
 def mutate_cell(rng: random.Random, b: Broken) -> str:
     """A cell of a table."""
-    name = rng.choice(["items", "samples"])
+    name = rng.choice(["items", "samples", "references"])
     table = pq.read_table(b.path(name))
     column = rng.choice(table.column_names)
     kind = table.schema.field(column).type

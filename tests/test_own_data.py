@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -580,8 +581,30 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
 def test_boxes_of_items_are_padded_with_boxes_without_area(tmp_path: Path) -> None:
     model = tiny(voc.CLASSES)
     task = tasks.opened(Path(f"voc:{made_voc(tmp_path)}"), model)
-    boxes = task.batch(0, 2, model).truth["boxes"]
+    boxes = task.load(0, 2, model).truth["boxes"]
     assert boxes.tolist() == [[[0, 4, 4, 20], [4, 4, 16, 20]], [[0] * 4, [0] * 4]]
+
+
+def test_a_target_that_is_not_known_is_none_and_never_a_number(tmp_path: Path) -> None:
+    for i, name in enumerate("ab"):
+        picture(tmp_path / "set" / f"{name}.png", SIZE, i)
+    model = tiny(NAMES)
+    task = tasks.opened(tmp_path / "set", model)
+    loaded = task.load(0, 2, model)
+    assert loaded.frozen == (None, None)
+    with pytest.raises(VxpError, match=r"got no target for a\.png, b\.png, expected one for every item"):
+        task.batch(0, 2, model)
+    some = dataclasses.replace(task, items=(task.items[0], dataclasses.replace(task.items[1], target=0)))
+    with pytest.raises(VxpError, match=r"got no target for a\.png, expected"):
+        some.batch(0, 2, model)
+    targets = some.load(0, 2, model).targets(torch.tensor([2, 1]))
+    assert (targets.tolist(), targets.dtype) == ([2, 0], torch.int64)
+    every = dataclasses.replace(some, items=some.items[1:] * 2).batch(0, 2, model)
+    assert every.targets.tolist() == [0, 0]
+    batch = loaded.batch(targets)
+    assert batch.targets.tolist() == [2, 0]
+    assert torch.equal(batch.inputs, loaded.inputs)
+    assert (batch.ids, batch.clusters) == (("a.png", "b.png"), ("a.png", "b.png"))
 
 
 def test_clusters_of_a_manifest_are_what_the_statistics_resample(tmp_path: Path) -> None:

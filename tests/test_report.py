@@ -36,7 +36,7 @@ def page(folder: Path) -> str:
 
 
 def result(folder: Path, explainer: str) -> dict:
-    (path,) = folder.glob(f"results/shapes-{explainer}-*/result.json")
+    (path,) = folder.glob(f"results/shapes-{explainer}-????????/result.json")
     return json.loads(path.read_text())
 
 
@@ -110,9 +110,9 @@ def test_words() -> None:
     score = {"n": 24, "statuses": {"ok": 20, "undefined:constant-map": 4}, "metric": {"id": "gini"}}
     assert statuses(score) == "4 of 24 undefined: constant map"
     assert statuses({"n": 3, "statuses": {"not-run:budget": 3}}) == "not run: budget"
-    heads = columns(["average-drop@1|keep:50|mask:soft", "average-drop@1|keep:15|mask:soft", "gini@1"])
-    assert heads == {"average-drop@1|keep:50|mask:soft": ("average-drop", "keep 50"),
-                     "average-drop@1|keep:15|mask:soft": ("average-drop", "keep 15"), "gini@1": ("gini", "")}
+    heads = columns(["average-drop@2|keep:50|mask:soft", "average-drop@2|keep:15|mask:soft", "gini@1"])
+    assert heads == {"average-drop@2|keep:50|mask:soft": ("average-drop", "keep 50"),
+                     "average-drop@2|keep:15|mask:soft": ("average-drop", "keep 15"), "gini@1": ("gini", "")}
 
 
 def test_the_terminal_tables_fit_and_hold_the_means(folder: Path) -> None:

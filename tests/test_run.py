@@ -15,9 +15,10 @@ import safetensors.torch
 import torch
 import vxp
 import vxp_schemas
-from vxp import commands, models, registry, run, store, tasks
+from vxp import commands, explainers, models, registry, run, store, tasks
 from vxp.commands import Order
 from vxp.core import VxpError
+from vxp.result import FILES
 
 METRICS = ("deletion|steps:4", "insertion|steps:4", "random-logit", "max-sensitivity|samples:2", "energy-pointing-game",
            "entropy")
@@ -41,19 +42,46 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def result(out: Path, explainer: str) -> dict:
-    (path,) = out.glob(f"results/shapes-{explainer}-*/result.json")
+    (path,) = out.glob(f"results/shapes-{explainer}-????????/result.json")
     return json.loads(path.read_text())
+
+
+def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Path) -> None:
+    """What was asked stays in run.json, by which the same command goes on; the result says what ran."""
+    task, model, out = tasks.load("shapes"), models.load("shapes-cnn"), tmp_path / "out"
+    settings = run.Settings(batch_size=16, limit=10)
+
+    def tight(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("pretend")
+
+    hook = model.module.register_forward_pre_hook(tight)
+    made = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
+    hook.remove()
+    stated = [json.loads(p.read_text())["settings"] for p in made]
+    assert [(s["batch_size"], s["batch_size_run"]) for s in stated] == [(16, 2)] * 4
+    assert json.loads((out / "run.json").read_text())["settings"]["batch_size"] == 16
+    assert "batch_size_run" not in json.loads((out / "run.json").read_text())["settings"]
+
+    shutil.rmtree(out / "results")
+    (done, *_) = (out / ".units" / "score").glob("shapes-random-*")
+    shutil.rmtree(done)  # these run again, with memory enough
+    again = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
+    assert [json.loads(p.read_text())["settings"]["batch_size_run"] for p in again] == [2] * 4
+
+    whole = run.run(task, model, [], tmp_path / "whole", settings=settings, metrics=["deletion|steps:4"])
+    assert all("batch_size_run" not in json.loads(p.read_text())["settings"] for p in whole)
 
 
 def test_every_document_is_valid_and_every_file_is_as_described(finished: Path) -> None:
     documents = [*finished.rglob("result.json"), *finished.rglob("set.json"), *finished.rglob("environment.json"),
                  *finished.glob("systems/*.json"), finished / "run.json"]
-    assert len(documents) == 6 + 6 + 6 + 6 + 1
+    assert len(documents) == 7 + 7 + 7 + 7 + 1
     for path in documents:
         document = vxp_schemas.loads(path.read_bytes())
         vxp_schemas.validate(document)
         root = path.parent if path.name == "set.json" else finished
-        for described in (document.get(k) for k in ("set", "samples", "curves", "environment", "items")):
+        for described in (document.get(k) for k in ("set", "items", *FILES)):
             if isinstance(described, dict) and "path" in described:
                 assert store.digest((root / described["path"]).read_bytes()) == described["digest"]
 
@@ -61,7 +89,7 @@ def test_every_document_is_valid_and_every_file_is_as_described(finished: Path) 
 def test_results_hold_scores_references_costs_and_flags(finished: Path) -> None:
     found = result(finished, "grad-cam")
     assert [s["signature"] for s in found["scores"]] == [b.signature for b in vxp.metrics.bind_all(METRICS)]
-    assert {r["explainer"] for r in found["references"]} == {"random", "centre-gaussian", "edges", "oracle"}
+    assert {r["explainer"] for r in found["references"]} == set(explainers.REFERENCES)
     assert found["division"] == "open"
     assert found["flags"] == ["limited"]
     cost = found["cost"]

@@ -153,6 +153,43 @@ def test_structural_similarity_is_that_of_images_not_of_vectors() -> None:
                   metrics=["mprt|similarity:ssim"], explainer=brightness)
 
 
+THEIRS = "random-logit|window:5|weights:uniform|span:2|clip:1|flip:either"
+"""The authors' code (Sixt et al. 2020)."""
+
+
+def of_two_maps(metric: str, own: Tensor, other: Tensor) -> Any:
+    """The score of a map [H, W] whose explainer answers with another one for every other class."""
+    return vxp.score(nn.Sequential(nn.Flatten(), nn.Linear(3 * own.numel(), 2)), torch.rand(1, 3, *own.shape), own[None],
+                     targets=[0], metrics=[metric], explainer=lambda model, batch: other[None])["random-logit"]
+
+
+def test_random_logit_with_the_sign_flip_takes_a_map_and_its_negative_for_the_same() -> None:
+    ramp = torch.linspace(0, 1, 20 * 24).view(20, 24)
+    assert float(of_two_maps("random-logit", ramp, -ramp).values) < -0.5
+    assert float(of_two_maps(THEIRS, ramp, -ramp).values) == pytest.approx(1, abs=1e-12)
+    assert float(of_two_maps(THEIRS, ramp, ramp).values) == pytest.approx(1, abs=1e-12)
+
+
+def test_one_window_of_equal_weights_by_hand() -> None:
+    """Maps of 3 x 3 hold one window: means 1/9 and 1/3, and sums of squares 8/9 and 2, each over 8."""
+    one, three = torch.zeros(3, 3), torch.zeros(3, 3)
+    one[0, 0] = three[0, 0] = three[1, 1] = three[2, 2] = 1
+    c1, c2 = 0.02**2, 0.06**2
+    both = (1 - 9 / 27) / 8
+    expected = (2 / 27 + c1) * (2 * both + c2) / ((1 / 81 + 1 / 9 + c1) * ((8 / 9 + 2) / 8 + c2))
+    score = of_two_maps("random-logit|window:3|weights:uniform|span:2", one, three)
+    assert float(score.values) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_map_that_is_one_value_between_its_percentiles_is_undefined() -> None:
+    """One position of 400 is cut away with 1 % at either end; of the other class's map that leaves zeros."""
+    point, ramp = torch.zeros(20, 20), torch.linspace(0, 1, 400).view(20, 20)
+    point[3, 4] = 1
+    assert of_two_maps(THEIRS, point, ramp).status == ("undefined:constant-map",)
+    assert of_two_maps("random-logit", point, ramp).status == ("ok",)
+    assert of_two_maps(THEIRS, ramp, point).status == ("ok",)
+
+
 def test_a_loud_neighbour_does_not_change_a_similarity() -> None:
     """Normalised over the batch, a quiet map beside a loud one would be flat."""
     generator = torch.Generator().manual_seed(2)

@@ -368,7 +368,7 @@ def again(out: Path) -> list[Path]:
 
 
 def found_in(out: Path, explainer: str) -> Path:
-    (path,) = out.glob(f"results/shapes-{explainer}-*")
+    (path,) = out.glob(f"results/shapes-{explainer}-????????")
     return path
 
 

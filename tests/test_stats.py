@@ -402,3 +402,12 @@ def test_wrong_lengths_are_refused() -> None:
         stats.paired([1.0, 2.0, 3.0], [0.0], ["a", "b", "c"])
     with pytest.raises(VxpError, match="the same items"):
         stats.minimum_detectable([1.0, 2.0], [0.0], ["a", "b"])
+
+
+@pytest.mark.parametrize(("systems", "tied"), [
+    ([[1.0, 0.5], [1.0, 0.5]], True), ([[1.0, 0.5], [1.0, 0.5 + 5e-7]], True), ([[1.0, 0.5], [1.0, 0.5 + 5e-6]], False),
+    ([[1.0, 0.5], [0.5, 1.0]], False),  # equal means are no tie
+    ([[1e4, np.nan], [1e4 + 5e-3, np.nan]], True), ([[1.0, np.nan], [1.0, 1.0]], False),
+    ([[1.0, 1.0], [np.nan, np.nan]], False), ([[1.0, 1.0], [np.nan, np.nan], [1.0, 1.0]], True), ([[1.0]], False), ([], False)])
+def test_systems_tie_where_every_item_agrees(systems: list[list[float]], tied: bool) -> None:
+    assert stats.tie([np.array(numbers) for numbers in systems]) is tied

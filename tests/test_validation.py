@@ -262,6 +262,30 @@ case("VXP-C023", "curves of fewer items",
 case("VXP-C023", "statistics of another shape", lambda b: b.tensors("statistics", lambda t: t.update(
     {k: v[:, :1].copy() for k, v in t.items()})))
 
+case("VXP-C023", "statistics of references of fewer items", lambda b: b.tensors("reference_statistics", lambda t: t.update(
+    {k: v[:-1].copy() for k, v in t.items()})))
+case("VXP-C023", "no statistics of a reference", lambda b: b.tensors("reference_statistics", lambda t: t.pop(
+    "random/max-box-acc-v2@1|thresholds:20")))
+case("VXP-C004", "an empty status of a reference", cell("references", "status", 2, None))
+case("VXP-C011", "a reference's status of one's own", cell("references", "status", 2, "fine"))
+case("VXP-C021", "a reference's number without ok", cell("references", "status", 2, "not-run:reference"))
+case("VXP-C022", "a reference's score outside its range", cell("references", "value", 2, -1.0))
+case("VXP-C024", "references in another order of items", lambda b: b.table("references", lambda t: t["item_id"].reverse()))
+case("VXP-C024", "clusters of one's own for references", lambda b: b.table("references", lambda t: t.update(
+    cluster=["c"] * len(t["cluster"]))))
+case("VXP-C024", "the scores of two references exchanged", lambda b: b.table("references", lambda t: t.update(
+    explainer=t["explainer"][::-1])))
+case("VXP-C024", "rows of a reference missing", lambda b: (
+    b.table("references", lambda t: t.update({k: v[:-24] for k, v in t.items()})),
+    b.json("result", lambda d: d["reference_samples"].update(rows=d["reference_samples"]["rows"] - 24))))
+case("VXP-S014", "the references' scores in another place", lambda b: (
+    b.path("references").rename(b.path("references").with_name("beside.parquet")),
+    b.json("result", lambda d: d["reference_samples"].update(path=b.references.replace("references", "beside")))))
+case("VXP-S021", "a table of references with a column missing", lambda b: b.table("references", lambda t: t.pop("cluster")))
+case("VXP-I001", "the references' scores are gone", stay(lambda b: b.path("references").unlink()))
+case("VXP-I004", "references' scores that nothing lists",
+     lambda b: b.json("result", lambda d: d.pop("reference_samples")) and None)
+
 case("VXP-K001", "another list of items under the name", lambda b: (edit("set", task__digest=DIGEST)(b),
                                                                     edit("result", task__digest=DIGEST)(b)))
 case("VXP-K002", "another revision of the data", lambda b: (edit("set", dataset__digest=DIGEST)(b),
@@ -288,6 +312,20 @@ case("VXP-K010", "a better mean",
 case("VXP-K010", "a smaller deviation", lambda b: b.json("result", lambda d: d["scores"][0].update(sd=0.0)))
 case("VXP-K011", "a narrower interval", lambda b: b.json("result", lambda d: d["scores"][0]["ci"].update(
     lo=d["scores"][0]["mean"] - 1e-3)))
+case("VXP-K009", "counts of a reference that are not there", edit("result", references__0__scores__0__statuses={"ok": 23}))
+case("VXP-K010", "a worse mean of a reference",
+     lambda b: b.json("result", lambda d: d["references"][0]["scores"][0].update(mean=9.0)))
+case("VXP-K010", "worse scores of a reference under its old mean", lambda b: b.table("references", lambda t: t.update(
+    value=[v if v is None else v / 2 for v in t["value"]])))
+case("VXP-K010", "a worse number of the set of a reference",
+     lambda b: b.json("result", lambda d: d["references"][0]["scores"][4].update(mean=0.0)))
+case("VXP-K011", "a wider interval of a reference",
+     lambda b: b.json("result", lambda d: d["references"][1]["scores"][0]["ci"].update(lo=0.0)))
+case("VXP-K018", "references without scores per item", lambda b: (
+    b.path("references").unlink(), b.json("result", lambda d: d.pop("reference_samples"))))
+case("VXP-K018", "a score that a reference does not have",
+     lambda b: b.json("result", lambda d: d["references"][0]["scores"].pop()))
+case("VXP-K019", "a tie of references that is none", edit("result", scores__0__flags=[result.TIE]))
 case("VXP-K011", "an interval of a set's number", lambda b: b.json("result", lambda d: d["scores"][4]["ci"].update(hi=1.0)))
 case("VXP-K012", "part of a task in the closed division", lambda b: (edit("result", division="closed")(b),
                                                                      edit("submission.json", division="closed")(b)))
@@ -295,6 +333,7 @@ case("VXP-K012", "a closed submission of open results", edit("submission.json", 
 case("VXP-K014", "the other direction", lambda b: b.json("result", lambda d: next(
     s for s in d["scores"] if s["signature"] == DELETION).update(better="higher")))
 case("VXP-K015", "another seed", edit("result", settings__seed=7))
+case("VXP-K015", "another level than the task's", edit("result", inference__level=0.9))
 case("VXP-K016", "fewer passes than counted", edit("result", cost__explain__forward_rows=1))
 case("VXP-K018", "references under other signatures",
      lambda b: b.json("result", lambda d: d["references"][0]["scores"][0].update(signature="entropy@2")))

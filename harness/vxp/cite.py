@@ -15,7 +15,7 @@ from vxp import store
 from vxp.bundles import ROOT, open_bundle
 from vxp.core import VxpError
 from vxp.findings import plain
-from vxp.models.own import USER
+from vxp.origin import OWN_FILE
 
 OUTSIDE = "outside:"
 """What the entry point of a system begins with whose maps were imported."""
@@ -55,7 +55,7 @@ def _explainer(system: Mapping[str, Any]) -> str:
     """The explainer of a system as the command line names it: by its id, or of a file of one's own by file and name."""
     method = system["method"]
     module, _, name = system["implementation"]["entry_point"].partition(":")
-    head = f"{module.removeprefix(USER)}.py:{name}" if module.startswith(USER) else method["name"]
+    head = f"{module.removeprefix(OWN_FILE)}.py:{name}" if module.startswith(OWN_FILE) else method["name"]
     # as the parameters of a command line are read: text as it is, all else as JSON
     given = [f"|{key}:{value if isinstance(value, str) else json.dumps(value)}"
              for key, value in method["parameters"].items() if value is not None]

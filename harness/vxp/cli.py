@@ -151,17 +151,20 @@ def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder
 @app.command()
 def compare(
     results: Results, json_: Annotated[Path | None, typer.Option("--json", help="Also write it as JSON.")] = None,
+    references: Annotated[bool, typer.Option("--references", help="Show each result against the references beside it as well; "
+                                             "of one result that is what is shown.")] = False,
 ) -> None:
-    """Compare results or bundles of one task and model, paired by item: who is tied for best."""
+    """Compare results or bundles of one task and model, paired by item: who is tied for best. One result is compared with
+    the references beside it."""
     groups = comparison.compare(results)
     if json_ is not None:
         store.write_bytes(json_, comparison.as_json(groups))
-    console.print("Paired by item, clusters resampled; p adjusted by Holm within each family of scores; "
+    console.print("Paired by item, clusters resampled; p adjusted within each family of scores; "
                   "MDD: the smallest difference found with 80 % power.")
     for group in groups:
         console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
                       f"{group.items} items in {group.clusters} clusters", highlight=False)
-        for table in comparison.tables(group):
+        for table in comparison.tables(group, references=references):
             console.print(table)
 
 

@@ -1,11 +1,12 @@
-"""Compare results pair by pair: the same items, differences with intervals, corrected for how many are made."""
+"""Compare results pair by pair, and each with the references beside it: the same items, differences with intervals,
+corrected for how many are made. Whoever says which methods are tied for best asks here."""
 
 from __future__ import annotations
 
 import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,7 +24,8 @@ from vxp.validation import arrays
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A result document with its per-sample scores; origin: the submission or result that it comes from."""
+    """A result document with its per-sample scores; origin: the submission or result that it comes from. references: those
+    that were scored beside it on the same items, by their ids."""
 
     name: str
     origin: str
@@ -32,6 +34,11 @@ class Samples:
     clusters: list[str]
     values: dict[str, np.ndarray]
     kept: dict[str, stats.Kept]
+    references: dict[str, Samples] = field(default_factory=dict)
+
+    @property
+    def inference(self) -> stats.Inference:
+        return stats.Inference.of(self.document["inference"])
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,15 @@ class Row:
     separated: bool
     detectable: float | None
 
+    @property
+    def winner(self) -> str:
+        return self.a if (self.paired.delta > 0) == (self.better == "higher") else self.b
+
 
 @dataclass(frozen=True)
 class Score:
-    """One score in all systems that have it: their numbers, all pairs, an interval of ranks for each, and who is not
-    separated from the best."""
+    """One score in all systems that have it: their numbers, all pairs, an interval of ranks for each, who is not separated
+    from the best, and each system against the references beside it."""
 
     signature: str
     level: str
@@ -62,6 +73,7 @@ class Score:
     rows: tuple[Row, ...]
     ranks: Mapping[str, tuple[int, int]]
     tied_for_best: tuple[str, ...]
+    against: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,21 @@ class Group:
     names: tuple[str, ...]
     items: int
     clusters: int
+    inference: stats.Inference
     scores: tuple[Score, ...]
 
     @property
     def rows(self) -> list[Row]:
         return [row for score in self.scores for row in score.rows]
+
+    @property
+    def few_clusters(self) -> bool:
+        return self.clusters < self.inference.min_clusters
+
+    def marked(self) -> dict[str, tuple[str, ...]]:
+        """By signature the systems that a table marks as tied for best (7.4.4): nobody where there are too few clusters to
+        tell any apart, or where only one system has a number."""
+        return {s.signature: () if self.few_clusters or len(s.means) < 2 else s.tied_for_best for s in self.scores}
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -119,22 +141,54 @@ def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str,
     except arrays.Malformed as error:
         raise VxpError(f"{described['path']} of {origin}: got {error.found}, expected {error.expected}") from None
     kept = result.read_kept(read, document, {s: table[f"{s}#status"] for s in signatures})
-    return Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
-                   {s: np.asarray(table[s], float) for s in signatures}, kept)
+    own = Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
+                  {s: np.asarray(table[s], float) for s in signatures}, kept)
+    return replace(own, references=_references(own, read))
+
+
+def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dict[str, Samples]:
+    """The references beside a result, from its own files."""
+    described = own.document.get("reference_samples")
+    if described is None:
+        return {}
+    data, n = read(described), len(own.items)
+    places = result.reference_rows(own.document, n)
+    try:
+        table = arrays.table(io.BytesIO(data), len(data), arrays.REFERENCES, len(places) * n)
+    except arrays.Malformed as error:
+        raise VxpError(f"{described['path']} of {own.origin}: got {error.found}, expected {error.expected}") from None
+    for (name, signature), rows in places.items():
+        listed = {"explainer": [name] * n, "signature": [signature] * n, "item_id": own.items, "cluster": own.clusters}
+        wrong = next((c for c, cells in listed.items() if table[c][rows] != cells), None)
+        if wrong is not None:
+            raise VxpError(f"{described['path']} of {own.origin}: got another {wrong} in the rows {rows.start} to {rows.stop}, "
+                           f"expected {signature} of {name} on the result's items: score the set again")
+    kept = result.read_kept(read, own.document, {f"{name}/{s}": table["status"][rows] for (name, s), rows in places.items()},
+                            "reference_statistics")
+    found = {}
+    for reference in own.document["references"]:
+        name, scores = reference["explainer"], reference["scores"]
+        values = {s: np.asarray(table["value"][rows], float) for (of, s), rows in places.items() if of == name}
+        found[name] = Samples(name, own.origin, own.document | {"scores": scores}, own.items, own.clusters, values,
+                              {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept})
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------------- comparing
 
 
 def compare(paths: Sequence[Path]) -> list[Group]:
-    """Results and bundles, in groups of one task and model; within a group all pairs on every score that both have.
+    """Results and bundles, in groups of one task and model; within a group all pairs on every score that both have, and
+    each with the references beside it. Of one result alone the latter.
 
     VxpError where nothing can be compared: numbers of other tasks, models or items are not comparable.
     """
     found = [samples for path in paths for samples in _any(path)]
+    if len(found) == 1 and found[0].references:
+        return [group(found)]
     if len(found) < 2:
-        raise VxpError(f"compare needs two results or more, got {len(found)}: give results, their "
-                       "folders, or bundles")
+        raise VxpError(f"compare needs two results or more, or one with references beside it, got {len(found)} without: give "
+                       "results, their folders, or bundles")
     together: dict[str, list[Samples]] = {}
     for samples in found:
         together.setdefault(f"{samples.document['task']} {samples.document['model']}", []).append(samples)
@@ -148,8 +202,8 @@ def compare(paths: Sequence[Path]) -> list[Group]:
 
 
 def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
-    """All pairs of results of one task and model on every score that both have, Holm-adjusted over the pairs and scores of
-    one family.
+    """All pairs of results of one task and model on every score that both have, adjusted over the pairs and scores of one
+    family (7.4.3); and all results against their references, adjusted over those pairs and scores of one family.
 
     intervals=False leaves out those of differences, which cost more than the tests. VxpError where items differ.
     """
@@ -160,13 +214,14 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
                            f"{len(first.items)})")
     names = _names(results)
     known = {s["signature"]: s for r in reversed(results) for s in reversed(r.document["scores"])}
-    shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1]
+    shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1
+              or any(s["signature"] in r.values and r.references for r in results)]
     scores: list[Score] = []
     for family in dict.fromkeys(s["family"] for s in shared):
         some = [s for s in shared if s["family"] == family]
         scores += _family(some, dict(zip(names, results, strict=True)), intervals)
     return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),
-                 tuple(scores))
+                 first.inference, tuple(scores))
 
 
 def _names(results: Sequence[Samples]) -> tuple[str, ...]:
@@ -176,33 +231,50 @@ def _names(results: Sequence[Samples]) -> tuple[str, ...]:
     return tuple(n if long.count(n) == 1 else f"{n} {long[:i].count(n) + 1}" for i, n in enumerate(long))
 
 
+Case = tuple[Mapping[str, Any], str, Samples, str, Samples]
+"""A score, and two systems under their names."""
+
+
 def _family(scores: Sequence[Mapping[str, Any]], systems: Mapping[str, Samples], intervals: bool) -> list[Score]:
+    """The scores of one family: what is tested together is corrected together."""
+    pairs: list[Case] = [(s, a, systems[a], b, systems[b]) for s in scores for a, b in combinations(_having(s, systems), 2)]
+    beside: list[Case] = [(s, a, own, b, reference) for s in scores for a, own in _having(s, systems).items()
+                          for b, reference in own.references.items() if s["signature"] in reference.values]
+    rows, against = _tested(pairs, intervals), _tested(beside, intervals)
+    return [_score(s, [r for r in rows if r.signature == s["signature"]], _having(s, systems),
+                   [r for r in against if r.signature == s["signature"]]) for s in scores]
+
+
+def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
+    """The differences of these pairs, with p adjusted over all of them."""
     found = []
-    for score in scores:
-        for a, b in combinations(_having(score, systems), 2):
-            if score["level"] == "set":
-                tested = _of_set(systems[a], systems[b], score["signature"])
-            else:
-                tested = _of_items(systems[a], systems[b], score["signature"], intervals)
-            if tested is not None:
-                found.append((score, a, b, *tested))
-    adjusted = stats.holm([p.p for _, _, _, p, _ in found])
-    rows = [Row(s["signature"], s["level"], a, b, s["better"], p, q,
-                bool(q < 1 - stats.LEVEL and p.n_clusters >= stats.FEW_CLUSTERS), least)
+    for score, a, first, b, second in cases:
+        if score["level"] == "set":
+            tested = _of_set(first, second, score["signature"])
+        else:
+            tested = _of_items(first, second, score["signature"], intervals)
+        if tested is not None:
+            found.append((score, a, b, *tested))
+    inference = cases[0][2].inference if cases else stats.STANDARD
+    adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
+    return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
-    return [_score(s, [r for r in rows if r.signature == s["signature"]], _having(s, systems)) for s in scores]
 
 
 def _having(score: Mapping[str, Any], systems: Mapping[str, Samples]) -> dict[str, Samples]:
     return {name: samples for name, samples in systems.items() if score["signature"] in samples.values}
 
 
-def _score(score: Mapping[str, Any], rows: Sequence[Row], systems: Mapping[str, Samples]) -> Score:
+def _score(
+    score: Mapping[str, Any], rows: Sequence[Row], systems: Mapping[str, Samples], against: Sequence[Row]
+) -> Score:
     stated = {name: {s["signature"]: s for s in r.document["scores"]}[score["signature"]] for name, r in systems.items()}
     means = {name: float(s["mean"]) for name, s in stated.items() if "mean" in s}
+    if len(systems) < 2:
+        return Score(score["signature"], score["level"], score["better"], means, (), {}, (), tuple(against))
     pairs = [stats.Pair(r.a, r.b, r.paired, r.p_adjusted, r.separated) for r in rows]
     ranks, tied = stats.ranking(means, pairs, score["better"])
-    return Score(score["signature"], score["level"], score["better"], means, tuple(rows), ranks, tied)
+    return Score(score["signature"], score["level"], score["better"], means, tuple(rows), ranks, tied, tuple(against))
 
 
 def _of_items(a: Samples, b: Samples, signature: str, intervals: bool) -> tuple[stats.Paired, float | None] | None:
@@ -210,8 +282,9 @@ def _of_items(a: Samples, b: Samples, signature: str, intervals: bool) -> tuple[
     first, second = a.values[signature], b.values[signature]
     if not (np.isfinite(first) & np.isfinite(second)).any():
         return None
-    return (stats.paired(first, second, a.clusters, intervals=intervals),
-            stats.minimum_detectable(first, second, a.clusters))
+    how = a.inference
+    return (stats.paired(first, second, a.clusters, level=how.level, resamples=how.resamples, intervals=intervals),
+            stats.minimum_detectable(first, second, a.clusters, level=how.level))
 
 
 def _of_set(a: Samples, b: Samples, signature: str) -> tuple[stats.Paired, float | None] | None:
@@ -223,42 +296,46 @@ def _of_set(a: Samples, b: Samples, signature: str) -> tuple[stats.Paired, float
         means = [{s["signature"]: s.get("mean", np.nan) for s in x.document["scores"]}[signature] for x in (a, b)]
         missing = stats.Paired(means[0] - means[1], None, 1.0, None, len(a.items), 0, "none")
         return None if np.isnan(missing.delta) else (missing, None)
-    found = stats.set_paired(reduce, a.kept[signature], b.kept[signature], a.clusters)
+    found = stats.set_paired(reduce, a.kept[signature], b.kept[signature], a.clusters, level=a.inference.level)
     return None if np.isnan(found.delta) else (found, stats.set_minimum_detectable(found))
 
 
 # ---------------------------------------------------------------------------------------------------------------- showing
 
 
-def tables(group: Group) -> list[Table]:
-    """A table per score for a terminal; what cannot be told apart is said, not ranked."""
-    return [_table(score) for score in group.scores if score.rows]
+def tables(group: Group, *, references: bool = False) -> list[Table]:
+    """A table per score for a terminal; what cannot be told apart is said, not ranked. references: also the rows against
+    them, which a result alone has anyway."""
+    rows = {s.signature: s.rows + (s.against if references or len(group.names) == 1 else ()) for s in group.scores}
+    return [_table(score, rows[score.signature], group.inference) for score in group.scores if rows[score.signature]]
 
 
-def _table(score: Score) -> Table:
+def _table(score: Score, rows: Sequence[Row], inference: stats.Inference) -> Table:
     title = f"{score.signature} (number of the set)" if score.level == "set" else score.signature
     table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), caption=_best(score),
                   caption_justify="left")
     table.add_column("a - b", min_width=17)
-    for column in ("delta", "95 % interval", "p", "effect", "MDD"):
+    for column in ("delta", f"{100 * inference.level:g} % interval", "p", "effect", "MDD"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=14)
-    for row in score.rows:
-        table.add_row(f"{row.a} - {row.b}", *_cells(row))
+    for row in rows:
+        table.add_row(f"{row.a} - {row.b}", *_cells(row, inference))
     return table
 
 
-def _best(score: Score) -> str:
+def _best(score: Score) -> str | None:
     tied = score.tied_for_best
+    if len(score.means) < 2:
+        return None
     if len(tied) == len(score.means):
         return "nothing is separated from the best"
     return f"tied for best: {', '.join(tied)}" if len(tied) > 1 else f"best: {tied[0]}"
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, inference: stats.Inference) -> list[str]:
     ci = row.paired.ci
-    wins = "a" if (row.paired.delta > 0) == (row.better == "higher") else "b"
-    few = row.paired.n_clusters < stats.FEW_CLUSTERS
+    wins = "a" if row.winner == row.a else "b"
+    few = row.paired.n_clusters < inference.min_clusters
     return [
         f"{row.paired.delta:+.4f}",
         "" if ci is None else f"\\[{ci.lo:+.4f}, {ci.hi:+.4f}]",  # the backslash keeps Rich from reading markup

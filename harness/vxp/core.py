@@ -66,10 +66,11 @@ class Normalization:
 class Batch:
     """Some items of a task as the model takes them.
 
-    inputs [B, C, *space] float; targets int64 [B], the explained class, frozen before any perturbation; ids name the
+    inputs [B, C, *space] float; targets int64 [B], the explained class of every item, known and frozen before any
+    perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the
     items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
     resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
-    which only the explainer `oracle` and the localisation metrics look at.
+    which only the oracles and the localisation metrics look at.
     """
 
     ids: tuple[str, ...]
@@ -144,7 +145,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Blended:
-    """mask*image + (1 - mask)*fill in raw space, with a mask in [0, 1] that the case holds under this name."""
+    """fill + mask*(input - fill) in input space, with a mask in [0, 1] that the case holds under this name."""
 
     mask: str
     fill: str
@@ -395,7 +396,7 @@ class Case:
 
     @cached_property
     def order(self) -> Tensor:
-        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (rule 5)."""
+        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
         return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
     def mask(self, name: str, make: Callable[[], Tensor]) -> str:
@@ -455,24 +456,35 @@ class Case:
 
 
 def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
-    """The native map [B, h, w] on the input grid by the set's rule (rule 2).
+    """The native map [B, h, w] on the input grid by the set's rule (clause [map]).
 
-    `bilinear` is align_corners=False without antialiasing; `nearest` takes, for place i of N, position
-    floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
+    `bilinear` is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; `nearest` takes, for place i
+    of N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
     """
     if tuple(native.shape[1:]) == tuple(space):
         return native
     if rule == "none":
         raise VxpError(f"a map with resample 'none' has the grid {tuple(native.shape[1:])}, expected the input grid "
                        f"{tuple(space)}: declare resample 'bilinear' or 'nearest', or store maps on the input grid")
+    (h, w), (H, W) = native.shape[1:], space
     if rule == "nearest":
         # in integers: torch's nearest-exact rounds its scale to float32, and takes another row for 10 -> 299
-        rows, columns = (torch.div((2 * torch.arange(N, device=native.device) + 1) * n, 2 * N, rounding_mode="floor")
-                         for n, N in zip(native.shape[1:], space, strict=True))
+        rows, columns = ((2 * torch.arange(N, device=native.device) + 1) * n // (2 * N) for n, N in ((h, H), (w, W)))
         return native[:, rows][:, :, columns]
-    # in float64, so that a plateau stays one value: else its order is that of rounding errors, which differ by machine
-    wide = F.interpolate(native[:, None].double(), size=tuple(space), mode="bilinear", align_corners=False)
-    return wide[:, 0].to(native.dtype)
+    # in float64, so that a plateau stays one value; and as low + weight*(high - low), which gives equal neighbours their value
+    # to the last bit: F.interpolate does not, and the order of a plateau would be that of rounding errors
+    return _between(_between(native.double(), 2, W), 1, H).to(native.dtype)
+
+
+def _between(values: Tensor, dim: int, N: int) -> Tensor:
+    """Values [B, h, w] on N places along one dimension: low + weight*(high - low), each operation rounded by itself."""
+    n = values.shape[dim]
+    # for every place the two of n that it lies between, and the weight of the second: one division of integers
+    place = ((2 * torch.arange(N, device=values.device) + 1) * n - N).clamp_min(0)
+    low = place // (2 * N)
+    weight = (place - 2 * N * low).double() / (2 * N)
+    below, above = values.index_select(dim, low), values.index_select(dim, (low + 1).clamp_max(n - 1))
+    return above.sub_(below).mul_(weight.view(-1, *[1] * (2 - dim))).add_(below)
 
 
 # ----------------------------------------------------------------------------------------------------- declarations

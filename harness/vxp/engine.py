@@ -165,6 +165,30 @@ class Engine:
         self.classes = logits.shape[1]
         return logits
 
+    def predict_all(self, inputs: Tensor) -> Tensor:
+        """predict, in batches that fit."""
+        found: list[Tensor] = []
+        start = 0
+        while start < len(inputs):
+            rows = inputs[start : start + self.batch_size]
+            try:
+                found.append(self.predict(rows))
+            except torch.OutOfMemoryError:
+                self.halved(self.batch_size)
+                continue
+            start += len(rows)
+        return torch.cat(found)
+
+    def halved(self, size: int) -> int:
+        """Half of a batch size that memory did not suffice for; everything after runs with it. VxpError for one row."""
+        if size == 1:
+            raise VxpError("out of memory with one row at a time: use a smaller model or input, or another device")
+        self.batch_size = size // 2
+        log.warning("out of memory at batch size %d; going on with %d", size, size // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return size // 2
+
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
         answers = _Answers(self, batch, {})
@@ -313,7 +337,7 @@ class _Answers:
                 items = torch.tensor([i for i, _ in chunk], device=logits.device)
                 read = readouts(logits, self.batch.targets[items]).cpu()
             except torch.OutOfMemoryError:
-                size = self._halved(size)
+                size = self.engine.halved(size)
                 continue
             for (i, edit), row in zip(chunk, read, strict=True):
                 by_edit[edit][i] = row
@@ -341,7 +365,7 @@ class _Answers:
             # a model of one class has no other: its score is undefined, and the map of the target does no harm
             found = replay(edit, call, self.batch.targets if targets is None else targets)
             if isinstance(call, Explain):
-                self.maps[id(job), edit, call] = resampled(found.float(), self.batch.space, job.case.resample)
+                self.maps[id(job), edit, call] = _evaluated(found, job.case)
             else:
                 self.maps[0, edit, call] = found
 
@@ -375,10 +399,9 @@ class _Answers:
             try:
                 native = self._explained(job, explain, call, module, targets, builder, chunk)
             except torch.OutOfMemoryError:
-                size = self._halved(size)
+                size = self.engine.halved(size)
                 continue
-            # the payload's dtype is float32: what is compared went through it, as the stored map did
-            made += resampled(native.detach().float(), self.batch.space, job.case.resample).unbind(0)
+            made += _evaluated(native.detach(), job.case).unbind(0)
             self.engine.tally.explained += len(chunk)
             self.engine.rows(len(chunk))
             start += len(chunk)
@@ -397,7 +420,11 @@ class _Answers:
             with self.engine.arithmetic(self.batch.inputs.device):
                 moved = replace(self.batch.select(items, builder.build(chunk).detach()),
                                 targets=targets[torch.tensor(items, device=targets.device)])
-                return explain(module, moved)
+                found = explain(module, moved)
+                if job.case.resample == "none" and found.shape[1:] != self.batch.space:
+                    raise ValueError(f"the set's resample is 'none' and a map made again has the grid {tuple(found.shape[1:])}, "
+                                     f"expected the input grid {self.batch.space}")
+                return found
         except (VxpError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # third-party code: its failure is a status of its items, not of the run
@@ -423,14 +450,15 @@ class _Answers:
         steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
         return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
 
-    def _halved(self, size: int) -> int:
-        if size == 1:
-            raise VxpError("out of memory with one row at a time: use a smaller model or input, or another device")
-        self.engine.batch_size = size // 2
-        log.warning("out of memory at batch size %d; going on with %d", size, size // 2)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return size // 2
+
+def _evaluated(native: Tensor, case: Case) -> Tensor:
+    """Maps that were made again, from their own grid, which need not be the stored map's, to the input grid. One with a value
+    that is not finite is NaN everywhere, also where the rule does not read that value."""
+    # the payload's dtype is float32: what is compared went through it, as the stored map did
+    stored = native.float()
+    lost = ~torch.isfinite(stored).flatten(1).all(1)
+    found = resampled(stored, case.batch.space, case.resample)
+    return found.masked_fill(lost.view(-1, 1, 1), float("nan")) if lost.any() else found
 
 
 def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
@@ -441,8 +469,8 @@ def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
 
 
 def readouts(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (rule 11). NaN for a row
-    with a logit that is not finite: what is left of it could pass for a probability or a class."""
+    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (clause [output]). NaN for a
+    row with a logit that is not finite: what is left of it could pass for a probability or a class."""
     precise = logits.double()
     at = targets[:, None].to(logits.device)
     total = precise.logsumexp(1, keepdim=True)
@@ -542,7 +570,7 @@ class _Builder:
                 row.copy_(self.fill(fill)[i])
             case Blended(mask, fill):
                 case = self.held[mask.partition(":")[0]]
-                torch.lerp(self.fill(fill)[i], x, case.masks[mask][i].to(x.dtype), out=row)
+                perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):

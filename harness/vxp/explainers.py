@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,12 @@ from vxp.core import Batch, Explainer, VxpError, keyword_defaults
 from vxp.models import from_file
 
 GROUP = "vxp.explainers"
+REFERENCES = ("random", "centre-gaussian", "edges", "oracle", "oracle-binary")
+"""The fixed reference explanations that stand beside every result (6.4)."""
+ORACLES = ("oracle", "oracle-binary")
+"""Those made from the truth."""
+ORACLE_TRUTH = ("mask", "cells")
+"""The truths that they are made from, maps on the input grid; the first that a task has is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +79,11 @@ def catalogue() -> dict[str, Explainer]:
 def methods() -> list[str]:
     """The ids of all installed explainers that are no references."""
     return [id for id, found in catalogue().items() if not found.reference]
+
+
+def references(truth: Collection[str]) -> list[str]:
+    """The references of a task that has these kinds of truth."""
+    return [name for name in REFERENCES if name not in ORACLES or set(ORACLE_TRUTH) & set(truth)]
 
 
 def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:

@@ -42,10 +42,8 @@ def export(task: Task, model: Model, out: Path, *, settings: run.Settings, progr
     progress.stage("writing images", len(task.items))
     rows = []
     for start, stop in context.ranges():
-        batch = context.batch(start, stop)
-        logits = context.engine.predict(batch.inputs)
-        predictions = logits.argmax(1).cpu()
-        targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu()).tolist()
+        loaded = task.load(start, stop, model)
+        targets = loaded.targets(context.engine.predict(loaded.inputs.to(settings.device)).argmax(1)).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             file = f"images/{i:05d}.png"

@@ -14,8 +14,22 @@ from vxp.core import VxpError
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
-STEPS: Mapping[str, tuple[str, Step]] = {}
-"""By version the next one and what changes on the way. 1.0.0-draft.1 is the first version: there is none before it."""
+SCORED = ("result", "run", "audit", "report", "leaderboard", "set")
+"""Documents that hold scores, or that name tasks and models by their digests: these are made again, not renamed."""
+
+
+def _from_draft_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Between the drafts scores changed (the evaluation map's arithmetic, among others), but no field of what has none."""
+    kind = str(document["type"]).split("/")[-2]
+    if kind in SCORED:
+        raise VxpError(f"a document of type {kind!r} of 1.0.0-draft.1 is not migrated: its scores, and the digests of its "
+                       "task, model and metrics, are others in 1.0.0-draft.2, and migration computes nothing anew. The "
+                       "changelog says which scores changed; run `vxp run` again")
+    return document
+
+
+STEPS: Mapping[str, tuple[str, Step]] = {"1.0.0-draft.1": ("1.0.0-draft.2", _from_draft_1)}
+"""By version the next one and what changes on the way."""
 
 
 def migrate(path: Path, out: Path) -> str:

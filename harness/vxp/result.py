@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import distributions, version
@@ -30,12 +30,22 @@ from vxp.core import OK, Metric, Outcome, Reduce, VxpError
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
+from vxp.origin import origin
 from vxp.tasks import Task
 
 TYPE = "https://vxp.example/{}/v1"
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
 """Environment variables that can change numbers or speed; no others are recorded."""
+
+FILES: Mapping[str, str] = {
+    "samples": "samples.parquet", "reference_samples": "references.parquet", "environment": "environment.json",
+    "curves": "curves.safetensors", "statistics": "statistics.safetensors",
+    "reference_statistics": "reference-statistics.safetensors"}
+"""The files of a result by the field of result.json that describes them."""
+
+TIE = "references-tie"
+"""The flag of a score in which no reference differs from another."""
 
 
 # ------------------------------------------------------------------------------------------------------ common pieces
@@ -136,8 +146,8 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
     implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
     with contextlib.suppress(TypeError, OSError):  # defined in a notebook cell: there is no file to digest
         implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
-    if function.__module__.startswith("vxp"):
-        implementation |= {"package": "vxp", "version": version("vxp")}
+    if found := origin(function.__module__):
+        implementation |= dict(zip(("package", "version"), found, strict=True))
     return header("system") | {
         "method": {
             "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),
@@ -197,6 +207,7 @@ class Scored:
     targets: Sequence[int]
     scores: Mapping[str, tuple[Bound, Outcome]]
     cost: Mapping[str, Any]
+    batch_size: int  # the smallest that ran
 
 
 def write(
@@ -208,36 +219,47 @@ def write(
     The fixed references stand in every result, so all sets of a run are written together.
     """
     summaries = [[_summary(task, b, o) for b, o in s.scores.values()] for s in scored]
+    beside: dict[str, tuple[Scored, list[dict[str, Any]]]] = {}
+    for s, found in zip(scored, summaries, strict=True):
+        if s.bound.explainer.reference:
+            beside.setdefault(s.bound.id, (s, found))  # the default comes first, whatever else was asked for
     references = [
         {"explainer": s.bound.id, "result_id": s.set_id,
          "scores": [{k: v for k, v in f.items() if k in ("signature", "n", "statuses", "mean", "ci")} for f in found]}
-        for s, found in zip(scored, summaries, strict=True) if s.bound.explainer.reference
+        for s, found in beside.values()
     ]
-    few = len({item.cluster for item in task.items}) < stats.FEW_CLUSTERS
+    of_references = {name: s.scores for name, (s, _) in beside.items()}
+    summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
+    few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
     paths = []
     for s, found in zip(scored, summaries, strict=True):
         folder = out / "results" / s.set_id
-        store.write_table(folder / "samples.parquet", _samples(task, s))
+        store.write_table(folder / FILES["samples"], _samples(task, s))
         curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
                   for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
-        store.write_document(folder / "environment.json", environment(settings))
+        store.write_document(folder / FILES["environment"], environment(settings))
         document = header("result") | {
             "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
             "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
             "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
-            "references": references, "cost": dict(s.cost),
-            "samples": store.descriptor(folder / "samples.parquet", out, store.PARQUET, len(task.items)),
-            "environment": store.descriptor(folder / "environment.json", out, store.JSON),
+            "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
+            "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
+            "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
             "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
         }
-        if curves:
-            store.write_bytes(folder / "curves.safetensors", safetensors.torch.save(curves))
-            document["curves"] = store.descriptor(folder / "curves.safetensors", out, store.SAFETENSORS)
+        if references:
+            table = _reference_samples(task, of_references)
+            store.write_table(folder / FILES["reference_samples"], table)
+            document["reference_samples"] = store.descriptor(folder / FILES["reference_samples"], out, store.PARQUET,
+                                                             len(table["item_id"]))
         statistics = {sig: o.statistics.contiguous() for sig, (_, o) in s.scores.items() if o.statistics is not None}
-        if statistics:
-            store.write_bytes(folder / "statistics.safetensors", safetensors.torch.save(statistics))
-            document["statistics"] = store.descriptor(folder / "statistics.safetensors", out, store.SAFETENSORS)
+        kept = {f"{name}/{sig}": o.statistics.contiguous() for name, found in of_references.items()
+                for sig, (_, o) in found.items() if o.statistics is not None}
+        for field, tensors in (("curves", curves), ("statistics", statistics), ("reference_statistics", kept)):
+            if tensors:
+                store.write_bytes(folder / FILES[field], safetensors.torch.save(tensors))
+                document[field] = store.descriptor(folder / FILES[field], out, store.SAFETENSORS)
         store.write_document(folder / "result.json", document)
         paths.append(folder / "result.json")
     return paths
@@ -252,10 +274,45 @@ def _samples(task: Task, s: Scored) -> dict[str, pa.Array]:
         "repeat": pa.array([0] * len(task.items), pa.int16()),
     }
     for signature, (_, found) in s.scores.items():
-        values = [v if state == OK and v == v else None for v, state in zip(found.values.tolist(), found.status, strict=True)]
-        columns[signature] = pa.array(values, pa.float64())
+        columns[signature] = pa.array(_numbers(found), pa.float64())
         columns[f"{signature}#status"] = pa.array(found.status)
     return columns
+
+
+def _numbers(found: Outcome) -> list[float | None]:
+    return [v if state == OK and v == v else None for v, state in zip(found.values.tolist(), found.status, strict=True)]
+
+
+Scores = Mapping[str, tuple[Bound, Outcome]]
+"""Scores by signature."""
+
+
+def _reference_samples(task: Task, references: Mapping[str, Scores]) -> dict[str, pa.Array]:
+    """One row per reference, score and item, in this order: a column per score would cost more in its name than in its
+    numbers."""
+    rows = [(name, signature, found) for name, scores in references.items() for signature, (_, found) in scores.items()]
+    n = len(task.items)
+    return {
+        "explainer": pa.array([name for name, _, _ in rows for _ in range(n)]),
+        "signature": pa.array([signature for _, signature, _ in rows for _ in range(n)]),
+        "item_id": pa.array([item.id for item in task.items] * len(rows)),
+        "cluster": pa.array([item.cluster for item in task.items] * len(rows)),
+        "value": pa.array([value for _, _, found in rows for value in _numbers(found)], pa.float64()),
+        "status": pa.array([status for _, _, found in rows for status in found.status]),
+    }
+
+
+def _flags(signature: str, references: Mapping[str, Scores]) -> dict[str, Any]:
+    """What a reader of one score should know, as a field of its entry; no field where that is nothing."""
+    found = [scores[signature] for scores in references.values() if signature in scores]
+    numbers = [(o.values[:, None] if o.statistics is None else o.statistics.flatten(1)).double().numpy() for _, o in found]
+    return {"flags": [TIE]} if found and can_tie(found[0][0].metric) and stats.tie(numbers) else {}
+
+
+def can_tie(metric: Metric) -> bool:
+    """Whether references that tie mean that the column says nothing: to a metric that explains again all references are
+    alike by what they are, since they do not depend on the model."""
+    return not metric.re_explains
 
 
 def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
@@ -264,11 +321,12 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
     metric = bound.metric
     if metric.reduce is None:
         numbers = stats.summary(found.values.numpy(), list(found.status), clusters, better=metric.better, range=metric.range,
-                                binary=metric.binary, seed=task.seed)
+                                binary=metric.binary, seed=task.seed, inference=task.inference)
     elif found.statistics is None:  # not run: there is nothing to reduce
         numbers = {"n": len(found.status), "statuses": dict(Counter(found.status))}
     else:
-        numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range)
+        numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range,
+                                    level=task.inference.level)
     if "ci" in numbers:
         numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
     return {"signature": bound.signature, "metric": metric_reference(metric), "family": metric.family,
@@ -279,20 +337,30 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
 
 
 def read_kept(
-    read: Callable[[Mapping[str, Any]], bytes], document: Mapping[str, Any], statuses: Mapping[str, Sequence[str]]
+    read: Callable[[Mapping[str, Any]], bytes], document: Mapping[str, Any], statuses: Mapping[str, Sequence[str]],
+    field: str = "statistics",
 ) -> dict[str, stats.Kept]:
     """Per score at level set what was kept of every item, from a result and the statuses of its samples; `read` gives the
-    bytes of a descriptor. VxpError where they disagree."""
-    if "statistics" not in document:
+    bytes of a descriptor. VxpError where they disagree.
+
+    field: "statistics", or "reference_statistics", whose names (and those of `statuses`) are `<explainer>/<signature>`.
+    """
+    if field not in document:
         return {}
-    found = safetensors.torch.load(read(document["statistics"]))
+    found = safetensors.torch.load(read(document[field]))
     for signature, statistics in found.items():
         rows = len(statuses.get(signature, ()))
         if len(statistics) != rows:
-            raise VxpError(f"{document['statistics']['path']} keeps {len(statistics)} rows of {signature!r}, expected "
+            raise VxpError(f"{document[field]['path']} keeps {len(statistics)} rows of {signature!r}, expected "
                            f"{rows}, one for every row of the samples, which have its status")
     return {signature: stats.Kept(statistics, np.array([s == OK for s in statuses[signature]], bool))
             for signature, statistics in found.items()}
+
+
+def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
+    """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
+    listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
+    return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}
 
 
 def reduction(signature: str) -> Reduce | None:

@@ -42,8 +42,6 @@ UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
 GALLERY = 8
 """Input images kept for the report."""
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
-"""The fixed reference explanations that stand beside every result."""
 
 
 class Progress(Protocol):
@@ -118,11 +116,9 @@ class Context:
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
                       relabelled=None if twin is None else twin.to(self.settings.device))
 
-    def batch(self, start: int, stop: int, targets: Tensor | None = None) -> Batch:
-        batch = self.task.batch(start, stop, self.model)
-        if targets is not None:
-            batch = dataclasses.replace(batch, targets=targets)
-        return batch.to(self.settings.device)
+    def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
+        """Items start..stop, with these classes to explain, on the device of the run."""
+        return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs
@@ -161,7 +157,9 @@ def run(
             store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
             written.append((bound, folder))
         scored = [_score(context, bound, folder, baselines) for bound, folder in written]
-        return result.write(out, task, model, context.settings_document, scored, _flags(task), division=context.division)
+        least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
+        ran = {"batch_size_run": least} if least < settings.batch_size else {}
+        return result.write(out, task, model, context.settings_document | ran, scored, _flags(task), division=context.division)
 
 
 def explain_set(
@@ -190,7 +188,7 @@ def choose_settings(
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
     if batch_size is None:
-        first = task.batch(0, 1, model).inputs.to(device)
+        first = task.load(0, 1, model).inputs.to(device)
         with computing(threads):
             batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
         log.info("batch size %d gives the best throughput on %s", batch_size, device)
@@ -214,7 +212,7 @@ def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[Bo
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
-    names = [n for n in REFERENCES if n in known and ("truth" not in known[n].needs or task.truth)]
+    names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
     for bound in [*(explainers.bind(n) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
@@ -284,6 +282,7 @@ class Baseline:
     targets: Tensor
     predictions: Tensor
     rows: Mapping[Edit, Tensor]
+    batch_size: int  # with which the rows were run
 
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
@@ -296,25 +295,25 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         name = f"baseline/{start:06d}"
         unit = context.units.load(name)
         if unit is None:
-            batch = context.batch(start, stop)
-            engine = context.engine
-            logits = torch.cat([engine.predict(x) for x in batch.inputs.split(context.settings.batch_size)])
+            loaded = context.task.load(start, stop, context.model)
+            engine, where = context.engine, context.settings.device
+            logits = engine.predict_all(loaded.inputs.to(where))
             if not torch.isfinite(logits).all():
-                bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
+                bad = [loaded.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
                 raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
                                "logits on the task's own images; check its weights and normalization")
             predictions = logits.argmax(1).cpu()
-            targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu())
+            targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                                f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-            rows = engine.baseline(dataclasses.replace(batch, targets=targets.to(batch.targets.device)), fills)
+            rows = engine.baseline(loaded.batch(targets).to(where), fills)
             tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
             tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
-            context.units.save(name, tensors, {})
-            unit = tensors, {}
+            unit = tensors, {"batch_size": engine.batch_size}
+            context.units.save(name, *unit)
         kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
-        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept)
+        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
         context.progress.items(stop - start)
     return found
 
@@ -560,11 +559,12 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
                  "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
     cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
             "device": _device_name(context.settings.device)}
-    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost)
+    least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
+    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
-    """The metrics that this explainer is scored by, and those that it is not, with the reason (rule 14)."""
+    """The metrics that this explainer is scored by, and those that it is not, with the reason (clause 6.3.1)."""
     limit = context.task.budget.get("max_passes_per_map")
     run, not_run = [], {}
     for wanted in context.metrics:
@@ -603,7 +603,7 @@ def _score_unit(
         notes[signature] = {"status": outcome.status, "x": outcome.x}
     tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
              "seconds": time.perf_counter() - began}
-    return tensors, {"scores": notes, "tally": tally}
+    return tensors, {"scores": notes, "tally": tally, "batch_size": engine.batch_size}
 
 
 def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:

@@ -146,7 +146,7 @@ def _files(parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
             store.check_described(part.folder / sets, described)
             yield f"{sets}/{described['path']}", part.folder / sets / described["path"]
         yield f"{results}/result.json", part.folder / results / "result.json"
-        for field in ("samples", "environment", "curves", "statistics"):
+        for field in result.FILES:
             if field in part.result:
                 described = part.result[field]
                 store.check_described(part.folder, described)

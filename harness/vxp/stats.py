@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache, lru_cache
 from itertools import combinations, product
 from math import log, sqrt
@@ -43,10 +43,43 @@ SET_GROUPS = 2_000
 SET_BLOCK = 250
 DRAWS = 1 << 17
 """Clusters drawn per block of resamples: what stays in cache, whatever the number of clusters."""
+EQUAL = 1e-6
+"""Relative difference of scores below which two machines, or two batches, may have computed the same."""
 ROUNDING = 1e-12
 """Relative size below which a sum or a spread is what rounding left, not a number."""
 FLAT = 1e-10
 """Relative size below which the variance of a resample is what rounding left; its t would be above 1e5."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How intervals and tests are made: what the task's card fixes (7.2.1), or the standard's own figures."""
+
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    min_clusters: int = FEW_CLUSTERS
+    correction: Literal["holm", "none"] = "holm"
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any]) -> Inference:
+        """From a card's `statistics` or a result's `inference`; what neither states is the standard's."""
+        return cls(**{f.name: stated[f.name] for f in fields(cls) if f.name in stated})
+
+    def adjusted(self, p_values: Sequence[float]) -> list[float]:
+        """p values of tests that are made together, corrected for how many they are."""
+        return holm(p_values) if self.correction == "holm" else list(p_values)
+
+    def separated(self, p_adjusted: float, n_clusters: int) -> bool:
+        """Whether a pair is told apart (7.4.4). 1 - 0.95 is a little more than 0.05: rounded, so that the limit is the one
+        meant."""
+        return bool(p_adjusted < round(1 - self.level, 12) and n_clusters >= self.min_clusters)
+
+    def few(self, clusters: Iterable[str]) -> bool:
+        """Whether there are too few clusters to call anything separated."""
+        return len(set(clusters)) < self.min_clusters
+
+
+STANDARD = Inference()
 
 
 @dataclass(frozen=True)
@@ -303,6 +336,13 @@ def _at_least(sums: Floats) -> float:
     return abs(float(sums.sum())) - ROUNDING * float(np.abs(sums).sum())
 
 
+def tie(systems: Sequence[Floats]) -> bool:
+    """Whether several systems have equal numbers [N, ...] on every item, to six digits; those without a number are left out,
+    and two are the least that can tie."""
+    some = [numbers for numbers in systems if np.isfinite(numbers).any()]
+    return len(some) > 1 and all(np.allclose(some[0], other, rtol=EQUAL, atol=EQUAL, equal_nan=True) for other in some[1:])
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment (1979), in the order given."""
     m, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
@@ -466,7 +506,7 @@ def compare_sets(
 
 def summary(
     values: Sequence[float] | Floats, statuses: Sequence[str], clusters: Sequence[str], *, better: Better,
-    range: Range, binary: bool = False, seed: int = 0,
+    range: Range, binary: bool = False, seed: int = 0, inference: Inference = STANDARD,
 ) -> dict[str, Any]:
     """The aggregate of one score as result.json has it: n, statuses, mean, mean_worst_bound, median, sd, ci.
 
@@ -485,7 +525,7 @@ def summary(
     if len(good) > 1:
         found["sd"] = float(good.std(ddof=1))
     kept = np.where([s == "ok" for s in statuses], numbers, np.nan)
-    ci = interval(kept, clusters, range=range, binary=binary, seed=seed)
+    ci = interval(kept, clusters, range=range, binary=binary, level=inference.level, resamples=inference.resamples, seed=seed)
     if ci is not None:
         found["ci"] = asdict(ci)
     return found

@@ -158,7 +158,10 @@ class Units:
 
 def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(columns)), sink, compression="zstd")
+    # float64 scores hardly repeat: a dictionary of them is larger than they are, and split into bytes they pack better
+    numbers = [name for name, column in columns.items() if column.type == pa.float64()]
+    pq.write_table(pa.table(dict(columns)), sink, compression="zstd", use_dictionary=[n for n in columns if n not in numbers],
+                   column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"))
     write_bytes(path, sink.getvalue().to_pybytes())
 
 

@@ -11,12 +11,39 @@ from typing import Any
 
 import torch
 import vxp_schemas
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vxp import datasets, division, store
+from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
-from vxp.core import Batch, VxpError
+from vxp.core import Batch, Normalization, VxpError
 from vxp.models import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
+
+    inputs [B, C, *space] float; frozen is the class that the task gives an item, None where it is the one that the model
+    predicts; the rest is as in a `Batch`.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Tensor
+    frozen: tuple[int | None, ...]
+    normalization: Normalization
+    seed: int
+    truth: Mapping[str, Tensor]
+    clusters: tuple[str, ...]
+
+    def targets(self, predictions: Tensor) -> Tensor:
+        """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
+        chosen = [said if own is None else own for own, said in zip(self.frozen, predictions.tolist(), strict=True)]
+        return torch.tensor(chosen, dtype=torch.int64)
+
+    def batch(self, targets: Tensor) -> Batch:
+        """The items, these classes of which are explained."""
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +67,7 @@ class Task:
     @property
     def reference(self) -> dict[str, Any]:
         """id, version and digest; the digest covers every item, so a limited run is not the task."""
-        whole = dict(vxp_schemas.reference(dict(self.document)))
-        if self.limit is None:
-            return whole
-        return whole | {"digest": vxp_schemas.digest([whole["digest"], self.limit])}
+        return referred(self.document, self.limit)
 
     @property
     def dataset(self) -> dict[str, Any]:
@@ -61,6 +85,10 @@ class Task:
     @property
     def seed(self) -> int:
         return int(self.document["seed"])
+
+    @property
+    def inference(self) -> stats.Inference:
+        return stats.Inference.of(self.document["statistics"])
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -83,20 +111,38 @@ class Task:
         return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places))
 
     def batch(self, start: int, stop: int, model: Model) -> Batch:
-        """Items start..stop as the model takes them, on the CPU. Targets that are not frozen are the model's own."""
+        """Items start..stop as the model takes them, on the CPU, with the task's own targets.
+
+        VxpError where an item has none: `load` them, predict, and make the batch with the `targets` of the predictions.
+        """
+        loaded = self.load(start, stop, model)
+        missing = [id for id, target in zip(loaded.ids, loaded.frozen, strict=True) if target is None]
+        if missing:
+            raise VxpError(f"task {self.name}: got no target for {', '.join(missing[:5])}, expected one for every item; the "
+                           "model's predictions stand in for them: task.load(...), then its targets(predictions)")
+        return loaded.batch(torch.tensor(loaded.frozen, dtype=torch.int64))
+
+    def load(self, start: int, stop: int, model: Model) -> Loaded:
+        """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
         samples = [self.source.load(item) for item in items]
         inputs = model.normalization.to_inputs(torch.stack([sample.image for sample in samples]).float() / 255)
-        return Batch(
+        return Loaded(
             ids=tuple(item.id for item in items),
             inputs=inputs,
-            targets=torch.tensor([-1 if item.target is None else item.target for item in items]),
+            frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
             # boxes are padded with empty ones, which are no boxes
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
         )
+
+
+def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
+    """How results refer to a document; a task under a limit on its items is another task."""
+    whole = dict(vxp_schemas.reference(dict(document)))
+    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
 
 
 def names() -> list[str]:

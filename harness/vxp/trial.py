@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 import random
 import traceback
@@ -78,10 +77,10 @@ def _error(explain: Callable[[], None]) -> Exception | None:
 
 def _batch(task: Task, model: Model, module: nn.Module, device: str) -> Batch:
     """The first two items, or the only one; targets that are not known are what the model says."""
-    batch = task.batch(0, min(2, len(task.items)), model).to(device)
+    loaded = task.load(0, min(2, len(task.items)), model)
     with torch.no_grad():
-        said = module(batch.inputs).argmax(1)
-    return dataclasses.replace(batch, targets=torch.where(batch.targets < 0, said, batch.targets))
+        said = module(loaded.inputs.to(device)).argmax(1)
+    return loaded.batch(loaded.targets(said)).to(device)
 
 
 def _copy(module: nn.Module) -> nn.Module:

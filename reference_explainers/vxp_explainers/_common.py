@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
 from vxp.core import Batch, VxpError
+from vxp.explainers import ORACLE_TRUTH
 from vxp.perturb import cells
 from vxp.segments import slic
 
@@ -28,6 +29,15 @@ REGIONS = ("slic", "grid")
 def leaf(inputs: Tensor) -> Tensor:
     """A copy of the inputs to differentiate by: the batch's own tensor keeps its requires_grad and grad."""
     return inputs.detach().clone().requires_grad_()
+
+
+def truth_of(name: str, batch: Batch) -> Tensor:
+    """bool [B, H, W]: the first of the oracles' truths that the batch has. VxpError where it has none of them."""
+    for kind in ORACLE_TRUTH:
+        if kind in batch.truth:
+            return batch.truth[kind].detach() != 0
+    raise VxpError(f"explainer {name!r} needs the truth {' or '.join(map(repr, ORACLE_TRUTH))}, the batch has "
+                   f"{', '.join(map(repr, sorted(batch.truth))) or 'none'}: leave it out of tasks without truth")
 
 
 def cam_layer(model: nn.Module, batch: Batch, layer: str | None) -> tuple[str, nn.Module]:

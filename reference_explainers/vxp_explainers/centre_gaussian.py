@@ -10,10 +10,11 @@ from vxp_explainers._common import check_at_least
 
 
 @explainer("centre-gaussian", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", source="metrics.md, the four fixed references")
+           family="reference", source="VXP 6.4.2")
 def centre_gaussian(model: nn.Module, batch: Batch, *, sigma: float = 0.25) -> Tensor:
     """A Gaussian around the centre of the image, its peak 1, its sigma along each side a fraction of that side.
 
+    Strong by construction where objects are photographed in the middle: pointing game, gaze, one blob to keep or remove.
     Returns [B, H, W] float32 in (0, 1], the same map for every item. The model is not called. Raises VxpError for a
     sigma below 0.01.
     """

@@ -1,24 +1,34 @@
-"""The ceiling of the localisation metrics: the truth itself."""
+"""The ceiling: an order that knows where the object is, and how deep inside it every position lies."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
-from vxp.core import Batch, VxpError, explainer
+from vxp.core import Batch, explainer
 
-KEYS = ("mask", "cells")
-"""The truths that are maps on the input grid; the first that the batch has is taken."""
+from vxp_explainers._common import truth_of
 
 
-@explainer("oracle", signed=False, resample="none", needs=("truth",), reference=True, passes=0, family="reference",
-           source="metrics.md, the four fixed references")
+@explainer("oracle", signed=True, resample="none", needs=("truth",), reference=True, passes=0, family="reference",
+           source="VXP 6.4.2")
 def oracle(model: nn.Module, batch: Batch) -> Tensor:
-    """The truth of the target: its mask, or the cell that it is in.
+    """The signed distance to the border of the target's truth: its mask, or else the cells that it is in.
 
-    Returns [B, H, W] float32 in {0, 1}. The model is not called. Raises VxpError where the batch has no such truth.
+    Inside, the distance in pixels to the nearest position outside; outside, minus the distance to the nearest one inside;
+    1 or 0 everywhere where the truth is full or empty, and has no border. So every position inside ranks before every one
+    outside, the deepest first. Returns [B, H, W] float32. The model is not called. Raises VxpError where the batch has no
+    such truth.
     """
-    for name in KEYS:
-        if name in batch.truth:
-            return batch.truth[name].detach().to(batch.inputs.device, torch.float32, copy=True)
-    raise VxpError(f"explainer 'oracle' needs the truth {' or '.join(map(repr, KEYS))}, the batch has "
-                   f"{', '.join(map(repr, sorted(batch.truth))) or 'none'}: leave it out of tasks without truth")
+    maps = [_signed_distance(inside) for inside in truth_of("oracle", batch).cpu().numpy()]
+    return torch.from_numpy(np.stack(maps)).to(batch.inputs.device)
+
+
+def _signed_distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    if inside.all() or not inside.any():
+        return inside.astype(np.float32)
+    # one of the two is 0 everywhere; the image's edge is no border: only positions of the grid are measured to
+    found: NDArray[np.float64] = distance_transform_edt(inside) - distance_transform_edt(~inside)
+    return found.astype(np.float32)

@@ -12,7 +12,7 @@ STREAM = "map"
 
 
 @explainer("random", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", source="metrics.md, the four fixed references")
+           family="reference", source="VXP 6.4.2")
 def random(model: nn.Module, batch: Batch) -> Tensor:
     """An independent uniform number per position, keyed by the item.
 

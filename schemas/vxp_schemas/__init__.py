@@ -18,7 +18,7 @@ from vxp_schemas._registry import (
 from vxp_schemas._strict import loads
 from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
 
-SPEC_VERSION = "1.0.0-draft.1"
+SPEC_VERSION = "1.0.0-draft.2"
 
 __all__ = [
     "DOCUMENT_TYPES",

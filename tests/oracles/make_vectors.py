@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from oracles import edits, implementation, network, philox
+from oracles import edits, implementation, network, philox, references
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "spec" / "vectors"
@@ -300,6 +300,39 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+# ----------------------------------------------------------------------------------------------------------- references
+
+
+def reference_cases() -> list[dict[str, Any]]:
+    """What is asked of the references. The oracles' truths are an area at the border, a scattered one, single positions, an
+    empty and a full one, and cells alone or beside a mask."""
+
+    def case(name: str, i: int, tolerance: float, image: int, **rows: int) -> dict[str, Any]:
+        return {"id": f"{name}/{i}", "reference": name, "item": ("0", "éléphant/\"b\"")[i % 2], "tolerance": tolerance,
+                "input": reference(f"input/{image}"), "truth": {kind: reference(f"{kind}/{row}") for kind, row in rows.items()},
+                "expected": {"file": "references.safetensors", "tensor": f"{name}/{i}"}}
+
+    truths: list[dict[str, int]] = [*({"mask": row} for row in range(5)), {"cells": 0}, {"mask": 0, "cells": 1}]
+    return [*(case("random", i, 0.0, i) for i in range(2)), case("centre-gaussian", 0, 1e-6, 0),
+            *(case("edges", i, 1e-6, i) for i in range(4)),
+            *(case(name, i, 0.0, 0, **rows) for name in ("oracle", "oracle-binary") for i, rows in enumerate(truths))]
+
+
+def write_references(folder: Path) -> None:
+    """The references' vectors: what is asked, and the maps."""
+    maps, cases = {}, reference_cases()
+    for case in cases:
+        image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
+            kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
+        raw = image * np.array(STD)[:, None, None] + np.array(MEAN)[:, None, None]
+        maps[case["id"]] = references.made(case["reference"], case["item"], SEED, raw, truth)
+    file = Path(str(references.__file__))
+    by = {"file": str(file.relative_to(ROOT)), "digest": "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()}
+    write_json(folder / "references.json", {"seed": SEED, "normalization": {"mean": MEAN, "std": STD}, "computed_by": by,
+                                            "cases": cases})
+    save_file({key: maps[key] for key in sorted(maps)}, folder / "references.safetensors")
+
+
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
@@ -370,6 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder)
+        write_references(folder)
         made = {f"{d['id']}@{d['version']}": write_cases(d, folder) for d in wanted}
         draft = options.allow_draft_change and all("-draft" in d["spec_version"] for d in wanted)
         if faults := refused(lock, made, draft):

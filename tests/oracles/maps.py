@@ -1,30 +1,28 @@
 """What all metrics do to a map: resample, min-max, order; one map at a time."""
 
-import math
-
 import numpy as np
 
 
 def bilinear(native: np.ndarray, space: tuple[int, int]) -> np.ndarray:
-    """The map on another grid, align_corners=False, no antialiasing; float64 arithmetic, then float32."""
+    """The map on another grid, corners not aligned, no antialiasing (5.3.2); float64 arithmetic, then float32."""
     if native.shape == space:
         return native.astype(np.float32)
     out = np.empty(space, dtype=np.float64)
     for y in range(space[0]):
-        y0, y1, v = _neighbours(y, native.shape[0], space[0])
+        i, j, down = _neighbours(y, native.shape[0], space[0])
         for x in range(space[1]):
-            x0, x1, u = _neighbours(x, native.shape[1], space[1])
-            top = (1 - u) * float(native[y0, x0]) + u * float(native[y0, x1])
-            bottom = (1 - u) * float(native[y1, x0]) + u * float(native[y1, x1])
-            out[y, x] = (1 - v) * top + v * bottom
+            left, right, across = _neighbours(x, native.shape[1], space[1])
+            rows = ([float(native[r, left]), float(native[r, right])] for r in (i, j))
+            top, bottom = (a + across * (b - a) for a, b in rows)
+            out[y, x] = top + down * (bottom - top)
     return out.astype(np.float32)
 
 
 def _neighbours(place: int, short: int, long: int) -> tuple[int, int, float]:
     # centres of pixels are at half-integers; before the first centre the first value goes on
-    source = max((place + 0.5) * short / long - 0.5, 0.0)
-    low = min(math.floor(source), short - 1)
-    return low, min(low + 1, short - 1), source - low
+    n = max(0, (2 * place + 1) * short - long)
+    low = n // (2 * long)
+    return low, min(low + 1, short - 1), (n - 2 * long * low) / (2 * long)
 
 
 def minmax(values: np.ndarray) -> np.ndarray:

@@ -12,16 +12,24 @@ def masked(
     image: np.ndarray, attribution: np.ndarray, mean: Sequence[float], std: Sequence[float], seed: int, item: str, *,
     keep: int, mask: str, fill: str, ties: str,
 ) -> np.ndarray:
-    """mask*raw + (1 - mask)*fill in raw space, in the model's input space."""
+    """fill + mask*(input - fill) in the model's input space, one float32 operation after the other."""
     soft = maps.bilinear(maps.minmax(attribution.astype(np.float32)), image.shape[1:])
     kept = {"index": by_index, "tame": by_tame, "t-tame": by_t_tame, "p-tame": by_p_tame}[ties](soft, keep)
-    weights = np.zeros(soft.shape)
+    weights = np.zeros(soft.shape, dtype=np.float32)
     for place in np.ndindex(*soft.shape):
         if kept[place]:
-            weights[place] = float(soft[place]) if mask == "soft" else 1.0
-    raw = fills.to_raw(image, mean, std)
-    other = fills.to_raw(fills.fill(fill, image, mean, std, seed, item), mean, std)
-    return fills.to_input(np.stack([weights * raw[c] + (1 - weights) * other[c] for c in range(len(raw))]), mean, std)
+            weights[place] = soft[place] if mask == "soft" else 1.0
+    return blended(image, fills.fill(fill, image, mean, std, seed, item), weights)
+
+
+def blended(image: np.ndarray, fill: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Image and fill [C, H, W] blended by weights [H, W]: NumPy rounds each operation of two float32 numbers to float32."""
+    out = image.astype(np.float32)
+    other = fill.astype(np.float32)
+    for c, y, x in np.ndindex(*out.shape):
+        if weights[y, x] != 1:
+            out[c, y, x] = other[c, y, x] + np.float32(weights[y, x]) * (out[c, y, x] - other[c, y, x])
+    return out.astype(np.float64)
 
 
 def by_index(soft: np.ndarray, keep: int) -> np.ndarray:
@@ -34,13 +42,15 @@ def by_index(soft: np.ndarray, keep: int) -> np.ndarray:
 
 
 def by_tame(soft: np.ndarray, keep: int) -> np.ndarray:
-    """Zero all below the n-th smallest value; then, if too many are non-zero, the surplus in raster order."""
-    n = int(soft.size * (1 - keep / 100))
+    """Zero all below the n-th smallest value; then, if too many are non-zero, the surplus in raster order. The scripts name
+    the share removed, as a decimal number, and subtract it from 1."""
+    removed = (100 - keep) / 100
+    n = int(soft.size * removed)
     if keep == 100:
         return np.ones(soft.shape, dtype=bool)
     threshold = sorted(soft.ravel())[n - 1]
     kept = np.asarray(soft >= threshold)
-    surplus = int(np.count_nonzero(kept & (soft != 0))) - math.ceil(keep / 100 * soft.size)
+    surplus = int(np.count_nonzero(kept & (soft != 0))) - math.ceil((1 - removed) * soft.size)
     for place in np.ndindex(*soft.shape):
         if surplus > 0 and soft[place] == threshold:
             kept[place] = False
@@ -52,7 +62,7 @@ def by_t_tame(soft: np.ndarray, keep: int) -> np.ndarray:
     """Zero all below the interpolated quantile."""
     if keep == 100:
         return np.ones(soft.shape, dtype=bool)
-    return np.asarray(soft >= np.quantile(soft.astype(np.float64), 1 - keep / 100))
+    return np.asarray(soft >= np.quantile(soft.astype(np.float64), (100 - keep) / 100))
 
 
 def by_p_tame(soft: np.ndarray, keep: int) -> np.ndarray:

@@ -285,6 +285,30 @@ def test_random_logit_of_the_same_other_class_and_in_two_dimensions(quantus: Any
     agree("quantus random-logit", theirs, score.values)
 
 
+@pytest.mark.parametrize("clip", [1.0, 0.5])
+def test_random_logit_as_in_the_authors_code(grey: Setup, clip: float) -> None:
+    """Sixt et al. call scikit-image's SSIM with a window of 5 and else its defaults, on maps scaled from the percentile
+    100 - clip (to 0) to the percentile clip (to 1), and take the greater of the values for the map and its negative."""
+    compare = library("skimage.metrics").structural_similarity
+    asked: list[np.ndarray] = []
+
+    def remembering(model: nn.Module, batch: Batch) -> Tensor:
+        asked.append(gradient(model, batch.inputs, batch.targets))
+        return torch.from_numpy(asked[-1])[:, 0]
+
+    maps = torch.from_numpy(gradient(grey.model, grey.inputs, grey.targets))[:, 0]
+    setup = Setup(grey.model, grey.inputs, grey.targets, maps, grey.mask)
+    score = setup.ours(f"random-logit|window:5|weights:uniform|span:2|clip:{clip}|flip:either", explainer=remembering)
+
+    def between(values: np.ndarray) -> np.ndarray:
+        ends = np.percentile(values.astype(float), [100 - clip, clip])
+        return np.asarray(np.interp(-values.astype(float), -ends, [0, 1]))
+
+    theirs = [max(compare(between(a), between(other), win_size=5, data_range=2.0) for other in (b, -b))
+              for a, b in zip(maps.numpy(), asked[0][:, 0], strict=True)]
+    agree("scikit-image random-logit", theirs, score.values)
+
+
 # ---------------------------------------------------------------------------------------------------------------- captum
 
 

@@ -31,16 +31,15 @@ from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
-from vxp.run import Progress, Quiet
+from vxp.run import UNIT, Progress, Quiet
 from vxp.tasks import Task
 from vxp.validation import arrays
 
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
-UNIT = 8
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
-REFERENCES = ("edges", "oracle")
+IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
 ALIKE = 0.99
 ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
@@ -341,9 +340,8 @@ class _Again:
         """The items of these rows with the bundle's targets."""
         claim = self.claim
         some = dataclasses.replace(claim.task, items=tuple(claim.task.items[i] for i in rows))
-        batch = some.batch(0, len(rows), claim.model)
         targets = torch.tensor([int(claim.items["target"][i]) for i in rows])
-        return dataclasses.replace(batch, targets=targets).to(self.audit.order.device)
+        return some.load(0, len(rows), claim.model).batch(targets).to(self.audit.order.device)
 
     def case(self, batch: Batch, maps: Tensor) -> Case:
         facts = self.claim.document["explainer"]
@@ -508,10 +506,8 @@ class _Again:
 
     def _likeness(self, rows: Sequence[int]) -> None:
         """Whether the maps are a reference that depends on the image alone, or on the truth."""
-        for name in REFERENCES:
-            known = explainers.catalogue().get(name)
-            if known is None or ("truth" in known.needs and not self.claim.task.truth):
-                continue
+        admitted = explainers.references(self.claim.task.truth)
+        for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
             like = []
             for unit in _parts(rows):
                 maps = self.claim.maps(unit)

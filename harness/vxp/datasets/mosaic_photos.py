@@ -1,6 +1,6 @@
 """mosaic-photos: 2x2 mosaics at 448 px of four photos' crops; the truth is the cell of the target's photo.
 
-The tiles are items of photos@1, so the model recognises each of them alone. In the mosaic the target's probability
+The tiles are items of photos@2, so the model recognises each of them alone. In the mosaic the target's probability
 falls to a few thousandths: the mosaics are for localisation, probability curves say little on them.
 """
 
@@ -57,14 +57,14 @@ def _proposal(target: str, seed: int, turn: int) -> Item:
 
 @cache
 def _crops() -> dict[str, list[dict[str, Any]]]:
-    """The recipes of photos@1 by photo."""
-    items = json.loads(vxp_schemas.registry_bytes("items/photos@1.json"))
+    """The recipes of photos@2 by photo."""
+    items = json.loads(vxp_schemas.registry_bytes("items/photos@2.json"))
     return {name: [item["recipe"] for item in items if item["cluster"] == name] for name in PHOTOS}
 
 
 MOSAIC_PHOTOS = Source(
     id="mosaic-photos",
-    version=1,
+    version=2,
     load=load,
     propose=propose,
     missing=lambda: absent([photo.path for photo in PHOTOS.values()]),

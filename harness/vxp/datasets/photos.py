@@ -38,11 +38,11 @@ class Photo:
 PHOTOS = {
     photo.name: photo
     for photo in (
+        Photo("camera", "skimage/data/camera.png", 512, 512, 872),
         Photo("chelsea", "skimage/data/chelsea.png", 451, 300, 285),
         Photo("china", "sklearn/datasets/images/china.jpg", 640, 427, 698),
         Photo("coffee", "skimage/data/coffee.png", 600, 400, 967),
         Photo("flower", "sklearn/datasets/images/flower.jpg", 640, 427, 985),
-        Photo("motorcycle", "skimage/data/motorcycle_left.png", 741, 500, 665),
         Photo("rocket", "skimage/data/rocket.jpg", 640, 427, 657),
     )
 }
@@ -109,7 +109,7 @@ def _proposal(photo: Photo, seed: int, turn: int) -> Item:
 
 PHOTOS_SOURCE = Source(
     id="photos",
-    version=1,
+    version=2,
     load=load,
     propose=propose,
     missing=lambda: absent([photo.path for photo in PHOTOS.values()]),

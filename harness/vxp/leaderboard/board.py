@@ -92,7 +92,7 @@ def _files(record: Record) -> list[dict[str, str]]:
         shards = record.bundle.document(described["path"])["shards"]
         found += [{"path": f"{inside}/{s['descriptor']['path']}", "digest": s["descriptor"]["digest"]} for s in shards]
     for samples in record.samples:
-        found += [{"path": d["path"], "digest": d["digest"]} for k in ("samples", "curves", "statistics", "environment")
+        found += [{"path": d["path"], "digest": d["digest"]} for k in result.FILES
                   if (d := samples.document.get(k)) is not None]
     return found
 
@@ -153,7 +153,8 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Mapping[str,
         "record": record.name, "result_id": document["result_id"], "division": document["division"],
         **({"open_because": why} if document["division"] == "open" and why else {}),
         "explainer": document["explainer"]["id"], "flags": list(document["flags"]),
-        "settings": {k: document["settings"][k] for k in ("precision", "device", "batch_size", "threads", "limit", "seed")},
+        "settings": {k: document["settings"][k] for k in ("precision", "device", "batch_size", "batch_size_run", "threads",
+                                                          "limit", "seed") if k in document["settings"]},
         "harness": dict(document["harness"]),
         "cost": {"forward_per_map": explain["forward_rows"] / maps, "backward_per_map": explain["backward_rows"] / maps,
                  "ms_per_map": 1000 * explain["seconds"] / maps, "device": cost["device"],

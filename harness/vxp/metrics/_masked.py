@@ -38,7 +38,7 @@ def kept(case: Case, *, keep: int, mask: str, ties: str) -> Tensor:
 
 
 def by_index(flat: Tensor, keep: int) -> Tensor:
-    """bool [P]: exactly P - floor(P*(100-keep)/100) highest positions, ties by row-major index (rule 5)."""
+    """bool [P]: exactly P - floor(P*(100-keep)/100) highest positions, ties by row-major index (clause [order])."""
     P = flat.numel()
     chosen = torch.zeros(P, dtype=torch.bool, device=flat.device)
     chosen[flat.argsort(descending=True, stable=True)[: P - P * (100 - keep) // 100]] = True
@@ -47,13 +47,14 @@ def by_index(flat: Tensor, keep: int) -> Tensor:
 
 def by_tame(flat: Tensor, keep: int) -> Tensor:
     """bool [P]: TAME's and L-CAM's rule: zero below the n-th smallest value, then the surplus among ties in raster order."""
-    P = flat.numel()
-    n = int(P * (1 - keep / 100))
+    P, removed = flat.numel(), (100 - keep) / 100
+    n = int(P * removed)
     if n < 1:
         return torch.ones(P, dtype=torch.bool, device=flat.device)
     threshold = flat.kthvalue(n).values
     chosen = flat >= threshold
-    surplus = int((chosen & (flat != 0)).sum()) - math.ceil(keep / 100 * P)
+    # not keep/100: the scripts subtract the share removed, and 1 - 0.85 is 0.15000000000000002, one position more at 320x320
+    surplus = int((chosen & (flat != 0)).sum()) - math.ceil((1 - removed) * P)
     if surplus > 0:
         chosen[torch.nonzero(flat == threshold).flatten()[:surplus]] = False
     return chosen
@@ -62,11 +63,11 @@ def by_tame(flat: Tensor, keep: int) -> Tensor:
 def by_t_tame(flat: Tensor, keep: int) -> Tensor:
     """bool [P]: T-TAME's rule: values below the interpolated quantile are zeroed."""
     exact = flat.double()
-    return exact >= torch.quantile(exact, 1 - keep / 100) if keep < 100 else torch.ones_like(flat, dtype=torch.bool)
+    return exact >= torch.quantile(exact, (100 - keep) / 100) if keep < 100 else torch.ones_like(flat, dtype=torch.bool)
 
 
 def by_p_tame(flat: Tensor, keep: int) -> Tensor:
-    """bool [P]: P-TAME's rule: values strictly above the n-th smallest are kept."""
+    """bool [P]: P-TAME's rule: values strictly above the n-th smallest are kept; its script names the share kept."""
     n = int(flat.numel() * (1 - keep / 100))
     return flat > flat.kthvalue(n).values if n >= 1 else torch.ones_like(flat, dtype=torch.bool)
 

@@ -6,7 +6,7 @@ from vxp.core import Case, Plan, metric, outcome
 from vxp.metrics._masked import LIMITS, SATURATED, probabilities
 
 
-@metric("average-drop", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map", "saturated"),
+@metric("average-drop", version=2, family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map", "saturated"),
         source="Chattopadhay et al. 2018, arXiv:1710.11063; dialect of Gkartzonika 2022 and Ntrougkas 2022",
         limits=LIMITS, caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",
                  "The black fill is out of distribution, and a soft mask also darkens what it keeps.",

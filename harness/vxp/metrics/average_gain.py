@@ -6,8 +6,8 @@ from vxp.core import Case, Plan, metric, outcome
 from vxp.metrics._masked import LIMITS, SATURATED, probabilities
 
 
-@metric("average-gain", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map", "saturated"),
-        source="Zhang et al. 2023 (Opti-CAM), arXiv:2301.07002",
+@metric("average-gain", version=2, family="faithfulness", better="higher", range=(0, 1),
+        undefined=("constant-map", "saturated"), source="Zhang et al. 2023 (Opti-CAM), arXiv:2301.07002",
         limits=LIMITS, caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",
                  "Says little where the probability is near 1 already."))
 def average_gain(case: Case, *, keep: int = 100, mask: str = "soft", fill: str = "black", ties: str = "index") -> Plan:

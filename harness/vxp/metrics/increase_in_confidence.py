@@ -6,7 +6,7 @@ from vxp.core import Case, Plan, metric, outcome
 from vxp.metrics._masked import LIMITS, probabilities
 
 
-@metric("increase-in-confidence", family="faithfulness", better="higher", range=(0, 1), binary=True,
+@metric("increase-in-confidence", version=2, family="faithfulness", better="higher", range=(0, 1), binary=True,
         undefined=("constant-map",),
         source="Chattopadhay et al. 2018, arXiv:1710.11063; dialect of Gkartzonika 2022 and Ntrougkas 2022",
         limits=LIMITS, caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",

@@ -15,7 +15,8 @@ def pointing_game(case: Case, *, tolerance: float = 15.0) -> Outcome:
     """1 where the truth comes strictly closer than the tolerance to the map's maximum, else 0 (Zhang et al. 2018).
 
     The maximum is the first one in row-major order; the tolerance is in pixels of an image whose shorter side is 224
-    and scales with it (TorchRay's disc). Higher is better. Undefined for a constant map and an empty truth.
+    and scales with it. TorchRay's 15 are pixels of the original image: 15*224/s, s the shorter side of that, is the same
+    disc. Higher is better. Undefined for a constant map and an empty truth.
     """
     inside = truth(case, ("mask", "cells"), "pointing-game")
     H, W = case.batch.space

@@ -13,7 +13,9 @@ def road_morf(case: Case, *, readout: str = "probability") -> Plan:
 
     The k = floor(rate*P/100) most relevant positions, by rank, are replaced by noisy linear imputation (fill `nli`).
     readout `class-kept` is the share of rates at which the prediction is still the target. Range [0, 1], lower is
-    better. Undefined for a constant map. Departs from the published script, which removes by a percentile of the
-    values: on a map with many zeros that removes another share than it says.
+    better. Undefined for a constant map.
+
+    The authors' code ranks as well, after noise of 1e-4 on the min-maxed map, so that ties fall at random, and its figure is
+    the accuracy over a set.
     """
     return (yield from road(case, "most", readout))

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vxp import division
 from vxp.report.words import columns, interval, names, note, number, statuses
+from vxp.result import TIE
 
 COLUMN = 18
 """Characters of a score's column, with its padding: '[0.123, 0.456]' and a metric's name in two lines fit."""
@@ -45,7 +46,8 @@ def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> 
                 arrow = "↑" if score["better"] == "higher" else "↓"
                 level = "(set)" if score["level"] == "set" else ""  # one number per set, no mean over items
                 head = textwrap.fill(" ".join(filter(None, [metric, telling, level, arrow])), COLUMN - 2)
-                table.add_column(head, justify="right", max_width=COLUMN - 2)
+                tie = "\nreferences tie" if TIE in score.get("flags", ()) else ""
+                table.add_column(head + tie, justify="right", max_width=COLUMN - 2)
             for label, document in zip(labels, ordered, strict=True):
                 found = {s["signature"]: s for s in document["scores"]}
                 cells = [_cell(found[s["signature"]]) for s in part]

@@ -12,11 +12,15 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import cite, division, result, stats, store
+from vxp import cite, compare, division, result, stats, store
 from vxp.core import OK
+from vxp.explainers import ORACLES
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
 from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
+
+CEILINGS = ("oracle", "oracle-binary")
+"""References that know the truth: to stay below them says nothing."""
 
 
 def write(folder: Path, out: Path | None = None) -> Path:
@@ -34,18 +38,20 @@ def _content(run: Run) -> dict[str, Any]:
     first = run.systems[0].document
     flags = sorted({flag for system in run.systems for flag in system.document["flags"]})
     clusters = sorted(set(run.systems[0].clusters))
+    inference = stats.Inference.of(first["inference"])
     return {
         "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
         "open_because": [r.words for r in division.of_result(first)] if first["division"] == "open" else [],
         "part": division.part({**first, "items": len(run.systems[0].clusters)}),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
-        "flags": flags, "few": stats.FEW_CLUSTERS, "families": _families(run), "panels": _panels(run),
+        "flags": flags, "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
+        "corrected": inference.correction == "holm", "families": _families(run), "panels": _panels(run),
         "legend": [(s.name, *style(_place(run, s), s.reference)) for s in _in_order(run)],
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
-        "ceiling": any(s.document["explainer"]["id"] == "oracle" for s in run.systems),
+        "ceiling": any(s.document["explainer"]["id"] in ORACLES for s in run.systems),
         "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
     }
 
@@ -68,15 +74,17 @@ def _cluster_key(run: Run) -> str:
 def _families(run: Run) -> list[dict[str, Any]]:
     scores = run.systems[0].scores
     heads = columns(list(scores))
+    tied, below = _standing(run)
     families = []
     for family in dict.fromkeys(s["family"] for s in scores.values()):
         wanted = [sig for sig, s in scores.items() if s["family"] == family]
-        tied = {sig: _tied(run, sig, scores[sig]["better"], scores[sig]["level"]) for sig in wanted}
         rows = [{"name": s.name, "reference": s.reference,
-                 "cells": [_cell(s.scores[sig], s.name in tied[sig]) for sig in wanted]} for s in run.systems]
+                 "cells": [_cell(s.scores[sig], s.name in tied.get(sig, ()), below.get((s.name, sig), ())) for sig in wanted]}
+                for s in run.systems]
         families.append({
             "name": family, "about": FAMILIES.get(family, ""), "rows": rows,
             "columns": [{"metric": heads[sig][0], "telling": _telling(heads[sig][1], scores[sig]["level"]), "signature": sig,
+                         "tie": result.TIE in scores[sig].get("flags", ()),
                          "arrow": "↑" if scores[sig]["better"] == "higher" else "↓",
                          "direction": f"{scores[sig]['better']} is better"} for sig in wanted],
         })
@@ -88,31 +96,32 @@ def _telling(parameters: str, level: str) -> str:
     return ", ".join(filter(None, [parameters, "one number per set, no mean" if level == "set" else ""]))
 
 
-def _tied(run: Run, signature: str, better: Any, level: str) -> tuple[str, ...]:
-    """The methods that cannot be told from the best; nobody where there are too few clusters or one method."""
-    if level == "set":
-        return _tied_sets(run, signature, better)
-    methods = {s.name: s.values[signature] for s in run.systems if not s.reference and np.isfinite(s.values[signature]).any()}
-    if len(methods) < 2:
-        return ()
-    found = stats.compare_all(methods, run.systems[0].clusters, better)
-    return () if found.few_clusters else found.tied_for_best
+def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str], list[str]]]:
+    """By signature the methods that are tied for best; and by method and signature the references, but for the ceiling, that
+    it is not separated from and better than. Nothing of the latter where there are too few clusters to tell."""
+    methods = [s for s in run.systems if not s.reference]
+    if not methods:
+        return {}, {}
+    beside = {s.document["explainer"]["id"]: _samples(s, {}) for s in run.systems if s.reference}
+    group = compare.group([_samples(s, beside) for s in methods], intervals=False)
+    names = dict(zip(group.names, (s.name for s in methods), strict=True))
+    tied = {signature: tuple(names[n] for n in marked) for signature, marked in group.marked().items()}
+    below: dict[tuple[str, str], list[str]] = {}
+    for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
+        if row.b not in CEILINGS and not (row.separated and row.winner == row.a):
+            below.setdefault((names[row.a], row.signature), []).append(row.b)
+    return tied, below
 
 
-def _tied_sets(run: Run, signature: str, better: Any) -> tuple[str, ...]:
-    """The same by the number of the set; nobody where its metric is not installed here."""
-    reduce = result.reduction(signature)
-    methods = {s.name: s.kept[signature] for s in run.systems if not s.reference and signature in s.kept}
-    if reduce is None or len(methods) < 2:
-        return ()
-    found = stats.compare_sets(reduce, methods, run.systems[0].clusters, better)
-    return () if found.few_clusters or len(found.ranks) < 2 else found.tied_for_best
+def _samples(system: System, references: dict[str, compare.Samples]) -> compare.Samples:
+    return compare.Samples(system.name, system.document["result_id"], dict(system.document), list(system.items),
+                           list(system.clusters), dict(system.values), dict(system.kept), references)
 
 
-def _cell(score: Mapping[str, Any], tied: bool) -> dict[str, Any]:
+def _cell(score: Mapping[str, Any], tied: bool, below: Sequence[str]) -> dict[str, Any]:
     metric = score["metric"]["id"]
     return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score),
-            "note": note(score), "tied": tied}
+            "note": note(score), "tied": tied, "below": ", ".join(below)}
 
 
 def _panels(run: Run) -> list[dict[str, Any]]:

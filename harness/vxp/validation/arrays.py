@@ -138,6 +138,9 @@ ITEMS: Final[Mapping[str, str]] = {
 SAMPLES: Final[Mapping[str, str]] = {"item_id": "text", "cluster": "text", "target": "int32", "explanation_id": "text",
                                      "repeat": "int16"}
 
+REFERENCES: Final[Mapping[str, str]] = {"explainer": "text", "signature": "text", "item_id": "text", "cluster": "text",
+                                        "value": "float64", "status": "text"}
+
 
 def samples_columns(signatures: Sequence[str]) -> dict[str, str]:
     """The columns of samples.parquet for these scores."""

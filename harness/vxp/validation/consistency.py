@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import numpy as np
 import torch
 import vxp_schemas
 
 from vxp import division, metrics, result, stats
-from vxp.core import OK, VxpError
+from vxp.core import OK, Metric, VxpError
+from vxp.explainers import references
+from vxp.tasks import referred
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
-from vxp.validation.state import AResult, ASet, Document, State, referred
+from vxp.validation.state import AResult, ASet, Document, State
 
 RTOL = 1e-9
 """Aggregates computed again on another machine differ by the order of sums only."""
 RTOL_CI = 1e-6
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle")
 
 
 def check(state: State) -> None:
     for found in state.sets:
-        _entries(state, found.path, found.document, _limit(state, found))
+        _entries(state, found.path, found.document, state.limit_of(found))
         _system(state, found)
     for result_ in state.results:
         document = result_.document
@@ -43,11 +46,6 @@ def check(state: State) -> None:
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)
     _whole(state)
-
-
-def _limit(state: State, found: ASet) -> int | None:
-    limits = [r.document["settings"]["limit"] for r in state.results if r.document["set"]["path"] == found.path]
-    return limits[0] if limits else None
 
 
 # ------------------------------------------------------------------------------------------------------------ references
@@ -190,7 +188,7 @@ def _division(state: State, result_: AResult) -> None:
     if found is not None and found.document["coverage"] != 1:
         lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
     beside = {r["explainer"] for r in document["references"]}
-    needed = {r for r in REFERENCES if r != "oracle" or task["truth"]}
+    needed = set(references(task["truth"]))
     if not needed <= beside:
         lacks("/references", f"the references {', '.join(sorted(beside)) or 'none'}", f"all of {', '.join(sorted(needed))}")
 
@@ -198,11 +196,20 @@ def _division(state: State, result_: AResult) -> None:
 def _references(state: State, result_: AResult) -> None:
     signatures = {s["signature"]: s for s in result_.document["scores"]}
     seen = set()
+    if result_.document["references"] and "reference_samples" not in result_.document:
+        state.findings.add("VXP-K018", result_.path, "/references", "references without their scores per item",
+                           "references.parquet, described as reference_samples")
     for number, reference in enumerate(result_.document["references"]):
         where = f"/references/{number}"
         if reference["explainer"] in seen:
             state.findings.add("VXP-K018", result_.path, where, f"{reference['explainer']} twice", "each reference once")
         seen.add(reference["explainer"])
+        has = [score["signature"] for score in reference["scores"]]
+        lacking = [s for s in signatures if s not in has]
+        if lacking or len(set(has)) < len(has):
+            state.findings.add("VXP-K018", result_.path, where, f"{len(lacking)} scores missing"
+                               + (f": {', '.join(lacking[:5])}" if lacking else ", one twice"),
+                               f"each of the result's {len(signatures)} scores once")
         for score in reference["scores"]:
             own = signatures.get(score["signature"])
             if own is None:
@@ -219,6 +226,9 @@ def _settings(state: State, result_: AResult) -> None:
     if task is not None and seed != task["seed"]:
         state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
     _selection(state, result_)
+    own = _inference(state, document)
+    if asdict(own) != document["inference"]:
+        state.findings.add("VXP-K015", path, "/inference", f"{document['inference']}", f"{asdict(own)}, the task's")
     if limit is not None and "limited" not in document["flags"]:
         state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", "the flag limited: not all items were scored")
     if document["generator"].get("dirty") or document["harness"].get("dirty"):
@@ -250,6 +260,12 @@ def _selection(state: State, result_: AResult) -> None:
         state.findings.add("VXP-K015", result_.path, "/selection", json.dumps(said), f"{json.dumps(there)}, as the rows say")
 
 
+def _inference(state: State, document: Document) -> stats.Inference:
+    """What the task's card fixes, or where nobody here has the card what the result says of it."""
+    task = state.entry("tasks", document["task"], document["settings"]["limit"])
+    return stats.Inference.of(document["inference"] if task is None else task["statistics"])
+
+
 # ------------------------------------------------------------------------------------------------------------ aggregates
 
 
@@ -257,59 +273,116 @@ def _aggregates(state: State, result_: AResult, samples: Table) -> None:
     """Counts, means and intervals computed again from the rows, and held against the document."""
     document = result_.document
     clusters = [str(c) for c in samples["cluster"]]
-    few = len(set(clusters)) < stats.FEW_CLUSTERS
-    if few:
-        state.findings.add("VXP-F007", result_.path, "", f"{len(set(clusters))} clusters", f"{stats.FEW_CLUSTERS} or more")
+    inference = _inference(state, document)
+    if inference.few(clusters):
+        state.findings.add("VXP-F007", result_.path, "", f"{len(set(clusters))} clusters", f"{inference.min_clusters} or more")
         if "few-clusters" not in document["flags"]:
             state.findings.add("VXP-K019", result_.path, "/flags", f"{document['flags']}", "the flag few-clusters")
     task = state.entry("tasks", document["task"], document["settings"]["limit"])
     for number, score in enumerate(document["scores"]):
         signature = score["signature"]
-        status = [str(s) for s in samples[f"{signature}#status"]]
-        where = f"/scores/{number}"
-        counts = dict(Counter(status))
-        if score["n"] != samples.rows or score["statuses"] != counts:
-            state.findings.add("VXP-K009", result_.path, where, f"n {score['n']}, {score['statuses']}",
-                               f"n {samples.rows}, {counts}")
-        known = metrics.catalogue().get(signature.partition("@")[0])
-        if known is None or known.name != signature.partition("|")[0]:
-            state.not_checked(f"aggregate of {signature}", "its metric is not installed here in this version")
+        rows = Rows(signature, signature, "statistics", samples[signature], samples[f"{signature}#status"])
+        _aggregate(state, result_, f"/scores/{number}", score, rows, clusters, task,
+                   ("mean", "mean_worst_bound", "median", "sd"))
+    found = result_.reference_samples
+    places = result.reference_rows(document, samples.rows)
+    if found is None or found.rows != len(places) * samples.rows:
+        return  # VXP-K018 or VXP-C024 says so
+    for number, reference in enumerate(document["references"]):
+        for index, score in enumerate(reference["scores"]):
+            place = reference["explainer"], score["signature"]
+            rows = Rows(score["signature"], "/".join(place), "reference_statistics", found["value"][places[place]],
+                        found["status"][places[place]])
+            _aggregate(state, result_, f"/references/{number}/scores/{index}", score, rows, clusters, task, ("mean",))
+    _ties(state, result_, found, places)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The numbers per item of one score, of the result itself or of a reference, and where its statistics are."""
+
+    signature: str
+    tensor: str
+    field: str
+    values: np.ndarray
+    status: Sequence[Any]
+
+
+def _aggregate(
+    state: State, result_: AResult, where: str, score: Mapping[str, Any], rows: Rows, clusters: Sequence[str],
+    task: Document | None, fields: Sequence[str],
+) -> None:
+    status = [str(s) for s in rows.status]
+    counts = dict(Counter(status))
+    if score["n"] != len(status) or score["statuses"] != counts:
+        state.findings.add("VXP-K009", result_.path, where, f"n {score['n']}, {score['statuses']}",
+                           f"n {len(status)}, {counts}")
+    known = _installed(rows.signature)
+    if known is None:
+        state.not_checked(f"aggregate of {rows.signature}", "its metric is not installed here in this version")
+        return
+    again = _again(state, result_, rows, status, clusters, known)
+    if again is None:
+        return
+    for field in fields:
+        if not _same(score.get(field), again.get(field), RTOL):
+            state.findings.add("VXP-K010", result_.path, f"{where}/{field}", f"{score.get(field)} for {rows.signature}",
+                               f"{again.get(field)}, computed from the samples")
+    for problem, expected in _interval(score.get("ci"), again.get("ci"), task):
+        state.findings.add("VXP-K011", result_.path, f"{where}/ci", f"{problem} for {rows.signature}", expected)
+
+
+def _installed(signature: str) -> Metric | None:
+    known = metrics.catalogue().get(signature.partition("@")[0])
+    return known if known is not None and known.name == signature.partition("|")[0] else None
+
+
+def _ties(state: State, result_: AResult, found: Table, places: Mapping[tuple[str, str], slice]) -> None:
+    """The flag of scores in which no reference differs from another."""
+    for number, score in enumerate(result_.document["scores"]):
+        signature, metric = score["signature"], _installed(score["signature"])
+        if metric is None or metric.reduce is not None:
             continue
-        again = _again(state, result_, samples, signature, status, clusters, known, int(document["settings"]["seed"]))
-        if again is None:
-            continue
-        for field in ("mean", "mean_worst_bound", "median", "sd"):
-            if not _same(score.get(field), again.get(field), RTOL):
-                state.findings.add("VXP-K010", result_.path, f"{where}/{field}", f"{score.get(field)} for {signature}",
-                                   f"{again.get(field)}, computed from the samples")
-        for problem, expected in _interval(score.get("ci"), again.get("ci"), task):
-            state.findings.add("VXP-K011", result_.path, f"{where}/ci", f"{problem} for {signature}", expected)
+        numbers = [found["value"][place] for (_, s), place in places.items() if s == signature]
+        raised, wanted = result.TIE in score.get("flags", ()), result.can_tie(metric) and stats.tie(numbers)
+        if raised != wanted:
+            state.findings.add("VXP-K019", result_.path, f"/scores/{number}/flags", f"{score.get('flags', 'none')}",
+                               f"the flag {result.TIE}: all references have the same numbers" if wanted else
+                               f"no flag {result.TIE}: the references differ")
+
+
+KNOWN: Final[dict[str, Mapping[str, Any]]] = {}
+"""Aggregates by what they are computed from: the references of one task are the same in all of its results."""
 
 
 def _again(
-    state: State, result_: AResult, samples: Table, signature: str, status: Sequence[str], clusters: Sequence[str], metric: Any,
-    seed: int,
-) -> dict[str, Any] | None:
+    state: State, result_: AResult, rows: Rows, status: Sequence[str], clusters: Sequence[str], metric: Metric,
+) -> Mapping[str, Any] | None:
     """The aggregate of one score, computed again."""
+    seed, inference = int(result_.document["settings"]["seed"]), _inference(state, result_.document)
     if metric.reduce is None:
-        values = np.where([s == OK for s in status], samples[signature], np.nan)
-        return stats.summary(values, status, clusters, better=metric.better, range=metric.range, binary=metric.binary,
-                             seed=seed)
-    tensor = (result_.statistics or {}).get(signature)
+        values = np.where([s == OK for s in status], rows.values, np.nan)
+        facts = repr((metric.name, seed, inference, status, clusters)).encode(errors="surrogatepass")
+        key = hashlib.sha256(facts + values.tobytes()).hexdigest()
+        if key not in KNOWN:
+            KNOWN[key] = stats.summary(values, status, clusters, better=metric.better, range=metric.range,
+                                       binary=metric.binary, seed=seed, inference=inference)
+        return KNOWN[key]
+    tensor = (getattr(result_, rows.field) or {}).get(rows.tensor)
     if tensor is None:
         if any(s == OK for s in status):
-            state.findings.add("VXP-C023", result_.path, "/statistics", f"no statistics of {signature}",
+            state.findings.add("VXP-C023", result_.path, f"/{rows.field}", f"no statistics of {rows.tensor}",
                                "what the metric of the set keeps of every item")
             return None
         return {}
-    with state.bundle.stream(result_.document["statistics"]["path"]) as stream:
+    with state.bundle.stream(result_.document[rows.field]["path"]) as stream:
         kept = torch.from_numpy(arrays.values(stream, tensor).copy())
     if kept.ndim < 2 or len(kept) != len(status):
         return None  # VXP-C023 says so
     try:
-        return stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range)
+        return stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=inference.level)
     except (VxpError, ValueError, RuntimeError, IndexError) as error:
-        state.findings.add("VXP-C023", result_.document["statistics"]["path"], f"tensor {signature}",
+        state.findings.add("VXP-C023", result_.document[rows.field]["path"], f"tensor {rows.tensor}",
                            f"shape {list(kept.shape)}, which does not reduce ({' '.join(str(error).split())[:200]})",
                            "the statistics that the metric keeps")
         return None

@@ -12,6 +12,7 @@ import vxp_schemas
 from vxp import division
 from vxp.catalogue import nearest
 from vxp.core import OK
+from vxp.result import reference_rows
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State
@@ -126,6 +127,8 @@ def check(state: State, looker: Looker) -> None:
         if result.samples is not None:
             _samples(state, result, result.samples)
             _arrays(state, result, result.samples)
+            if result.reference_samples is not None:
+                _references(state, result, result.samples, result.reference_samples)
         else:
             state.not_checked(f"scores of {result.path}", "the table of samples could not be read")
 
@@ -147,7 +150,7 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
         state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
-    task, grid = state.entry("tasks", found.document["task"], _limit(state, found)), next(iter(grids), None)
+    task, grid = state.entry("tasks", found.document["task"], state.limit_of(found)), next(iter(grids), None)
     if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
             and list(grid) != list(task["input_size"]):
         state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",
@@ -156,21 +159,12 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
 
 
-def _limit(state: State, found: ASet) -> int | None:
-    """The limit on items of the run that made a set, which its result states."""
-    for result in state.results:
-        if result.document["set"]["path"] == found.path:
-            limit = result.document["settings"]["limit"]
-            return None if limit is None else int(limit)
-    return None
-
-
 def expected_items(state: State, found: ASet) -> list[Document] | None:
     """The items of the set's task, under its limit; None where nobody here has the list."""
-    task = state.entry("tasks", found.document["task"], _limit(state, found))
+    task = state.entry("tasks", found.document["task"], state.limit_of(found))
     if task is None or "items" not in task:
         return None
-    limit = _limit(state, found)
+    limit = state.limit_of(found)
     items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
     return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
 
@@ -380,34 +374,65 @@ def _samples(state: State, result: AResult, samples: Table) -> None:
         _score(state, path, samples, signature, score)
 
 
-def _score(state: State, path: str, samples: Table, signature: str, score: Mapping[str, Any]) -> None:
+def _references(state: State, result: AResult, samples: Table, references: Table) -> None:
+    """A row for every reference, score and item, in this order; values and statuses as those of the result itself."""
+    path, n = result.document["reference_samples"]["path"], samples.rows
+    if not _empty(state, path, references, ("value",)):
+        return
+    rows = reference_rows(result.document, n)
+    expected = {
+        "explainer": [name for name, _ in rows for _ in range(n)], "signature": [s for _, s in rows for _ in range(n)],
+        "item_id": list(samples["item_id"]) * len(rows), "cluster": list(samples["cluster"]) * len(rows)}
+    for column, wanted in expected.items():
+        there = list(references[column])
+        if there != wanted:
+            differ = (i for i, (a, b) in enumerate(zip(there, wanted, strict=False)) if a != b)
+            i = next(differ, min(len(there), len(wanted)))
+            here, right = (ascii(cells[i])[:200] if i < len(cells) else "no row" for cells in (there, wanted))
+            state.findings.add("VXP-C024", path, f"row {i}, column {column}", f"{here} ({len(there)} rows)",
+                               f"{right} ({len(wanted)} rows), every reference, score and item as {result.path} lists them")
+            return
+    scores = {s["signature"]: s for s in result.document["scores"]}
+    for (name, signature), part in rows.items():
+        if signature in scores:  # VXP-K018 says where a reference has a score that the result has not
+            own = Table(n, {"item_id": samples["item_id"], signature: references["value"][part],
+                            f"{signature}#status": references["status"][part]}, {})
+            _score(state, path, own, signature, scores[signature], of=f"{name}, ")
+
+
+def _score(
+    state: State, path: str, samples: Table, signature: str, score: Mapping[str, Any], *, of: str = ""
+) -> None:
     values, status = samples[signature], samples[f"{signature}#status"]
     known = np.array([s in vxp_schemas.STATUSES for s in status], bool)
     ok = np.array([s == OK for s in status], bool)
     add = state.findings.add
     for where, i in _where(np.flatnonzero(~known), samples):
         near = nearest(str(status[i]), list(vxp_schemas.STATUSES))
-        add("VXP-C011", path, f"{where}, {signature}", ascii(status[i])[:200] + near,
+        add("VXP-C011", path, f"{of}{where}, {signature}", ascii(status[i])[:200] + near,
             "ok, or a status of the standard's list that begins with undefined:, failed: or not-run:")
     number = np.isfinite(values)
     # a metric of the set has a number of its own for an item only where the item says one by itself
     wrong = (number & ~ok) | (ok & ~number if score["level"] == "sample" else np.zeros(len(ok), bool)) | np.isinf(values)
     for where, i in _where(np.flatnonzero(wrong), samples):
-        add("VXP-C021", path, f"{where}, {signature}", f"{values[i]} with status {ascii(status[i])[1:-1][:100]}",
+        add("VXP-C021", path, f"{of}{where}, {signature}", f"{values[i]} with status {ascii(status[i])[1:-1][:100]}",
             "a finite number exactly where the status is ok")
     low, high = (open_ if end is None else end for end, open_ in zip(score["range"], (-np.inf, np.inf), strict=True))
     outside = number & ((values < low - SLACK) | (values > high + SLACK))
     for where, i in _where(np.flatnonzero(outside), samples):
-        add("VXP-C022", path, f"{where}, {signature}", repr(float(values[i])), f"a number from {low} to {high}")
+        add("VXP-C022", path, f"{of}{where}, {signature}", repr(float(values[i])), f"a number from {low} to {high}")
 
 
 def _arrays(state: State, result: AResult, samples: Table) -> None:
-    """Curves [N, S + 1] with their x, statistics [N, D], by signature."""
-    signatures = {s["signature"] for s in result.document["scores"]}
+    """Curves [N, S + 1] with their x, statistics [N, D], by signature; those of references by `<explainer>/<signature>`."""
+    own = {s["signature"] for s in result.document["scores"]}
+    beside = {f"{name}/{signature}" for name, signature in reference_rows(result.document, samples.rows)}
     add = state.findings.add
-    for kind, tensors in (("curves", result.curves), ("statistics", result.statistics)):
+    for kind, tensors in (("curves", result.curves), ("statistics", result.statistics),
+                          ("reference_statistics", result.reference_statistics)):
         if tensors is None:
             continue
+        signatures = beside if kind == "reference_statistics" else own
         path = result.document[kind]["path"]
         for name, tensor in tensors.items():
             signature, mark, _ = name.partition("#x") if kind == "curves" else (name, "", "")

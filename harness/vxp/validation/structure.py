@@ -10,6 +10,7 @@ import vxp_schemas
 
 from vxp import bundles, store
 from vxp.core import VxpError
+from vxp.result import FILES
 from vxp.sealing import TEXTS
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
@@ -69,8 +70,7 @@ def _layout(state: State, root: Document) -> None:
     for result in state.results:
         home = f"results/{result.document['result_id']}"
         place({"path": result.path}, f"{home}/result.json", bundles.ROOT)
-        for kind, name in (("samples", "samples.parquet"), ("environment", "environment.json"),
-                           ("curves", "curves.safetensors"), ("statistics", "statistics.safetensors")):
+        for kind, name in FILES.items():
             if kind in result.document:
                 place(result.document[kind], f"{home}/{name}", result.path)
     for described in root["documents"]:
@@ -191,9 +191,13 @@ def _result(state: State, found: AResult) -> AResult:
     if listed(state, document_["samples"], found.path, store.PARQUET) and _small(state, found.samples_path):
         found.samples = opened(state, found.samples_path, lambda stream, size: arrays.table(
             stream, size, arrays.samples_columns(signatures), document_["samples"].get("rows")))
+    beside = document_.get("reference_samples")
+    if beside is not None and listed(state, beside, found.path, store.PARQUET) and _small(state, beside["path"]):
+        found.reference_samples = opened(state, beside["path"], lambda stream, size: arrays.table(
+            stream, size, arrays.REFERENCES, beside.get("rows")))
     if listed(state, document_["environment"], found.path, store.JSON):
         found.environment = document(state, document_["environment"]["path"], "environment")
-    for kind in ("curves", "statistics"):
+    for kind in ("curves", "statistics", "reference_statistics"):
         if kind in document_ and listed(
                 state, document_[kind], found.path, store.SAFETENSORS, payload=kind == "curves"):
             path = document_[kind]["path"]

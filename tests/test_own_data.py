@@ -23,7 +23,7 @@ import vxp_schemas
 from PIL import Image
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, Resize
-from vxp import datasets, models, run, tasks
+from vxp import datasets, division, models, run, tasks
 from vxp.cli import app
 from vxp.core import VxpError
 from vxp.datasets import coco, fashion_mnist, imagenet_val, voc
@@ -559,7 +559,7 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
     names = voc.CLASSES if id == "voc" else ()
     model = tiny(names)
     task = tasks.opened(Path(f"{id}:{MADE[id](tmp_path / 'data')}"), model)
-    assert (task.id, task.dataset["id"], task.division) == (f"open-{id}", f"own-{id}", "open")
+    assert (task.id, task.dataset["id"]) == (f"open-{id}", f"own-{id}")
     assert task.document["targets"] == ("list" if id == "voc" else "predicted")
     assert ("max-box-acc-v2" in task.metrics) == (id != "fashion-mnist")
     localisation = ["energy-pointing-game", "max-box-acc-v2|thresholds:10"] if task.truth else []
@@ -569,6 +569,7 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
     assert ("oracle" in results) == bool(task.truth)
     for document in results.values():
         vxp_schemas.validate(document)
+        assert division.words(document) == "open: own images"
     if id == "voc":  # one item of two has its truth in the crop, and the truth itself is found there
         energy = results["oracle"]["scores"][1]
         assert energy["statuses"] == {"ok": 1, "undefined:empty-truth": 1}

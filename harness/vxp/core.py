@@ -207,7 +207,8 @@ Part = Scattered | Square | Cell | SomeCells
 
 @dataclass(frozen=True)
 class Without:
-    """The positions of a part are replaced by the fill. Depends on no map, so all explainers share these rows."""
+    """The positions of a part are replaced by the fill. Depends on no map: metrics of one
+    explanation that ask for the same part share its rows; every explanation of a run has its own."""
 
     part: Part
     fill: str

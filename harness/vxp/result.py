@@ -93,6 +93,11 @@ def method(bound: BoundExplainer) -> dict[str, Any]:
     return {"id": bound.id, "parameters": json_parameters(bound.parameters)}
 
 
+def selection(task: Task) -> dict[str, Any]:
+    """The field `selection` of a run and its results: what was taken of the task, under a limit only."""
+    return {} if task.selection is None else {"selection": task.selection.document()}
+
+
 def explainer(bound: BoundExplainer) -> dict[str, Any]:
     declared = bound.explainer
     return method(bound) | {
@@ -241,7 +246,7 @@ def write(
             "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
             "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
             "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
-            "harness": harness(), "settings": dict(settings), "flags": raised,
+            "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
         }
         if references:
             table = _reference_samples(task, of_references)

@@ -27,7 +27,7 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import explainers, models, result, store
+from vxp import division, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
@@ -93,13 +93,15 @@ class Context:
     def settings_document(self) -> dict[str, Any]:
         own = dataclasses.asdict(self.settings)
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
-        return own | {"deterministic": True, "seed": self.task.seed}
+        return own | {"deterministic": True, "seed": self.task.seed, "limit": self.task.limit}
 
     @property
     def division(self) -> str:
-        """`closed` where the task is, and none of its own metrics is left out."""
-        whole = {b.signature for b in _metrics(self.task, ())} <= {b.signature for b in self.metrics}
-        return self.task.division if whole or not self.metrics else "open"
+        """`closed` where nothing stands against it (clause 12.2.2)."""
+        against = division.reasons(
+            task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
+            signatures=[b.signature for b in self.metrics])
+        return "open" if any(against) else "closed"
 
     @property
     def units(self) -> store.Units:
@@ -134,7 +136,7 @@ def run(
     """
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
-    systems = _with_references(task, [bound.resolved(model.module) for bound in wanted])
+    systems = _with_references(task, ready(task, model, wanted))
     carried = None
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
@@ -167,7 +169,7 @@ def explain_set(
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
     task = task.limited(settings.limit)
-    bound = _at_budget(task, bound.resolved(model.module))
+    (bound,) = ready(task, model, [bound])
     context = Context(task, model, (), settings, out, progress or Quiet())
     with claimed(settings, out, run_document(context, [bound], None)):
         if not (out / "set.json").exists():
@@ -204,12 +206,17 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
     return wanted
 
 
+def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
+    """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
+    return [_at_budget(task, bound.resolved(model.module)) for bound in wanted]
+
+
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
-    """The references that the task admits, then what was asked for, each once, at the task's budget."""
+    """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
     names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
-    for bound in [*(explainers.bind(n) for n in names), *(_at_budget(task, b) for b in wanted)]:
+    for bound in [*(explainers.bind(n) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
         unique.setdefault(bound.name, bound)
@@ -232,7 +239,7 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
         "division": context.division, "task": context.task.reference, "dataset": context.task.dataset,
         "model": dict(vxp_schemas.reference(context.model.document)),
         "explainers": [result.method(b) for b in systems], "metrics": [b.signature for b in context.metrics],
-        "settings": context.settings_document,
+        "settings": context.settings_document, **result.selection(context.task),
         **({} if carried is None else {"set": carried.digest}),
     }
 
@@ -510,10 +517,13 @@ class CarriedSet:
 def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
     """Check that a set belongs to this task and model; VxpError otherwise."""
     document = store.read_document(folder / "set.json")
-    for what, there, here in (("task", document["task"], task.reference),
-                              ("model", document["model"], vxp_schemas.reference(model.document))):
+    for what, there, here, do in (
+            # the card of a task of one's own names the model, so the model comes first
+            ("model", document["model"], vxp_schemas.reference(model.document), "name the same with --model"),
+            ("task", document["task"], task.reference, "name the same images, with the same --limit")):
         if there != here:
-            raise VxpError(f"set {folder} was made for {what} {there}, and is to be scored as {here}")
+            was, now = (f"{r['id']}@{r['version']} ({r['digest'][:19]}...)" for r in (there, here))
+            raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
     return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
                       store.digest((folder / "set.json").read_bytes()))

@@ -14,7 +14,7 @@ import vxp_schemas
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vxp import datasets, stats, store
+from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
 from vxp.models import Model
@@ -54,8 +54,7 @@ class Task:
     items: tuple[datasets.Item, ...]
     source: datasets.Source
     model: str
-    registered: bool = True
-    limit: int | None = None
+    selection: division.Selection | None = None
 
     @property
     def id(self) -> str:
@@ -75,8 +74,9 @@ class Task:
         return dict(self.document["dataset"])
 
     @property
-    def division(self) -> str:
-        return "closed" if self.registered and self.limit is None else "open"
+    def limit(self) -> int | None:
+        """How many items were taken of the task; None for all."""
+        return None if self.selection is None else self.selection.items
 
     @property
     def cluster_key(self) -> str:
@@ -103,10 +103,12 @@ class Task:
         return dict(self.document.get("budget", {}))
 
     def limited(self, limit: int | None) -> Task:
-        """The first items only; such a run is not the task, and its results say so."""
+        """So many items, of every cluster in turn; such a run is not the task, and its results say so."""
         if limit is None or limit >= len(self.items):
             return self
-        return replace(self, items=self.items[:limit], limit=limit)
+        clusters = [item.cluster for item in self.items]
+        places = division.taken(clusters, limit)
+        return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places))
 
     def batch(self, start: int, stop: int, model: Model) -> Batch:
         """Items start..stop as the model takes them, on the CPU, with the task's own targets.
@@ -172,7 +174,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
                  for i in json.loads(raw)]
     default = vxp_schemas.registry_document("models", document["model"]["id"]).get("load_name", document["model"]["id"])
-    return Task(document, tuple(items), source, model or default, registered=model in (None, default))
+    return Task(document, tuple(items), source, model or default)
 
 
 def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
@@ -199,7 +201,7 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
     }
     vxp_schemas.validate(document)
-    return Task(document, tuple(items), source, model.id, registered=False)
+    return Task(document, tuple(items), source, model.id)
 
 
 OPEN_METRICS = (

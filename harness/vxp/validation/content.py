@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import vxp_schemas
 
+from vxp import division
 from vxp.catalogue import nearest
 from vxp.core import OK
 from vxp.result import reference_rows
@@ -165,7 +166,7 @@ def expected_items(state: State, found: ASet) -> list[Document] | None:
         return None
     limit = state.limit_of(found)
     items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
-    return items if limit is None else items[:limit]
+    return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
 
 
 def _empty(state: State, path: str, table: Table, allowed: Sequence[str] = ()) -> bool:

@@ -30,7 +30,7 @@ TASKS = ("shapes", "stamps", "photos", "mosaic-photos")
 LEARNED = ("tame", "l-cam-fm", "l-cam-img")
 PEER = "grad-cam"
 
-KEPT = {f"{short} {keep}": f"{metric}@1|keep:{keep}|"
+KEPT = {f"{short} {keep}": f"{metric}@2|keep:{keep}|"
         for short, metric in (("AD", "average-drop"), ("IC", "increase-in-confidence"), ("AG", "average-gain"))
         for keep in (100, 50, 15)}
 OTHER = {"deletion": "deletion@1|", "insertion": "insertion@1|", "SRG": "srg@1|", "ROAD MoRF": "road-morf@1|",

@@ -16,6 +16,7 @@ from typing import Any
 import typer.main
 import vxp_schemas
 from vxp import explainers, findings, metrics, result
+from vxp.audit import tolerances
 from vxp.cli import app
 from vxp.core import Explainer, Metric
 from vxp.origin import ours
@@ -314,11 +315,24 @@ def spec_facts(metric: Metric) -> str:
         ("undefined, first that holds", ", ".join(code(c) for c in ["non-finite-map", *document["undefined"]])),
         ("source", prose(document["source"])),
     ]
+    rows.insert(-1, ("agreement (5.1.4)", _agreement(metric)))
     if document.get("needs_relabelled"):
         rows.insert(7, ("twin", "needs the model trained on permuted labels"))
     parameters = table(("parameter", "type", "default", "admitted"),
                        ((code(p["name"]), p["type"], code(p["default"]), _admitted(p)) for p in document["parameters"]))
     return "\n\n".join(part for part in ("<!-- generated; do not edit -->", table(("fact", "value"), rows), parameters) if part)
+
+
+def _agreement(metric: Metric) -> str:
+    """The registry's tolerances of a metric's scores: in float32, with the parameters that have their own, and coarser."""
+    signature = metrics.Bound(metric, metric.parameters).signature
+    known = tolerances.document()["classes"]["fp32"]["metrics"]
+    own = [key.split("|")[1:] for key in known if key.startswith(f"{metric.id}|")]
+    parts = [f"{tolerances.of_score(signature, ('fp32', 'fp32')):g}"]
+    for given in own:
+        limit = tolerances.of_score("|".join([signature, *given]), ("fp32", "fp32"))
+        parts.append(f"{limit:g} with {' and '.join(map(code, given))}")
+    return "; ".join([*parts, f"{tolerances.of_score(signature, ('tf32', 'bf16')):g} in tf32 or bf16"])
 
 
 def _admitted(parameter: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from vxp import audit, result, validation
-from vxp.audit import Audit, Order, recomputed, sampling, tolerances, verify
+from vxp.audit import Audit, Order, measure, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
+from vxp.metrics import bind, catalogue
 from vxp.run import Quiet
 from vxp.validation import validate
 
@@ -388,13 +389,32 @@ def test_the_draw_depends_on_root_nonce_and_set_and_can_be_repeated() -> None:
 
 
 def test_tolerances_find_a_hundredth_in_fp32_for_every_metric() -> None:
-    from vxp.metrics import catalogue
-    for name in catalogue():
-        found = tolerances.of_metric(name, ("fp32", "fp32"))
+    for name, metric in catalogue().items():
+        signature = bind(name).signature
+        found = tolerances.of_score(signature, ("fp32", "fp32"))
         assert found < 0.01, name
-        coarse = tolerances.of_metric(name, ("fp32", "bf16"))
+        coarse = tolerances.of_score(signature, ("fp32", "bf16"))
         assert coarse >= found, name
+        assert metric.name in signature
     assert tolerances.of_target_score(("fp32", "fp32")) < 1e-3
+
+
+def test_an_imputed_score_has_the_tolerance_of_its_parameters() -> None:
+    """A solution of `nli` may be off by 1e-4, so its scores may be off by more than 1e-6; a point of a curve of zeros and ones
+    by a ninth."""
+    def limit(score: str, *precisions: str) -> float:
+        return tolerances.of_score(bind(score).signature, (precisions[0], precisions[-1]))
+
+    assert limit("deletion", "fp32") < 1e-5 < limit("deletion|fill:nli", "fp32") < 0.01
+    assert limit("road-morf", "fp32") > 1e-5
+    assert limit("road-lerf|readout:class-kept", "fp32") >= 1 / 9
+    assert limit("road-lerf|readout:class-kept", "bf16") >= 1 / 9
+    assert limit("deletion|fill:nli", "fp32", "bf16") == limit("deletion", "bf16")
+    known = tolerances.document()["classes"]["fp32"]
+    assert set(measure.imputing()) <= set(known["metrics"])
+    seen = [known["seen"][name] for name in ("imputed", "imputed_vectors")]
+    assert all(known["metrics"][key] >= most for found in seen for key, most in found.items())
+    assert measure.with_imputed(tolerances.document(), *seen) == tolerances.document()
 
 
 # ------------------------------------------------------------------------------------------------------------------- command

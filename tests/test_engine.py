@@ -414,6 +414,19 @@ def test_readouts_of_a_row_with_an_infinite_logit() -> None:
     assert found[1].isnan().all()
 
 
+def test_a_size_without_variance_comes_before_another_whose_outputs_are_not_finite(case: Case) -> None:
+    """sensitivity-n: 96 of 120 positions removed give an infinite logit, 24 of them change nothing."""
+    class Steep(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            gone = (x.flatten(1) == 0).double().mean(1) > 0.5
+            return torch.where(gone[:, None], torch.tensor(float("inf")), torch.arange(4.0))
+
+    wanted = bind_all(["sensitivity-n|sizes:2|samples:5", "sensitivity-n|sizes:1|samples:5"])
+    both, first = Engine(Steep(), 8).score([Job(case, wanted)])[0].values()
+    assert set(both.status) == {"undefined:zero-variance"}
+    assert set(first.status) == {"failed:non-finite-score"}
+
+
 def test_nearest_is_exact() -> None:
     """floor((2i + 1)*10 / 598) in integers: a scale rounded to float32 takes row 4 for the middle of 299."""
     grid = torch.arange(10.0)[None, :, None].expand(1, 10, 10)

@@ -432,8 +432,8 @@ class _Answers:
                                 targets=targets[torch.tensor(items, device=targets.device)])
                 found = explain(module, moved)
                 if job.case.resample == "none" and found.shape[1:] != self.batch.space:
-                    raise ValueError("the set's resample is 'none' and a map made again has the grid "
-                                     f"{tuple(found.shape[1:])}, expected the input grid {self.batch.space}")
+                    got = tuple(found.shape[1:])
+                    raise ValueError(f"the set's resample is 'none': got a map on the grid {got}, expected {self.batch.space}")
                 return found
         except (VxpError, torch.OutOfMemoryError):
             raise

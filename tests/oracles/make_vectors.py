@@ -30,8 +30,6 @@ H, W, CLASSES, SEED = 24, 32, 5, 7
 MEAN, STD = [0.48, 0.45, 0.4], [0.23, 0.22, 0.25]
 TOLERANCE = 1e-5
 """Where an oracle states none: float32 models differ by about 1e-7, and sums of them by a little more."""
-NLI_TOLERANCE = 3e-4
-"""An imputed pixel may be 1e-4 away, and a model's output some more."""
 SAME = 1e-9
 """Two numbers closer than this (over their size, above 1) are one number, computed on two machines."""
 QUICK: Mapping[str, Any] = {"steps": 13, "samples": 3, "stages": 3}
@@ -235,10 +233,19 @@ def runs_the_model(document: Mapping[str, Any]) -> bool:
 
 
 def tolerance(module: Any, parameters: Mapping[str, Any]) -> float:
-    nli = parameters.get("fill") == "nli" or module.__name__.rpartition(".")[2].startswith("road")
-    own = getattr(module, "TOLERANCE", 0.0)
-    # an imputation stops at a residual; what magnifies rounding magnifies that as well
-    return max(own if parameters.get("fill") != "nli" else 5 * own, NLI_TOLERANCE if nli else TOLERANCE)
+    """What the oracle says of its digits; of imputed rows at least what the registry admits between two solutions. No
+    prediction of the vectors is so near to another that it changes, so `class-kept` has no tolerance of its own."""
+    own = {module.__name__.rpartition(".")[2].replace("_", "-"), *(f"{key}:{value}" for key, value in parameters.items())}
+    imputed = [limit for key, limit in admitted().items()
+               if set(key.split("|")) <= own and (key.startswith("road-") or "nli" in key) and "readout" not in key]
+    return float(max(getattr(module, "TOLERANCE", TOLERANCE), TOLERANCE, *imputed))
+
+
+@cache
+def admitted() -> Mapping[str, float]:
+    """The registry's tolerances between two scores in float32, by metric, or by metric and parameters."""
+    found: Mapping[str, float] = json.loads((REGISTRY.parent / "tolerances.json").read_text())["classes"]["fp32"]["metrics"]
+    return found
 
 
 def recording(case: dict[str, Any], entry: dict[str, Any], kept: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:

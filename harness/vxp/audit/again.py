@@ -406,7 +406,7 @@ class _Again:
 
     def _scores(self, bound: Bound, outcome: Outcome, rows: Sequence[int]) -> None:
         claim, signature = self.claim, bound.signature
-        limit = tolerances.of_metric(bound.metric.id, self.precisions)
+        limit = tolerances.of_score(bound.signature, self.precisions)
         for i, row in enumerate(rows):
             stated = str(claim.samples[f"{signature}#status"][row])
             here = outcome.status[i] if claim.items["status"][row] == OK else claim.items["status"][row]
@@ -450,7 +450,7 @@ class _Again:
         claim, audit = self.claim, self.audit
         for bound in self.metrics:
             signature = bound.signature
-            limit = tolerances.of_metric(bound.metric.id, self.precisions)
+            limit = tolerances.of_score(bound.signature, self.precisions)
             differences, beyond, status = self.differences[signature], self.beyond[signature], self.status[signature]
             audit.scores.append({
                 "result": claim.name, "signature": signature, "n": len(differences) + len(status),

@@ -18,10 +18,21 @@ def document() -> Mapping[str, Any]:
     return vxp_schemas.tolerances()
 
 
-def of_metric(metric: str, precisions: tuple[str, str]) -> float:
-    """The admitted difference of a metric's scores between two precisions, relative for values above 1."""
-    known = _coarser(precisions)
-    return float(known["metrics"].get(metric, known["scores"]))
+def of_score(signature: str, precisions: tuple[str, str]) -> float:
+    """The admitted difference of a score, by its signature, between two precisions; relative for values above 1.
+
+    A key of the registry is a metric, or a metric and parameters that its tolerance is for; the largest that fits counts.
+    A coarser precision never has a smaller tolerance than a finer one: an imputation is off in each.
+    """
+    name, *given = signature.split("|")
+    own = {name.partition("@")[0], *given}
+    classes = {"fp32", max(precisions, key=ORDER.index)}
+    return max(_largest(document()["classes"][known], own) for known in classes)
+
+
+def _largest(known: Mapping[str, Any], own: set[str]) -> float:
+    fitting = [float(limit) for key, limit in known["metrics"].items() if set(key.split("|")) <= own]
+    return max(fitting, default=float(known["scores"]))
 
 
 def of_target_score(precisions: tuple[str, str]) -> float:

@@ -112,7 +112,7 @@ def _references(records: Sequence[Record], found: Mapping[str, Findings]) -> Non
     for (_, name, signature), said in stated.items():
         middle = float(np.median([value for _, _, value in said]))
         for record, samples, value in said:
-            limit = tolerances.of_metric(signature.partition("@")[0], (_precision(samples), _precision(samples)))
+            limit = tolerances.of_score(signature, (_precision(samples), _precision(samples)))
             if abs(value - middle) > limit * max(1.0, abs(middle)):
                 found[record.name].add("VXP-F014", samples.document["result_id"], f"{name}, {signature}", f"mean {value:.6g}",
                                        f"{middle:.6g}, the median of {len(said)} submissions")

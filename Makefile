@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 MUTATIONS ?= 10000
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench fuzz peers conformance vectors apt stamps registry clean
+.PHONY: demo test lint types check docs bench fuzz peers conformance vectors metric apt stamps registry clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -70,6 +70,12 @@ conformance: $(VENV)/.all
 
 vectors: $(VENV)/.all
 	cd tests && ../$(BIN)/python -m oracles.make_vectors
+
+# Everything that follows from a metric's declaration, its oracle and its page: make metric METRIC=deletion
+metric:
+	$(BIN)/python -m vxp.registry metrics
+	cd tests && $(abspath $(BIN))/python -m oracles.make_vectors --metrics $(METRIC)
+	$(BIN)/python docs/_generate.py
 
 registry: $(VENV)/.demo
 	$(BIN)/python -m vxp.registry

@@ -18,21 +18,12 @@ import vxp_schemas
 from vxp import explainers, findings, metrics, result
 from vxp.cli import app
 from vxp.core import Explainer, Metric
+from vxp.origin import ours
 from vxp.validation import LEVELS
 
 DOCS = Path(__file__).parent
 SPEC = DOCS.parent / "spec"
 NOTE = "<!-- Made by `python docs/_generate.py`; do not edit. -->"
-
-
-def pages() -> dict[str, str]:
-    """Every generated page by its path under docs/."""
-    made: dict[str, Callable[[], str]] = {
-        "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
-        "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page,
-        "reference/rules.md": rules_page,
-    }
-    return {path: make() for path, make in made.items()} | spec_pages()
 
 
 def page(title: str, *blocks: str) -> str:
@@ -130,11 +121,6 @@ def _default(option: Any) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------- metrics
-
-
-def ours(function: Callable[..., Any]) -> bool:
-    """Whether it is of this project, and not of a plugin that is installed here."""
-    return function.__module__.split(".")[0] in ("vxp", "vxp_explainers")
 
 
 def metrics_page() -> str:
@@ -271,6 +257,8 @@ def statuses_page() -> str:
 # ---------------------------------------------------------------------------------------------------------- the standard
 
 LABEL = re.compile(r'<a id="([a-z][a-z.-]*)"></a>')
+SECTIONS = ("Definition", "Algorithm", "Parameters", "Undefined", "What it does not show", "Cost", "Sources", "Change log")
+"""The sections of a metric's page, in order."""
 
 
 def spec_pages() -> dict[str, str]:
@@ -278,6 +266,7 @@ def spec_pages() -> dict[str, str]:
     labels = spec_labels()
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(SPEC.glob("**/*.md")) if "vectors" not in path.parts}
     known = {m.id: m for m in metrics.catalogue().values() if ours(m.plan)}
+    texts = {SPEC / "metrics" / f"{id}.md": blank_page(m) for id, m in known.items()} | texts
     found = {}
     for path, text in texts.items():
         if path.parent.name == "metrics" and path.stem in known:
@@ -341,12 +330,52 @@ def _admitted(parameter: Mapping[str, Any]) -> str:
     return f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
 
 
+def blank_page(metric: Metric) -> str:
+    """The page of a metric that has none: its sections, and what of them the declaration says."""
+    first = " ".join((inspect.getdoc(metric.plan) or "").partition("\n\n")[0].split())
+    written = {"Definition": first, "Parameters": bullets(f"{code(name)}:" for name in metric.parameters) or "None.",
+               "Algorithm": f"1. `{metric.id}.1`",
+               "Undefined": bullets(f"`undefined:{status}`:" for status in metric.undefined) or "Never.",
+               "What it does not show": "\n".join(metric.caveats), "Sources": metric.source,
+               "Change log": "- 1: first version."}
+    sections = [part for title in SECTIONS for part in (f"## {title}", written.get(title, ""))]
+    return "\n\n".join([f"# {metric.id}", "<!-- facts -->\n<!-- /facts -->", *filter(None, sections)]) + "\n"
+
+
 def spec_index(found: Sequence[Metric]) -> str:
     families = list(dict.fromkeys(m.family for m in sorted(found, key=lambda m: m.family)))
     parts = [part for family in families for part in (f"## {family}", table(
         ("metric", "direction", "needs"),
         ((f"[{m.id}]({m.id}.md)", f"{m.better} is better", _needs(m)) for m in found if m.family == family)))]
     return page("Metrics", f"{len(found)} metrics, version by version, each with its normative page.", *parts)
+
+
+# ------------------------------------------------------------------------------------------------------ other libraries
+
+
+def differences_page() -> str:
+    """The page of differences, with the metrics that no row of its first tables names said to be alone."""
+    text = (DOCS / "differences.md").read_text(encoding="utf-8")
+    tables = text[text.index("## Where they agree") : text.index("<!-- alone -->")]
+    first = " ".join(line.split("|")[1] for line in tables.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", first))
+    alone = [m.id for m in metrics.catalogue().values() if ours(m.plan) and m.id not in named]
+    return between(text, "alone", f"No counterpart in these libraries is known of {', '.join(alone)}.")
+
+
+# ----------------------------------------------------------------------------------------------------------- every page
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
+    "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page, "reference/rules.md": rules_page,
+    "differences.md": differences_page,
+}
+"""What makes each generated page of docs/, by its path there."""
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its path under docs/, those of the standard included."""
+    return {path: make() for path, make in PAGES.items()} | spec_pages()
 
 
 def main() -> None:

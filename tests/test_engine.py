@@ -2,13 +2,36 @@
 
 import itertools
 import math
+from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from oracles import fills, masking
+from plain_fills import Plain
 from torch import Tensor, nn
-from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError, resampled
+from vxp.core import (
+    Batch,
+    Blended,
+    Case,
+    Edit,
+    Filled,
+    Noised,
+    Normalization,
+    Outcome,
+    Plan,
+    Readout,
+    Removed,
+    Request,
+    Unchanged,
+    VxpError,
+    metric,
+    resampled,
+)
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
-from vxp.metrics import bind, bind_all
+from vxp.metrics import Bound, bind, bind_all
+from vxp.perturb import IMAGES
 
 
 class Linear(nn.Module):
@@ -41,7 +64,7 @@ def case(batch: Batch) -> Case:
 def brute(case: Case, i: int, edit: Edit) -> Tensor:
     """One row by the definition of its edit."""
     x = case.batch.inputs[i]
-    builder = _Builder(case.batch, {case.key: case})
+    builder = Plain(case.batch)
     match edit:
         case Unchanged():
             return x
@@ -51,9 +74,8 @@ def brute(case: Case, i: int, edit: Edit) -> Tensor:
             ranks = case.order[i].argsort().view(case.batch.space)
             return torch.where((ranks >= a) & (ranks < b), builder.fill(fill)[i], x)
         case Blended(mask, fill):
-            m = case.masks[mask][i]
-            raw = m * case.batch.raw()[i] + (1 - m) * case.batch.normalization.to_raw(builder.fill(fill))[i]
-            return case.batch.normalization.to_inputs(raw)
+            blended = masking.blended(x.numpy(), builder.fill(fill)[i].numpy(), case.masks[mask][i].numpy())
+            return torch.from_numpy(blended).float()
         case _:
             raise AssertionError(edit)
 
@@ -62,7 +84,7 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     P = case.batch.positions
     mask = case.mask("m", lambda: torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(9)))
     spans = [(0, k) for k in (1, 5, 60, 119)] + [(k, P) for k in (1, 40, 100)] + [(10, 30), (20, 90)]
-    edits: list[Edit] = [Unchanged(), Filled("blur"), Blended(mask, "black")]
+    edits: list[Edit] = [Unchanged(), *(Filled(fill) for fill in IMAGES), Blended(mask, "black")]
     edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
     plan = list(itertools.product(range(3), edits))
     generator = torch.Generator().manual_seed(1)
@@ -71,6 +93,34 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
         built = _Builder(case.batch, {case.key: case}).build(rows)
         for row, (i, edit) in zip(built, rows, strict=True):
             torch.testing.assert_close(row, brute(case, i, edit), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "noise", "image-mean"])
+def test_a_blended_row_is_that_of_the_oracle_to_the_bit(batch: Batch, fill: str) -> None:
+    """With masks that are 0, 1 and between, and an image of which a part has the fill's values already."""
+    case = Case(batch, torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(4)), "none")
+    plain = _Builder(batch, {}).fill(fill)
+    same = torch.rand(3, 1, 12, 10, generator=torch.Generator().manual_seed(5)) < 0.3
+    batch.inputs.copy_(torch.where(same & (fill != "image-mean"), plain, batch.inputs))
+    soft = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(6)) * 1.4 - 0.2
+    name = case.mask("m", lambda: soft.clamp(0, 1))
+    rows = _Builder(batch, {case.key: case}).build([(i, Blended(name, fill)) for i in range(3)])
+    for i, (x, row) in enumerate(zip(batch.inputs, rows, strict=True)):
+        norm = batch.normalization
+        other = fills.fill(fill, x.double().numpy(), norm.mean, norm.std, batch.seed, batch.ids[i])
+        assert np.array_equal(row.double().numpy(), masking.blended(x.double().numpy(), other, soft[i].clamp(0, 1).numpy()))
+        assert torch.equal(row[:, soft[i] >= 1], x[:, soft[i] >= 1])
+        assert fill == "image-mean" or torch.equal(row[:, same[i, 0]], x[:, same[i, 0]])
+
+
+def test_an_image_that_is_the_fill_has_one_row(batch: Batch) -> None:
+    """Raw and back, 0.3*x + 0.7*x is not x: the masked image was another one, and its confidence rose by rounding."""
+    black = replace(batch, inputs=batch.normalization.to_inputs(torch.zeros_like(batch.inputs)))
+    wanted = bind_all([f"{m}|keep:100|mask:soft|fill:black" for m in ("increase-in-confidence", "average-drop",
+                                                                      "average-gain")])
+    maps = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(4))
+    found = Engine(Linear(360), 5).score([Job(Case(black, maps, "none"), wanted)])[0]
+    assert [o.values.tolist() for o in found.values()] == [[0, 0, 0]] * 3
 
 
 def test_both_builders_agree_to_the_bit(case: Case) -> None:
@@ -272,10 +322,96 @@ class Infinite(Linear):
 @pytest.mark.parametrize("name", ["deletion|steps:4", "mu-fidelity|grid:3|samples:20", "single-deletion|grid:2",
                                   "completeness|fill:mean", "non-sensitivity|grid:2", "monotonicity|steps:4"])
 def test_an_output_that_is_not_finite_is_never_a_number(name: str, case: Case) -> None:
+    case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
     wanted = bind(name)
     found = Engine(Infinite(360), batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
     assert set(found.status) == {"failed:non-finite-score"}
     assert torch.isnan(found.values).all()
+
+
+class Beside(Linear):
+    """The same of a class that is nobody's target."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        out[(x == 0).flatten(1).any(1), 3] = float("inf")
+        return out
+
+
+LOGIT = ["pixel-flipping|steps:4", "faithfulness-estimate|steps:4", "completeness|fill:mean",
+         "faithfulness-correlation|samples:8", "infidelity|samples:8", "mu-fidelity|grid:3|samples:20",
+         "sensitivity-n|samples:8", "non-sensitivity|grid:2", "single-deletion|grid:2"]
+
+
+@pytest.mark.parametrize("name", LOGIT)
+def test_a_logit_is_a_number_whatever_that_of_another_class(name: str, case: Case) -> None:
+    """5.11.8: a score fails by the numbers that its formula takes, and a logit takes one."""
+    case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
+    wanted = bind(name)
+    sound, found = (Engine(model, batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
+                    for model in (Linear(360), Beside(360)))
+    assert set(sound.status) == {"ok"}
+    assert found.status == sound.status
+    assert torch.equal(found.values, sound.values)
+
+
+class Tokens(nn.Module):
+    """A last linear layer that sees every row twice, or none at all."""
+
+    def __init__(self, linear: bool) -> None:
+        super().__init__()
+        self.last = nn.Linear(180, 4) if linear else nn.Conv2d(3, 4, (12, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.last, nn.Linear):
+            return self.last(x.reshape(2 * len(x), -1)).view(len(x), 2, 4).mean(1)
+        return self.last(x).flatten(1)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_model_without_a_representation_has_no_score_of_it(linear: bool, case: Case) -> None:
+    asked: list[int] = []
+
+    def explain(module: nn.Module, batch: Batch) -> Tensor:
+        asked.append(len(batch))
+        return batch.inputs.sum(1)
+
+    case.native[1] = float("nan")  # not run goes before what the map says
+    wanted = bind_all(["relative-representation-stability|samples:2", "gini"])
+    found = Engine(Tokens(linear), batch_size=2).score([Job(case, wanted, explain)])[0]
+    assert found[wanted[0].signature].status == ("not-run:no-representation",) * 3
+    assert found[wanted[0].signature].values.isnan().all()
+    assert found[wanted[1].signature].status == ("ok", "undefined:non-finite-map", "ok")
+    assert not asked
+
+
+def test_the_outputs_of_a_model_in_float64_are_float32(case: Case) -> None:
+    """5.1.2: logits and representation alike."""
+    seen: dict[str, Tensor] = {}
+
+    def plan(case: Case, readout: Readout) -> Plan:
+        seen[readout] = yield Request((Unchanged(),), readout=readout)
+        return Outcome(torch.zeros(3), ("ok",) * 3)
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(360, 4).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x.double().flatten(1) / 3)
+
+    for readout in ("logit", "output", "representation"):
+        declared = metric("m", family="other", better="higher", range=(0, 1))(partial(plan, readout=readout))
+        Engine(Wide()).score([Job(case, (Bound(declared, {}),))])
+        assert torch.equal(seen[readout], seen[readout].float().double()), readout
+
+
+def test_readouts_of_a_row_with_an_infinite_logit() -> None:
+    found = readouts(torch.tensor([[1.0, 2.0, float("inf")]] * 2), torch.tensor([1, 2]))
+    assert found[0].isnan().tolist() == [True, True, False, True]
+    assert float(found[0, 2]) == 2.0
+    assert found[1].isnan().all()
 
 
 def test_nearest_is_exact() -> None:

@@ -54,10 +54,10 @@ def test_images_and_classes_go_out(exported: Path) -> None:
     rows = list(csv.DictReader((exported / "items.csv").open()))
     task = tasks.load("shapes")
     model = models.load(task.model)
-    batch = task.batch(0, LIMIT, model)
+    loaded = task.load(0, LIMIT, model)
     assert [r["item_id"] for r in rows] == items()
     assert [int(r["target"]) for r in rows] == [
-        t if t >= 0 else p for t, p in zip(batch.targets.tolist(), model.module(batch.inputs).argmax(1).tolist(), strict=True)]
+        p if t is None else t for t, p in zip(loaded.frozen, model.module(loaded.inputs).argmax(1).tolist(), strict=True)]
     for i, row in enumerate(rows):
         image = np.asarray(Image.open(exported / row["file"]))
         assert np.array_equal(image, task.source.load(task.items[i]).image.permute(1, 2, 0).numpy())

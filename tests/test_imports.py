@@ -10,15 +10,16 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation", "machine"},
+    {"random", "catalogue", "imputation", "machine", "origin"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments"},
     {"engine", "explainers", "stats", "data_get"},
+    {"division"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},
     {"run", "registry", "train_shapes", "sealing", "migrate"},
-    {"importing", "fitting"},
+    {"importing", "fitting", "trial"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
      "report"},
     {"audit"},

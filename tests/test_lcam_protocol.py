@@ -174,9 +174,9 @@ def test_the_task_gives_what_the_published_steps_give(place: Path, tmp_path: Pat
 def test_the_rule_of_ties_matters_on_the_maps_in_steps(place: Path) -> None:
     model = models.load(f"{place}/model.py:factory")
     task = tasks.load("imagenet-val-lcam", model=model.id, data=place / "data")
-    batch = task.batch(0, len(LIST), model)
+    inputs = task.load(0, len(LIST), model).inputs
     for i in range(len(LIST)):
-        steps = given(place, "steps")(model.module, batch.inputs[i : i + 1], 0)
+        steps = given(place, "steps")(model.module, inputs[i : i + 1], 0)
         flat = ((steps - steps.min()) / (steps.max() - steps.min())).flatten()
         kept = {rule: TIES[rule](flat, 50) for rule in TIES}
         assert int(kept["tame"].sum()) == int(kept["index"].sum()) == 25_088

@@ -3,9 +3,11 @@
 import resource
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
+from vxp import machine
 from vxp.machine import computing, keep_freed_memory
 
 
@@ -42,5 +44,40 @@ def test_freed_memory_is_not_given_back() -> None:
     assert found["kept"] < found["given"] / 4
 
 
-def test_it_may_be_asked_again() -> None:
-    assert keep_freed_memory() == keep_freed_memory()
+@pytest.fixture
+def libc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """A C library that notes what is set, asked anew in this test."""
+    asked: list[tuple[int, int]] = []
+
+    class Library:
+        def mallopt(self, parameter: int, value: int) -> int:
+            asked.append((parameter, value))
+            return 1
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library())
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(machine, "keep_freed_memory", cache(keep_freed_memory.__wrapped__))
+    return asked
+
+
+def test_all_three_parameters_are_set_and_only_once(libc: list[tuple[int, int]]) -> None:
+    for _ in range(2):
+        with computing(1):
+            assert [parameter for parameter, _ in libc] == [machine.M_MMAP_MAX, machine.M_TRIM_THRESHOLD, machine.M_TOP_PAD]
+    assert machine.keep_freed_memory()
+    assert dict(libc)[machine.M_MMAP_MAX] == 0
+    assert dict(libc)[machine.M_TRIM_THRESHOLD] > 2**30
+
+
+@pytest.mark.parametrize(("platform", "library"), [("darwin", None), ("linux", object()), ("linux", "refuses")])
+def test_where_it_cannot_be_had_it_says_so(
+    libc: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, platform: str, library: object
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    if library == "refuses":
+        refusing = type("Refusing", (), {"mallopt": lambda self, parameter, value: int(parameter != machine.M_TRIM_THRESHOLD)})
+        library = refusing()
+    if library is not None:
+        monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: library)
+    assert not machine.keep_freed_memory()
+    assert libc == []

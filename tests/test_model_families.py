@@ -19,7 +19,7 @@ import torchvision
 import vxp_schemas
 from torch import Tensor, nn
 from typer.testing import CliRunner
-from vxp import models, tasks
+from vxp import models, run, tasks
 from vxp.cli import app
 from vxp.core import Normalization, VxpError
 from vxp.models import torchvision_models, weights
@@ -171,7 +171,9 @@ def test_a_file_with_another_number_of_classes(tmp_path: Path, suffix: str) -> N
     assert (model.id, model.document["classes"], model.document["license"]) == (
         "torchvision-squeezenet1-1-my-birds", {"count": 7}, "not stated")
     assert str(tmp_path) not in str(model.document), "a result holds no path of the machine"
-    assert tasks.load("shapes", model=f"torchvision/squeezenet1_1@{file}").division == "open"
+    task = tasks.load("shapes", model=f"torchvision/squeezenet1_1@{file}")
+    context = run.Context(task, model, (), run.Settings(), tmp_path, run.Quiet())
+    assert context.division == "open"
 
 
 def test_a_module_that_asks_for_its_version_is_loaded_from_safetensors(tmp_path: Path) -> None:

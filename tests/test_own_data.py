@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -22,7 +23,7 @@ import vxp_schemas
 from PIL import Image
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, Resize
-from vxp import datasets, models, run, tasks
+from vxp import datasets, division, models, run, tasks
 from vxp.cli import app
 from vxp.core import VxpError
 from vxp.datasets import coco, fashion_mnist, imagenet_val, voc
@@ -558,7 +559,7 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
     names = voc.CLASSES if id == "voc" else ()
     model = tiny(names)
     task = tasks.opened(Path(f"{id}:{MADE[id](tmp_path / 'data')}"), model)
-    assert (task.id, task.dataset["id"], task.division) == (f"open-{id}", f"own-{id}", "open")
+    assert (task.id, task.dataset["id"]) == (f"open-{id}", f"own-{id}")
     assert task.document["targets"] == ("list" if id == "voc" else "predicted")
     assert ("max-box-acc-v2" in task.metrics) == (id != "fashion-mnist")
     localisation = ["energy-pointing-game", "max-box-acc-v2|thresholds:10"] if task.truth else []
@@ -568,6 +569,7 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
     assert ("oracle" in results) == bool(task.truth)
     for document in results.values():
         vxp_schemas.validate(document)
+        assert division.words(document) == "open: own images"
     if id == "voc":  # one item of two has its truth in the crop, and the truth itself is found there
         energy = results["oracle"]["scores"][1]
         assert energy["statuses"] == {"ok": 1, "undefined:empty-truth": 1}
@@ -579,8 +581,30 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
 def test_boxes_of_items_are_padded_with_boxes_without_area(tmp_path: Path) -> None:
     model = tiny(voc.CLASSES)
     task = tasks.opened(Path(f"voc:{made_voc(tmp_path)}"), model)
-    boxes = task.batch(0, 2, model).truth["boxes"]
+    boxes = task.load(0, 2, model).truth["boxes"]
     assert boxes.tolist() == [[[0, 4, 4, 20], [4, 4, 16, 20]], [[0] * 4, [0] * 4]]
+
+
+def test_a_target_that_is_not_known_is_none_and_never_a_number(tmp_path: Path) -> None:
+    for i, name in enumerate("ab"):
+        picture(tmp_path / "set" / f"{name}.png", SIZE, i)
+    model = tiny(NAMES)
+    task = tasks.opened(tmp_path / "set", model)
+    loaded = task.load(0, 2, model)
+    assert loaded.frozen == (None, None)
+    with pytest.raises(VxpError, match=r"got no target for a\.png, b\.png, expected one for every item"):
+        task.batch(0, 2, model)
+    some = dataclasses.replace(task, items=(task.items[0], dataclasses.replace(task.items[1], target=0)))
+    with pytest.raises(VxpError, match=r"got no target for a\.png, expected"):
+        some.batch(0, 2, model)
+    targets = some.load(0, 2, model).targets(torch.tensor([2, 1]))
+    assert (targets.tolist(), targets.dtype) == ([2, 0], torch.int64)
+    every = dataclasses.replace(some, items=some.items[1:] * 2).batch(0, 2, model)
+    assert every.targets.tolist() == [0, 0]
+    batch = loaded.batch(targets)
+    assert batch.targets.tolist() == [2, 0]
+    assert torch.equal(batch.inputs, loaded.inputs)
+    assert (batch.ids, batch.clusters) == (("a.png", "b.png"), ("a.png", "b.png"))
 
 
 def test_clusters_of_a_manifest_are_what_the_statistics_resample(tmp_path: Path) -> None:

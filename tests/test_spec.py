@@ -26,7 +26,6 @@ SPEC = ROOT / "spec"
 CHAPTERS = sorted(SPEC.glob("[0-9]*.md"))
 PAGES = {path.stem: path for path in sorted((SPEC / "metrics").glob("*.md")) if path.stem != "index"}
 TEXTS = [*CHAPTERS, *PAGES.values(), SPEC / "vectors" / "README.md"]
-SECTIONS = ["Definition", "Algorithm", "Parameters", "Undefined", "What it does not show", "Cost", "Sources", "Change log"]
 
 
 def ident(path: Path) -> str:
@@ -92,8 +91,8 @@ def test_nothing_generated_is_missing() -> None:
 def test_page_has_its_sections_in_order(name: str) -> None:
     page = text(PAGES[name])
     assert page.startswith(f"# {name}\n\n<!-- facts -->\n")
-    assert re.findall(r"^## (.+)$", page, re.M) == SECTIONS
-    assert all(section(page, title).strip() for title in SECTIONS)
+    assert re.findall(r"^## (.+)$", page, re.M) == list(script("_generate").SECTIONS)
+    assert all(section(page, title).strip() for title in script("_generate").SECTIONS)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -174,6 +173,28 @@ def test_cited_clauses_and_steps_exist(path: Path) -> None:
     for name, step in re.findall(r"`([a-z][a-z0-9-]*)\.(\d+)`", body):
         assert name in PAGES, f"{name}.{step}"
         assert f"`{name}.{step}`" in re.findall(r"^\d+\. (`\S+`)", text(PAGES[name]), re.M), f"step {name}.{step}"
+
+
+SOURCES = sorted(path for folder in ("harness", "reference_explainers", "schemas", "tests", "docs")
+                 for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_code_cites_the_standard_by_clause_and_nothing_that_is_not_published(path: Path) -> None:
+    body, known = text(path), {".".join(map(str, number)) for _, number in clauses()}
+    for number in re.findall(r"\bclauses? (\d+\.\d+\.\d+)", body):
+        assert number in known, f"clause {number}"
+    for label in re.findall(r"\bclause \[([a-z.-]+)\]", body):
+        assert label in script("_generate").spec_labels(), f"clause [{label}]"
+    assert not re.search(r"\brule \d", body)
+
+
+@pytest.mark.parametrize("source", sorted({m.source for m in catalogue().values()}
+                                          | {e.source for e in explainers.catalogue().values()}))
+def test_a_source_is_no_file_of_ours(source: str) -> None:
+    assert not re.search(r"\b[a-z-]+\.(md|py)\b", source)
+    for number in re.findall(r"\bclause (\S+)", source):
+        assert number in {".".join(map(str, clause)) for _, clause in clauses()}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=ident)

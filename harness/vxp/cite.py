@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import vxp_schemas
+
 from vxp import store
 from vxp.bundles import ROOT, open_bundle
 from vxp.core import VxpError
 from vxp.findings import plain
+from vxp.origin import OWN_FILE
+
+OUTSIDE = "outside:"
+"""What the entry point of a system begins with whose maps were imported."""
 
 
 def command(
-    *, task: str, model: str, explainers: Sequence[Mapping[str, Any]], metrics: Sequence[str], settings: Mapping[str, Any],
-    scored: bool = False,
+    *, task: Mapping[str, Any], model: Mapping[str, Any], systems: Sequence[Mapping[str, Any]], metrics: Sequence[str],
+    settings: Mapping[str, Any], scored: bool = False,
 ) -> str:
-    """The command that makes results again; IMAGES, SET and DIR stand for folders that only the reader knows."""
+    """The command that makes results again. IMAGES, MODEL, DATA, SET and DIR stand for what only the reader has, and so do
+    the files of explainers.
+
+    task, model: references. systems: the documents of the methods; scored: their maps were made before.
+    """
+    scored = scored or any(system["implementation"]["entry_point"].startswith(OUTSIDE) for system in systems)
     parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
-    if task.startswith("open-"):
-        parts += ["--images", "IMAGES", "--model", model]
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    if card is None:
+        parts += ["--images", "IMAGES"]
     elif not scored:
-        parts.append(task)
-    for explainer in explainers if not scored else ():
-        given = "".join(f"|{k}:{v}" for k, v in explainer["parameters"].items() if v is not None)
-        parts += ["--explainer", explainer["id"] + given]
+        parts.append(task["id"])
+    if card is not None and card["status"] == "template":
+        parts += ["--data", "DATA"]
+    if card is None or model["id"] != card["model"]["id"]:
+        known = f"{model['id']}@{model['version']}" in vxp_schemas.registry("models")
+        parts += ["--model", model["id"] if known else "MODEL"]
+    for system in systems if not scored else ():
+        parts += ["--explainer", _explainer(system)]
     parts += ["--metrics", ",".join(metrics)]
     parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
               "--threads", str(settings["threads"])]
     parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
     return shlex.join([*parts, "--out", "DIR"])
+
+
+def _explainer(system: Mapping[str, Any]) -> str:
+    """The explainer of a system as the command line names it: by its id, or of a file of one's own by file and name."""
+    method = system["method"]
+    module, _, name = system["implementation"]["entry_point"].partition(":")
+    head = f"{module.removeprefix(OWN_FILE)}.py:{name}" if module.startswith(OWN_FILE) else method["name"]
+    # as the parameters of a command line are read: text as it is, all else as JSON
+    given = [f"|{key}:{value if isinstance(value, str) else json.dumps(value)}"
+             for key, value in method["parameters"].items() if value is not None]
+    return head + "".join(given)
 
 
 def of_submission(submission: Mapping[str, Any], root_digest: str, results: Sequence[Mapping[str, Any]]) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +49,8 @@ Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="First N items only; the result is flagged `limited`.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
+                                                "second of each; the result is open, and flagged `limited`.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
@@ -98,7 +100,7 @@ def explain(
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
-    console.print(f"Wrote {path}\nScore it: vxp score {out} --out DIR", soft_wrap=True)
+    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
 
 
 @app.command()
@@ -119,9 +121,10 @@ def fit(
     lesson = commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
     with progress.shown(errors) as shown:
         card = commands.fit(lesson, out, shown)
+    use = shlex.quote(f"{card['explainer']}|weights:{out}")
     last = ", ".join(f"{name} {value:g}" for name, value in card["log"][-1].items()) if card["log"] else "no epoch"
     console.print(f"Wrote {out} and its card: {len(card['trained_classes'])} classes, last epoch {last}\n"
-                  f"Use it: --explainer '{card['explainer']}|weights:{out}'", soft_wrap=True, markup=False, highlight=False)
+                  f"Use it: --explainer {use}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()
@@ -205,7 +208,7 @@ def seal(
 ) -> None:
     """Seal the explanations and results of one method into a bundle that anybody can validate and verify."""
     digest = sealing.seal(folders, explainer, submission, out, documentation=documentation)
-    console.print(f"Sealed {out}\nRoot digest {digest}\nCheck it: vxp validate {out}", soft_wrap=True, highlight=False)
+    _next(f"Sealed {out}\nRoot digest {digest}", "Check it", shlex.join(["vxp", "validate", str(out)]))
 
 
 @app.command()
@@ -300,7 +303,7 @@ def import_(
     order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
         path = commands.import_(order, maps, method, out, shown)
-    console.print(f"Wrote {path}\nScore it: vxp score {out} --out DIR", soft_wrap=True, highlight=False)
+    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
 
 
 @app.command()
@@ -360,8 +363,13 @@ def export(
     order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
     with progress.shown(errors) as shown:
         path = commands.export(order, out, shown)
-    console.print(f"Wrote {path}\nMaps come back with: vxp import {task or '--images DIR'} --maps FILE|DIR --name METHOD",
-                  soft_wrap=True, highlight=False)
+    _next(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",
+          "Maps come back with (--unsigned where they have no negative evidence)", commands.to_import(order, out))
+
+
+def _next(done: str, what: str, command: str) -> None:
+    """Say what was done, and the command that goes on."""
+    console.print(f"{done}\n{what}: {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _pair(text: str) -> tuple[str, str | float | int | bool]:
@@ -381,6 +389,7 @@ def _split(asked: list[str] | None) -> tuple[str, ...]:
 
 def _finish(out: Path, paths: list[Path]) -> None:
     documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
+    console.print(report.heading(documents), highlight=False, markup=False, soft_wrap=True)
     for shown in report.console_tables(documents, console.width):
         console.print(shown)
     console.print("Scores:")

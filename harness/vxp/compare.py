@@ -4,6 +4,7 @@ corrected for how many are made. Whoever says which methods are tied for best as
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -107,6 +108,10 @@ class Group:
 def read(path: Path) -> Samples:
     """A result by its result.json or the folder that holds it; VxpError says what is wrong with it."""
     file = path / "result.json" if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        found = [str(result_.parent) for result_ in sorted(path.glob("results/*/result.json"))]
+        raise VxpError(f"{path} is no result, expected the folder of one, its result.json, or a bundle"
+                       + (f"; the results of this run are {', '.join(found)}" if found else ""))
     document = store.read_document(file)
     return _samples(document, str(document["result_id"]), partial(store.read_described, file.parent.parent.parent))
 
@@ -122,7 +127,8 @@ def _any(path: Path) -> list[Samples]:
         return [read(path)]
     found = validation.apart(path, "consistency")
     if found.exit_code != 0:
-        raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: vxp validate {path} says why")
+        command = shlex.join(["vxp", "validate", str(path)])
+        raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: {command} says why")
     return of_bundle(open_bundle(path))
 
 

@@ -27,6 +27,10 @@ class VxpError(Exception):
     """Any error that is the input's fault: says what was got, what was expected and what to do."""
 
 
+class VxpWarning(UserWarning):
+    """What is allowed and probably not meant: says what was got, what it does to the scores and what to do."""
+
+
 class NotExplainedError(Exception):
     """Raised by an explainer that has no map for a class, with the code of the registry that says why: every item of the
     batch gets the status `failed:<code>`, after it was asked for alone."""
@@ -66,7 +70,8 @@ class Normalization:
 class Batch:
     """Some items of a task as the model takes them.
 
-    inputs [B, C, *space] float; targets int64 [B], the explained class, frozen before any perturbation; ids name the
+    inputs [B, C, *space] float; targets int64 [B], the explained class of every item, known and frozen before any
+    perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the
     items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
     resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
     which only the oracles and the localisation metrics look at.
@@ -144,7 +149,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Blended:
-    """mask*image + (1 - mask)*fill in raw space, with a mask in [0, 1] that the case holds under this name."""
+    """fill + mask*(input - fill) in input space, with a mask in [0, 1] that the case holds under this name."""
 
     mask: str
     fill: str
@@ -202,7 +207,8 @@ Part = Scattered | Square | Cell | SomeCells
 
 @dataclass(frozen=True)
 class Without:
-    """The positions of a part are replaced by the fill. Depends on no map, so all explainers share these rows."""
+    """The positions of a part are replaced by the fill. Depends on no map: metrics of one
+    explanation that ask for the same part share its rows; every explanation of a run has its own."""
 
     part: Part
     fill: str
@@ -315,11 +321,13 @@ def outcome(
     curve: Tensor | None = None,
     x: Sequence[float] = (),
     statistics: Tensor | None = None,
+    failed: Tensor | None = None,
 ) -> Outcome:
     """An outcome from values [B] and, per code, a bool tensor [B] of the items where it is undefined for that reason.
 
     The first code that holds is the item's status. A value that is not finite without a stated reason becomes
-    `failed:non-finite-score`: a status is never silently a number.
+    `failed:non-finite-score`, and so does an item of `failed` [B], where a comparison made a number of what was none: a status
+    is never silently a number.
     """
     numbers = values.detach().to(torch.float64).cpu().clone()
     status = [OK] * len(numbers)
@@ -329,8 +337,9 @@ def outcome(
                 status[i] = f"undefined:{code}"
     # a metric of the set has its numbers in the statistics, and may have nothing to say of one item
     judged = numbers if statistics is None else statistics.detach().cpu().double().flatten(1).sum(1)
-    for i, number in enumerate(judged.tolist()):
-        if status[i] == OK and not (-float("inf") < number < float("inf")):
+    wrong = ~torch.isfinite(judged) if failed is None else ~torch.isfinite(judged) | failed.cpu()
+    for i in torch.nonzero(wrong).flatten().tolist():
+        if status[i] == OK:
             status[i] = "failed:non-finite-score"
     numbers[torch.tensor([s != OK for s in status], dtype=torch.bool)] = float("nan")
     kept = None if curve is None else curve.detach().to(torch.float64).cpu()
@@ -394,7 +403,7 @@ class Case:
 
     @cached_property
     def order(self) -> Tensor:
-        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (rule 5)."""
+        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
         return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
     def mask(self, name: str, make: Callable[[], Tensor]) -> str:
@@ -454,7 +463,7 @@ class Case:
 
 
 def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
-    """The native map [B, h, w] on the input grid by the set's rule (rule 2).
+    """The native map [B, h, w] on the input grid by the set's rule (clause [map]).
 
     `bilinear` is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; `nearest` takes, for place i
     of N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.

@@ -97,6 +97,8 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
         head, named = split(request, "explainer")
         given |= named
         found: Any = from_file(head) if ".py:" in head else catalogue().get(head)
+        if found is None and head.endswith(".py"):
+            raise VxpError(f"explainer {head!r}: expected the function in the file as well, {head}:NAME")
         if found is None:
             raise VxpError(f"no explainer is called {head!r}{nearest(head, list(catalogue()))}; "
                            "`vxp list explainers` shows all, or give file.py:name")

@@ -22,9 +22,9 @@ def _from_draft_1(document: dict[str, Any]) -> dict[str, Any]:
     """Between the drafts scores changed (the evaluation map's arithmetic, among others), but no field of what has none."""
     kind = str(document["type"]).split("/")[-2]
     if kind in SCORED:
-        raise VxpError(f"a document of type {kind!r} of 1.0.0-draft.1 is not migrated: its scores, and the digests of its task, "
-                       "model and metrics, are others in 1.0.0-draft.2, and migration computes nothing anew. The changelog says "
-                       "which scores changed; run `vxp run` again")
+        raise VxpError(f"a document of type {kind!r} of 1.0.0-draft.1 is not migrated: its scores, and the digests of its "
+                       "task, model and metrics, are others in 1.0.0-draft.2, and migration computes nothing anew. The "
+                       "changelog says which scores changed; run `vxp run` again")
     return document
 
 

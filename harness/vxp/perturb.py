@@ -17,7 +17,8 @@ from vxp.catalogue import nearest
 from vxp.core import Batch, Cell, Part, Scattered, SomeCells, Square, VxpError
 from vxp.imputation import NLI_NOISE, nli
 
-__all__ = ["FILLS", "NLI_NOISE", "cuts", "fill_image", "input_noise", "minmax", "nli", "part", "translated", "trapezoid"]
+__all__ = ["FILLS", "NLI_NOISE", "blended", "cuts", "fill_image", "input_noise", "minmax", "nli", "part", "translated",
+           "trapezoid"]
 
 FILLS = ("black", "mean", "blur", "noise", "nli", "image-mean", "rise-blur")
 """Names of the fills. `nli` depends on what is removed, so only rows that remove positions can have it."""
@@ -28,9 +29,9 @@ RISE_WIDTH, RISE_SIGMA = 11, 5.0
 def fill_image(fill: str, batch: Batch) -> Tensor:
     """What the fill puts at every position, [B, C, H, W] in the model's input space.
 
-    Fills live in raw pixels (rule 7): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated Gaussian of
-    radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by item;
-    `image-mean` each channel's mean over the item's own raw pixels;
+    Fills live in raw pixels (clause [fills]): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated
+    Gaussian of radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by
+    item; `image-mean` each channel's mean over the item's own raw pixels;
     `rise-blur` RISE's own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name
     and for `nli`.
     """
@@ -145,6 +146,17 @@ def input_noise(batch: Batch, i: int, stream: str, draw: int, radius: float) -> 
     return u.view_as(x).mul_(2).sub_(1).mul_(radius)
 
 
+def blended(image: Tensor, fill: Tensor, mask: Tensor, *, out: Tensor) -> Tensor:
+    """fill + mask*(image - fill) [C, H, W], written into out; mask [H, W] in [0, 1].
+
+    Every operation is rounded to the dtype (no fused multiply-add), so that where image and fill are equal, and where the
+    mask is 0, the value is the fill's to the bit. Where the mask is 1 it is the image's.
+    """
+    torch.sub(image, fill, out=out).mul_(mask).add_(fill)
+    # lerp is exact at the weights 0 and 1, and on a CPU faster than a masked select over broadcast channels
+    return out.lerp_(image, (mask == 1).to(image.dtype))
+
+
 def translated(image: Tensor, fill: Tensor, down: int, across: int) -> Tensor:
     """The image [C, H, W] moved by whole pixels; what it leaves shows the fill [C, H, W]."""
     H, W = image.shape[1:]
@@ -160,11 +172,16 @@ def _key(batch: Batch, i: int, stream: str) -> random.Key:
 
 
 def minmax(maps: Tensor) -> Tensor:
-    """Each map [B, ...] on [0, 1] by its own minimum and maximum (rule 4); zeros for a constant map."""
+    """Each map [B, ...] on [0, 1] by its own minimum and maximum (clause [minmax]); zeros for a constant map.
+
+    NaN throughout where the two lie too far apart for the maps' type.
+    """
     shape = (-1, *[1] * (maps.ndim - 1))
     flat = maps.flatten(1)
     low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)
     width = high - low
+    # divided by infinity, most of such a map would be 0 and pass for numbers
+    width = width.masked_fill(torch.isinf(width), float("nan"))
     return (maps - low) / torch.where(width == 0, torch.ones_like(width), width)
 
 

@@ -36,7 +36,7 @@ class Lines:
         self._end()
         self.title, self.total, self.done, self.count = title, items, 0, 0
         self.began = self.said = time.monotonic()
-        print(f"{title}: {items} items", file=self.stream, flush=True)
+        print(f"{title}: {items} item{'' if items == 1 else 's'}", file=self.stream, flush=True)
 
     def items(self, n: int) -> None:
         self.done += n
@@ -53,7 +53,8 @@ class Lines:
         self.said, elapsed = now, max(now - self.began, 1e-9)
         left = f", {elapsed / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
         rate = f", {self.count / elapsed:.0f} rows/s" if self.count else ""
-        print(f"{self.title}: {self.done}/{self.total} items{rate}{left}", file=self.stream, flush=True)
+        what = "item" if self.total == 1 else "items"
+        print(f"{self.title}: {self.done}/{self.total} {what}{rate}{left}", file=self.stream, flush=True)
 
     def _end(self) -> None:
         if self.title:

@@ -1,4 +1,4 @@
-"""Random draws that anybody can repeat: Philox4x32-10 keyed by what is drawn (rule 10). No global generator is touched.
+"""Random draws that anybody can repeat: Philox4x32-10 keyed by what is drawn (clause [random]). No global generator is touched.
 
 A draw is addressed, not consumed: key = seed, item, purpose and stream; counter = (position, draw). So a value depends
 on nothing but its name: not on the batch, the order of work, the device or the number of workers.

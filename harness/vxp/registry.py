@@ -1,8 +1,13 @@
-"""`python -m vxp.registry` writes the metric and model documents of a checkout from what the code declares and loads."""
+"""`python -m vxp.registry` writes the metric and model documents of a checkout from what the code declares and loads.
+
+`python -m vxp.registry metrics` writes those of the metrics only, without loading a model.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,17 +15,26 @@ from typing import Any
 import vxp_schemas
 
 from vxp import models, result, store
+from vxp.core import VxpError
 from vxp.datasets.shapes import CLASSES
 from vxp.metrics import catalogue
 from vxp.models import loading
+from vxp.origin import ours
 
 FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 
 
-def documents() -> dict[str, dict[str, Any]]:
-    """Every generated document by its path in the registry. A released version is never edited."""
-    found = {f"metrics/{metric.name}.json": result.metric_document(metric) for metric in catalogue().values()}
-    return found | {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), *models.templates().values())}
+KINDS = ("metrics", "models")
+
+
+def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
+    """Every generated document of these kinds by its path in the registry. A released version is never edited."""
+    found: dict[str, dict[str, Any]] = {}
+    if "metrics" in kinds:
+        found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
+    if "models" in kinds:
+        found |= {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), *models.templates().values())}
+    return found
 
 
 def _lite0() -> dict[str, Any]:
@@ -42,15 +56,17 @@ def _shapes() -> dict[str, Any]:
         "classes": {"count": len(CLASSES), "names": list(CLASSES)}, "accuracy": log["accuracy"]}
 
 
-def main(folder: Path = FOLDER) -> list[Path]:
-    """Write all documents; returns the files."""
+def main(kinds: Sequence[str] = KINDS, folder: Path = FOLDER) -> list[Path]:
+    """Write the documents of these kinds; returns the files. VxpError for a kind that is none."""
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise VxpError(f"{', '.join(unknown)} is no kind of generated document, expected {' or '.join(KINDS)}")
     files_ = []
-    for path, document in documents().items():
+    for path, document in documents(kinds).items():
         store.write_document(folder / path, document)
         files_.append(folder / path)
     return files_
 
 
 if __name__ == "__main__":
-    for file in main():
+    for file in main(sys.argv[1:] or KINDS):
         print(file)

@@ -30,6 +30,7 @@ from vxp.core import OK, Metric, Outcome, Reduce, VxpError
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
+from vxp.origin import origin
 from vxp.tasks import Task
 
 TYPE = "https://vxp.example/{}/v1"
@@ -92,6 +93,11 @@ def method(bound: BoundExplainer) -> dict[str, Any]:
     return {"id": bound.id, "parameters": json_parameters(bound.parameters)}
 
 
+def selection(task: Task) -> dict[str, Any]:
+    """The field `selection` of a run and its results: what was taken of the task, under a limit only."""
+    return {} if task.selection is None else {"selection": task.selection.document()}
+
+
 def explainer(bound: BoundExplainer) -> dict[str, Any]:
     declared = bound.explainer
     return method(bound) | {
@@ -140,8 +146,8 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
     implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
     with contextlib.suppress(TypeError, OSError):  # defined in a notebook cell: there is no file to digest
         implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
-    if function.__module__.startswith("vxp"):
-        implementation |= {"package": "vxp", "version": version("vxp")}
+    if found := origin(function.__module__):
+        implementation |= dict(zip(("package", "version"), found, strict=True))
     return header("system") | {
         "method": {
             "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),
@@ -240,7 +246,7 @@ def write(
             "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
             "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
             "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
-            "harness": harness(), "settings": dict(settings), "flags": raised,
+            "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
         }
         if references:
             table = _reference_samples(task, of_references)

@@ -27,7 +27,7 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import explainers, models, result, store
+from vxp import division, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
@@ -40,6 +40,8 @@ log = logging.getLogger("vxp")
 
 UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
+BROKEN = "failed:model-non-finite"
+"""The status of an item of which the model's output for the unchanged input is not finite."""
 GALLERY = 8
 """Input images kept for the report."""
 
@@ -91,13 +93,15 @@ class Context:
     def settings_document(self) -> dict[str, Any]:
         own = dataclasses.asdict(self.settings)
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
-        return own | {"deterministic": True, "seed": self.task.seed}
+        return own | {"deterministic": True, "seed": self.task.seed, "limit": self.task.limit}
 
     @property
     def division(self) -> str:
-        """`closed` where the task is, and none of its own metrics is left out."""
-        whole = {b.signature for b in _metrics(self.task, ())} <= {b.signature for b in self.metrics}
-        return self.task.division if whole or not self.metrics else "open"
+        """`closed` where nothing stands against it (clause 12.2.2)."""
+        against = division.reasons(
+            task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
+            signatures=[b.signature for b in self.metrics])
+        return "open" if any(against) else "closed"
 
     @property
     def units(self) -> store.Units:
@@ -114,11 +118,9 @@ class Context:
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
                       relabelled=None if twin is None else twin.to(self.settings.device))
 
-    def batch(self, start: int, stop: int, targets: Tensor | None = None) -> Batch:
-        batch = self.task.batch(start, stop, self.model)
-        if targets is not None:
-            batch = dataclasses.replace(batch, targets=targets)
-        return batch.to(self.settings.device)
+    def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
+        """Items start..stop, with these classes to explain, on the device of the run."""
+        return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs
@@ -134,7 +136,7 @@ def run(
     """
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
-    systems = _with_references(task, [bound.resolved(model.module) for bound in wanted])
+    systems = _with_references(task, ready(task, model, wanted))
     carried = None
     if given is not None:
         carried = read_set(given, task, model, wanted[0] if wanted else None)
@@ -167,7 +169,7 @@ def explain_set(
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
     task = task.limited(settings.limit)
-    bound = _at_budget(task, bound.resolved(model.module))
+    (bound,) = ready(task, model, [bound])
     context = Context(task, model, (), settings, out, progress or Quiet())
     with claimed(settings, out, run_document(context, [bound], None)):
         if not (out / "set.json").exists():
@@ -188,7 +190,7 @@ def choose_settings(
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
     if batch_size is None:
-        first = task.batch(0, 1, model).inputs.to(device)
+        first = task.load(0, 1, model).inputs.to(device)
         with computing(threads):
             batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
         log.info("batch size %d gives the best throughput on %s", batch_size, device)
@@ -204,12 +206,17 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
     return wanted
 
 
+def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
+    """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
+    return [_at_budget(task, bound.resolved(model.module)) for bound in wanted]
+
+
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
-    """The references that the task admits, then what was asked for, each once, at the task's budget."""
+    """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
     names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
-    for bound in [*(explainers.bind(n) for n in names), *(_at_budget(task, b) for b in wanted)]:
+    for bound in [*(explainers.bind(n) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
         unique.setdefault(bound.name, bound)
@@ -232,7 +239,7 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
         "division": context.division, "task": context.task.reference, "dataset": context.task.dataset,
         "model": dict(vxp_schemas.reference(context.model.document)),
         "explainers": [result.method(b) for b in systems], "metrics": [b.signature for b in context.metrics],
-        "settings": context.settings_document,
+        "settings": context.settings_document, **result.selection(context.task),
         **({} if carried is None else {"set": carried.digest}),
     }
 
@@ -279,6 +286,12 @@ class Baseline:
     rows: Mapping[Edit, Tensor]
     batch_size: int  # with which the rows were run
 
+    @property
+    def broken(self) -> list[bool]:
+        """Per item whether the model's output for the unchanged input is not finite."""
+        found: list[bool] = self.rows[Unchanged()][:, READOUTS.index("log-probability")].isnan().tolist()
+        return found
+
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
     """The unchanged and the filled rows of every range of items, from its unit or computed."""
@@ -290,19 +303,15 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         name = f"baseline/{start:06d}"
         unit = context.units.load(name)
         if unit is None:
-            batch = context.batch(start, stop)
-            engine = context.engine
-            logits = engine.predict_all(batch.inputs)
-            if not torch.isfinite(logits).all():
-                bad = [batch.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
-                raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
-                               "logits on the task's own images; check its weights and normalization")
-            predictions = logits.argmax(1).cpu()
-            targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu())
+            loaded = context.task.load(start, stop, context.model)
+            engine, where = context.engine, context.settings.device
+            logits = engine.predict_all(loaded.inputs.to(where))
+            predictions = predicted(logits).cpu()
+            targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                                f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-            rows = engine.baseline(dataclasses.replace(batch, targets=targets.to(batch.targets.device)), fills)
+            rows = engine.baseline(loaded.batch(targets).to(where), fills)
             tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
             tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
             unit = tensors, {"batch_size": engine.batch_size}
@@ -310,7 +319,26 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
         found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
         context.progress.items(stop - start)
+    _check_finite(context, found)
     return found
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The predicted class of logits [B, K]; 0 where they are not finite and nothing is predicted."""
+    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
+
+
+def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:
+    """Name the items of which the model's output is not finite; VxpError where these are all."""
+    items = context.task.items
+    bad = [items[start + i].id for start, found in baselines.items() for i, broken in enumerate(found.broken) if broken]
+    if len(bad) == len(items):
+        raise VxpError(f"model {context.model.id} returned NaN or infinite logits for all {len(items)} items, expected finite "
+                       "logits on the task's own images: check its weights and normalization")
+    if bad:
+        log.warning("model %s returned NaN or infinite logits for %d of %d items (%s): nothing is predicted of them, and their "
+                    "explanations and scores are %s", context.model.id, len(bad), len(items),
+                    ", ".join([*bad[:5], *(["..."] if len(bad) > 5 else [])]), BROKEN)
 
 
 def _edit(name: str) -> Edit:
@@ -371,7 +399,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
             batch = context.batch(start, stop, baselines[start].targets)
             began = time.perf_counter()
             with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
-                made, states = _made(bound, context.model, batch)
+                made, states = _made_where(bound, context.model, batch, baselines[start].broken)
             notes: dict[str, Any] = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
                      "backward": passes.backward}
             context.progress.rows(passes.forward)
@@ -385,6 +413,23 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
         context.progress.items(n)
     maps, status = _on_one_grid(bound.id, parts)
     write_set(context, bound, baselines, folder, maps, status, runtime, forward, backward)
+
+
+def _made_where(
+    bound: BoundExplainer, model: Model, batch: Batch, broken: Sequence[bool]
+) -> tuple[Tensor, list[str]]:
+    """Maps and statuses of a range; items of which the model's output is not finite are not explained."""
+    good = [i for i, lost in enumerate(broken) if not lost]
+    if len(good) == len(batch):
+        return _made(bound, model, batch)
+    if not good:
+        return torch.zeros(len(batch), *batch.space), [BROKEN] * len(batch)
+    made, states = _made(bound, model, batch.select(good))
+    maps, status = made.new_zeros(len(batch), *made.shape[1:]), [BROKEN] * len(batch)
+    maps[good] = made
+    for i, state in zip(good, states, strict=True):
+        status[i] = state
+    return maps, status
 
 
 def _shared(total: int, n: int) -> list[int]:
@@ -433,7 +478,7 @@ def write_set(
     rows_per_shard = shards[0]["rows"]
     ordered = [baselines[start] for start in sorted(baselines)]
     targets, predictions = torch.cat([b.targets for b in ordered]), torch.cat([b.predictions for b in ordered])
-    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered])
+    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered]).nan_to_num()
     store.write_table(folder / "items.parquet", {
         "row": pa.array(range(n), pa.int64()),
         "item_id": pa.array([item.id for item in context.task.items]),
@@ -472,10 +517,13 @@ class CarriedSet:
 def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
     """Check that a set belongs to this task and model; VxpError otherwise."""
     document = store.read_document(folder / "set.json")
-    for what, there, here in (("task", document["task"], task.reference),
-                              ("model", document["model"], vxp_schemas.reference(model.document))):
+    for what, there, here, do in (
+            # the card of a task of one's own names the model, so the model comes first
+            ("model", document["model"], vxp_schemas.reference(model.document), "name the same with --model"),
+            ("task", document["task"], task.reference, "name the same images, with the same --limit")):
         if there != here:
-            raise VxpError(f"set {folder} was made for {what} {there}, and is to be scored as {here}")
+            was, now = (f"{r['id']}@{r['version']} ({r['digest'][:19]}...)" for r in (there, here))
+            raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
     return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
                       store.digest((folder / "set.json").read_bytes()))
@@ -556,7 +604,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
-    """The metrics that this explainer is scored by, and those that it is not, with the reason (rule 14)."""
+    """The metrics that this explainer is scored by, and those that it is not, with the reason (clause 6.3.1)."""
     limit = context.task.budget.get("max_passes_per_map")
     run, not_run = [], {}
     for wanted in context.metrics:
@@ -599,10 +647,11 @@ def _score_unit(
 
 
 def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:
-    """The outcome over all units; an item whose map could not be made has that status everywhere."""
+    """The outcome over all units; an item whose map could not be made has that status everywhere, except where nothing was
+    run."""
     values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])
     status = [s for _, notes in units for s in notes["scores"][signature]["status"]]
-    status = [score if map_ == OK else map_ for score, map_ in zip(status, made, strict=True)]
+    status = [score if map_ == OK or score.startswith("not-run:") else map_ for score, map_ in zip(status, made, strict=True)]
     values[torch.tensor([s != OK for s in status])] = float("nan")
     curve, statistics = ([tensors.get(f"{kind}/{signature}") for tensors, _ in units] for kind in ("curve", "statistics"))
     rows = [len(tensors[f"values/{signature}"]) for tensors, _ in units]

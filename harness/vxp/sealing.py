@@ -59,7 +59,6 @@ def seal(folders: Sequence[Path], explainer: str, statement: Path, out: Path, *,
     """
     if out.exists():
         raise VxpError(f"--out {out} exists: a sealed bundle is never changed; choose another name or delete it")
-    said = read_statement(statement)
     parts = [_part(folder, explainer) for folder in folders]
     systems = {result.identity(p.system): p for p in parts}
     if len(systems) > 1:
@@ -68,6 +67,7 @@ def seal(folders: Sequence[Path], explainer: str, statement: Path, out: Path, *,
                        "seal each on its own")
     if len({p.set_id for p in parts}) < len(parts):
         raise VxpError(f"the same set {parts[0].set_id} is in several of {', '.join(map(str, folders))}: give each run once")
+    said = read_statement(statement)
     files = dict(_files(parts)) | dict(_documentation(documentation))
     root = _root(said, parts, files)
     vxp_schemas.validate(root)

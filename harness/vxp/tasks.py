@@ -11,12 +11,39 @@ from typing import Any
 
 import torch
 import vxp_schemas
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vxp import datasets, stats, store
+from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
-from vxp.core import Batch, VxpError
+from vxp.core import Batch, Normalization, VxpError
 from vxp.models import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
+
+    inputs [B, C, *space] float; frozen is the class that the task gives an item, None where it is the one that the model
+    predicts; the rest is as in a `Batch`.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Tensor
+    frozen: tuple[int | None, ...]
+    normalization: Normalization
+    seed: int
+    truth: Mapping[str, Tensor]
+    clusters: tuple[str, ...]
+
+    def targets(self, predictions: Tensor) -> Tensor:
+        """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
+        chosen = [said if own is None else own for own, said in zip(self.frozen, predictions.tolist(), strict=True)]
+        return torch.tensor(chosen, dtype=torch.int64)
+
+    def batch(self, targets: Tensor) -> Batch:
+        """The items, these classes of which are explained."""
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +54,7 @@ class Task:
     items: tuple[datasets.Item, ...]
     source: datasets.Source
     model: str
-    registered: bool = True
-    limit: int | None = None
+    selection: division.Selection | None = None
 
     @property
     def id(self) -> str:
@@ -41,18 +67,16 @@ class Task:
     @property
     def reference(self) -> dict[str, Any]:
         """id, version and digest; the digest covers every item, so a limited run is not the task."""
-        whole = dict(vxp_schemas.reference(dict(self.document)))
-        if self.limit is None:
-            return whole
-        return whole | {"digest": vxp_schemas.digest([whole["digest"], self.limit])}
+        return referred(self.document, self.limit)
 
     @property
     def dataset(self) -> dict[str, Any]:
         return dict(self.document["dataset"])
 
     @property
-    def division(self) -> str:
-        return "closed" if self.registered and self.limit is None else "open"
+    def limit(self) -> int | None:
+        """How many items were taken of the task; None for all."""
+        return None if self.selection is None else self.selection.items
 
     @property
     def cluster_key(self) -> str:
@@ -79,26 +103,46 @@ class Task:
         return dict(self.document.get("budget", {}))
 
     def limited(self, limit: int | None) -> Task:
-        """The first items only; such a run is not the task, and its results say so."""
+        """So many items, of every cluster in turn; such a run is not the task, and its results say so."""
         if limit is None or limit >= len(self.items):
             return self
-        return replace(self, items=self.items[:limit], limit=limit)
+        clusters = [item.cluster for item in self.items]
+        places = division.taken(clusters, limit)
+        return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places))
 
     def batch(self, start: int, stop: int, model: Model) -> Batch:
-        """Items start..stop as the model takes them, on the CPU. Targets that are not frozen are the model's own."""
+        """Items start..stop as the model takes them, on the CPU, with the task's own targets.
+
+        VxpError where an item has none: `load` them, predict, and make the batch with the `targets` of the predictions.
+        """
+        loaded = self.load(start, stop, model)
+        missing = [id for id, target in zip(loaded.ids, loaded.frozen, strict=True) if target is None]
+        if missing:
+            raise VxpError(f"task {self.name}: got no target for {', '.join(missing[:5])}, expected one for every item; the "
+                           "model's predictions stand in for them: task.load(...), then its targets(predictions)")
+        return loaded.batch(torch.tensor(loaded.frozen, dtype=torch.int64))
+
+    def load(self, start: int, stop: int, model: Model) -> Loaded:
+        """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
         samples = [self.source.load(item) for item in items]
         inputs = model.normalization.to_inputs(torch.stack([sample.image for sample in samples]).float() / 255)
-        return Batch(
+        return Loaded(
             ids=tuple(item.id for item in items),
             inputs=inputs,
-            targets=torch.tensor([-1 if item.target is None else item.target for item in items]),
+            frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
             # boxes are padded with empty ones, which are no boxes
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
         )
+
+
+def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
+    """How results refer to a document; a task under a limit on its items is another task."""
+    whole = dict(vxp_schemas.reference(dict(document)))
+    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
 
 
 def names() -> list[str]:
@@ -130,7 +174,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         items = [datasets.Item(i["item_id"], i["cluster"], i["recipe"], i["target"], tuple(i["label"]))
                  for i in json.loads(raw)]
     default = vxp_schemas.registry_document("models", document["model"]["id"]).get("load_name", document["model"]["id"])
-    return Task(document, tuple(items), source, model or default, registered=model in (None, default))
+    return Task(document, tuple(items), source, model or default)
 
 
 def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
@@ -157,7 +201,7 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
     }
     vxp_schemas.validate(document)
-    return Task(document, tuple(items), source, model.id, registered=False)
+    return Task(document, tuple(items), source, model.id)
 
 
 OPEN_METRICS = (

@@ -59,7 +59,7 @@ def images(start: int, n: int) -> tuple[Tensor, Tensor]:
 def permuted(labels: Tensor, seed: int) -> Tensor:
     """The labels in an order drawn by key, so that every class stays as frequent and no image keeps its label but by chance.
 
-    Image i gets the label of the image with the i-th smallest word of Philox, ties by index (numbers of rule 10).
+    Image i gets the label of the image with the i-th smallest word of Philox, ties by index (clause [random]).
     """
     words = random.philox(random.key(seed, "", "relabel@1", "order"), 0, len(labels))[0]
     return labels[words.argsort(stable=True)]

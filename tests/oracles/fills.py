@@ -25,21 +25,26 @@ def to_input(raw: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np
 def fill(
     name: str, image: np.ndarray, mean: Sequence[float], std: Sequence[float], seed: int, item: str
 ) -> np.ndarray:
-    """The image that shows where positions are removed."""
+    """The image that shows where positions are removed, of values that float32 has."""
     raw = to_raw(image, mean, std)
+
+    def single(values: np.ndarray) -> np.ndarray:
+        # NumPy rounds every operation of a float32 array and a Python number to float32
+        return to_input(values.astype(np.float32), mean, std).astype(np.float64)
+
     if name == "black":
-        return to_input(np.zeros_like(raw), mean, std)
+        return single(np.zeros_like(raw))
     if name == "mean":
         return np.zeros_like(raw)
     if name == "blur":
-        return to_input(np.stack([blur(channel) for channel in raw]), mean, std)
+        return image.copy() if blur_radius(*image.shape[1:]) == 0 else single(np.stack([blur(channel) for channel in raw]))
     if name == "noise":
         drawn = philox.uniforms(philox.key(seed, item, "fill-noise@1", "noise"), 0, raw[0].size)
-        return to_input(drawn[: len(raw)].reshape(raw.shape), mean, std)
+        return single(drawn[: len(raw)].reshape(raw.shape))
     if name == "image-mean":
-        return np.stack([np.full_like(channel, channel.mean()) for channel in image])
+        return np.stack([np.full_like(channel, np.float32(channel.mean())) for channel in image])
     if name == "rise-blur":
-        return np.stack([rise_blur(channel) for channel in image])
+        return np.stack([rise_blur(channel) for channel in image]).astype(np.float32).astype(np.float64)
     raise ValueError(f"no oracle of the fill {name!r}")
 
 
@@ -49,9 +54,7 @@ def blur(channel: np.ndarray) -> np.ndarray:
     Halves are rounded up (112 pixels have r = 3).
     """
     H, W = channel.shape
-    r = math.floor(5 * min(H, W) / 224 + 0.5)
-    if r == 0:
-        return channel.copy()
+    r = blur_radius(H, W)
     taps = [np.exp(-(d * d) / (2.0 * r * r)) for d in range(-r, r + 1)]
     taps = [tap / sum(taps) for tap in taps]
     out = np.zeros_like(channel)
@@ -61,6 +64,10 @@ def blur(channel: np.ndarray) -> np.ndarray:
                 for j, dx in enumerate(range(-r, r + 1)):
                     out[y, x] += taps[i] * taps[j] * channel[_mirrored(y + dy, H), _mirrored(x + dx, W)]
     return out
+
+
+def blur_radius(H: int, W: int) -> int:
+    return math.floor(5 * min(H, W) / 224 + 0.5)
 
 
 def _mirrored(place: int, size: int) -> int:

@@ -12,16 +12,24 @@ def masked(
     image: np.ndarray, attribution: np.ndarray, mean: Sequence[float], std: Sequence[float], seed: int, item: str, *,
     keep: int, mask: str, fill: str, ties: str,
 ) -> np.ndarray:
-    """mask*raw + (1 - mask)*fill in raw space, in the model's input space."""
+    """fill + mask*(input - fill) in the model's input space, one float32 operation after the other."""
     soft = maps.bilinear(maps.minmax(attribution.astype(np.float32)), image.shape[1:])
     kept = {"index": by_index, "tame": by_tame, "t-tame": by_t_tame, "p-tame": by_p_tame}[ties](soft, keep)
-    weights = np.zeros(soft.shape)
+    weights = np.zeros(soft.shape, dtype=np.float32)
     for place in np.ndindex(*soft.shape):
         if kept[place]:
-            weights[place] = float(soft[place]) if mask == "soft" else 1.0
-    raw = fills.to_raw(image, mean, std)
-    other = fills.to_raw(fills.fill(fill, image, mean, std, seed, item), mean, std)
-    return fills.to_input(np.stack([weights * raw[c] + (1 - weights) * other[c] for c in range(len(raw))]), mean, std)
+            weights[place] = soft[place] if mask == "soft" else 1.0
+    return blended(image, fills.fill(fill, image, mean, std, seed, item), weights)
+
+
+def blended(image: np.ndarray, fill: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Image and fill [C, H, W] blended by weights [H, W]: NumPy rounds each operation of two float32 numbers to float32."""
+    out = image.astype(np.float32)
+    other = fill.astype(np.float32)
+    for c, y, x in np.ndindex(*out.shape):
+        if weights[y, x] != 1:
+            out[c, y, x] = other[c, y, x] + np.float32(weights[y, x]) * (out[c, y, x] - other[c, y, x])
+    return out.astype(np.float64)
 
 
 def by_index(soft: np.ndarray, keep: int) -> np.ndarray:

@@ -14,7 +14,7 @@ def srg(
 ) -> float:
     """Area of the least-relevant-first curve minus area of the most-relevant-first curve.
 
-    Over the fraction removed; least-relevant-first removes P - k_(S-s) positions at step s (rule 8), so that its rows
+    Over the fraction removed; least-relevant-first removes P - k_(S-s) positions at step s (clause [curve]), so that its rows
     are those of insertion into the same fill, read backwards.
     """
     P = image[0].size

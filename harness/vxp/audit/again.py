@@ -31,13 +31,12 @@ from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
-from vxp.run import Progress, Quiet
+from vxp.run import BROKEN, UNIT, Progress, Quiet
 from vxp.tasks import Task
 from vxp.validation import arrays
 
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
-UNIT = 8
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
 IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
@@ -341,9 +340,8 @@ class _Again:
         """The items of these rows with the bundle's targets."""
         claim = self.claim
         some = dataclasses.replace(claim.task, items=tuple(claim.task.items[i] for i in rows))
-        batch = some.batch(0, len(rows), claim.model)
         targets = torch.tensor([int(claim.items["target"][i]) for i in rows])
-        return dataclasses.replace(batch, targets=targets).to(self.audit.order.device)
+        return some.load(0, len(rows), claim.model).batch(targets).to(self.audit.order.device)
 
     def case(self, batch: Batch, maps: Tensor) -> Case:
         facts = self.claim.document["explainer"]
@@ -374,7 +372,11 @@ class _Again:
         for i, row in enumerate(rows):
             stated, predicted = float(claim.items["target_score"][row]), int(claim.items["prediction"][row])
             best = int(logits[i].argmax())
-            if abs(stated - probability[i]) > tolerance:
+            broken = claim.items["status"][row] == BROKEN
+            if broken == bool(torch.isfinite(logits[i]).all()):
+                self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, status", claim.items["status"][row],
+                                        "the output here is finite" if broken else f"{BROKEN}: the output here is not finite")
+            elif abs(stated - probability[i]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, target_score", f"{stated:.6g}, here "
                                         f"{probability[i]:.6g}", f"a difference of at most {tolerance:g}")
             # two classes as likely as each other may change places

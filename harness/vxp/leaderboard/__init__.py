@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
     if target is None:
         console.print("Not added: see above", soft_wrap=True)
         return 1
-    console.print(f"Record: {target}\nBuild the pages: vxp leaderboard build --records {records}", soft_wrap=True,
+    command = shlex.join(["vxp", "leaderboard", "build", "--records", str(records)])
+    console.print(f"Record: {target}\nBuild the pages: {command}", soft_wrap=True,
                   highlight=False, markup=False)
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import compare, result, stats
+from vxp import compare, division, result, stats
 from vxp.compare import Samples
 from vxp.leaderboard import flags
 from vxp.leaderboard.records import Record
@@ -119,6 +119,7 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) ->
         "task": document["task"], "dataset": document["dataset"], "model": document["model"],
         "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < stats.FEW_CLUSTERS,
         "limited": document["settings"]["limit"] is not None,
+        **({"selection": dict(document["selection"])} if "selection" in document else {}),
         "scores": [{k: s[k] for k in ("signature", "family", "better", "level", "range")} for s in known.values()],
         "entries": entries, "references": _references(rows),
     }
@@ -147,8 +148,10 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Mapping[str,
     document = samples.document
     cost = document["cost"]
     explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
+    why = [reason.words for reason in division.of_result(document)]
     return {
         "record": record.name, "result_id": document["result_id"], "division": document["division"],
+        **({"open_because": why} if document["division"] == "open" and why else {}),
         "explainer": document["explainer"]["id"], "flags": list(document["flags"]),
         "settings": {k: document["settings"][k] for k in ("precision", "device", "batch_size", "batch_size_run", "threads",
                                                           "limit", "seed") if k in document["settings"]},

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from vxp import cite
+from vxp import cite, division
 from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
 from vxp.report.words import FAMILIES, columns, interval, note, number
@@ -59,6 +59,7 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
         })
     return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
             "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
+            "part": division.part(table),
             "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
 
 
@@ -91,6 +92,6 @@ def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) 
     scores = [{"signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓", "family": s["family"],
                "direction": f"{s['better']} is better", "evidence": found["evidence"], **_cell(s, found, entry)}
               for s in table["scores"] if (found := _of(entry, s)) is not None]
-    again = cite.command(task=document["task"]["id"], model=document["model"]["id"], explainers=[document["explainer"]],
+    again = cite.command(task=document["task"], model=document["model"], systems=[record.system],
                          metrics=[s["signature"] for s in document["scores"]], settings=document["settings"])
     return {"table": table, "entry": entry, "scores": scores, "command": again}

@@ -25,7 +25,7 @@ class Bound:
 
     @property
     def signature(self) -> str:
-        """`id@version` and every parameter as `|name:value` in order of definition (rule 13)."""
+        """`id@version` and every parameter as `|name:value` in order of definition (clause 8.2.1)."""
         parts = [f"{name}:{spelled(value)}" for name, value in self.parameters.items()]
         return "|".join([self.metric.name, *parts])
 

@@ -14,7 +14,7 @@ from vxp.metrics._truth import truth
 def mask_average_precision(case: Case) -> Outcome:
     """Mean over the truth's positions of the precision at their rank, without interpolation.
 
-    Positions are ranked by the signed evaluation map, ties by row-major index (rule 5). Range (0, 1], higher is better.
+    Positions are ranked by the signed evaluation map, ties by row-major index (clause [order]). Range (0, 1], higher is better.
     Undefined for a constant map and an empty truth.
     """
     inside = truth(case, ("mask", "cells"), "mask-average-precision")

@@ -25,7 +25,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """state_dict_digest of formats.md: which weights these are."""
+        """state_dict_digest: which weights these are (clause 4.1.2)."""
         return str(self.document["state_dict_digest"])
 
     def class_name(self, index: int) -> str:

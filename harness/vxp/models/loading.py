@@ -52,6 +52,8 @@ def _loaded(name: str) -> Model:
     if base in LOADERS:
         raise VxpError(f"model {name}: {base} has its own weights and takes no others; give @FILE to torchvision/NAME, "
                        "timm/NAME or file.py:factory")
+    if base.endswith(".py"):
+        raise VxpError(f"model {base!r}: expected the function in the file as well, {base}:NAME")
     raise VxpError(f"no model is called {name!r}{_meant(base)}; `vxp list models` shows all, expected a name of the registry, "
                    "torchvision/NAME, timm/NAME or file.py:factory, the last three with weights of your own as @FILE")
 

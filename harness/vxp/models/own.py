@@ -17,6 +17,7 @@ from vxp.core import Normalization, VxpError
 from vxp.models import weights as files
 from vxp.models.identity import described
 from vxp.models.loaded import Model, document_id
+from vxp.origin import OWN_FILE
 
 FACTS = ("mean", "std", "input_size", "class_names")
 SPEC = re.compile(r"(?P<factory>.*\.py:[^@/\\]*)(@(?P<weights>.+))?", re.S)
@@ -29,7 +30,7 @@ def from_file(spec: str) -> Any:
     path = Path(path_text).expanduser()
     if not path.is_file():
         raise VxpError(f"{spec}: no file {path}, expected a Python file that defines {name!r}")
-    module_spec = importlib.util.spec_from_file_location(f"vxp_user_{path.stem}", path)
+    module_spec = importlib.util.spec_from_file_location(f"{OWN_FILE}{path.stem}", path)
     if module_spec is None or module_spec.loader is None:
         raise VxpError(f"{spec}: {path} is no Python file")
     module = importlib.util.module_from_spec(module_spec)

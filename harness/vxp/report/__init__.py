@@ -1,6 +1,6 @@
 """Result documents -> one self-contained HTML file, and tables for a terminal."""
 
-from vxp.report.console import console_tables
+from vxp.report.console import console_tables, heading
 from vxp.report.page import write
 
-__all__ = ["console_tables", "write"]
+__all__ = ["console_tables", "heading", "write"]

@@ -9,12 +9,20 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from vxp import division
 from vxp.report.words import columns, interval, names, note, number, statuses
 from vxp.result import TIE
 
 COLUMN = 18
 """Characters of a score's column, with its padding: '[0.123, 0.456]' and a metric's name in two lines fit."""
 LABEL = 36
+
+
+def heading(documents: Sequence[Mapping[str, Any]]) -> str:
+    """What was scored, and whether the results are closed or open, with the reason."""
+    first = documents[0]
+    return (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
+            f"{first['scores'][0]['n']} items, {division.words(first)}")
 
 
 def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> list[Table]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import cite, compare, result, stats, store
+from vxp import cite, compare, division, result, stats, store
 from vxp.core import OK
 from vxp.explainers import ORACLES
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
@@ -41,6 +41,8 @@ def _content(run: Run) -> dict[str, Any]:
     inference = stats.Inference.of(first["inference"])
     return {
         "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
+        "open_because": [r.words for r in division.of_result(first)] if first["division"] == "open" else [],
+        "part": division.part({**first, "items": len(run.systems[0].clusters)}),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
         "flags": flags, "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
@@ -175,5 +177,6 @@ def _command(run: Run) -> str:
     """The command that makes this run again."""
     document = run.document
     return cite.command(
-        task=document["task"]["id"], model=document["model"]["id"], metrics=document["metrics"], scored="set" in document,
-        explainers=[s.document["explainer"] for s in run.systems if not s.reference], settings=document["settings"])
+        task=document["task"], model=document["model"], metrics=document["metrics"], scored="set" in document,
+        systems=[store.read_document(run.folder / "systems" / f"{s.document['result_id']}.json")
+                 for s in run.systems if not s.reference], settings=document["settings"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +14,13 @@ import numpy as np
 import torch
 import vxp_schemas
 
-from vxp import metrics, result, stats
+from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.explainers import references
+from vxp.tasks import referred
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
-from vxp.validation.state import AResult, ASet, Document, State, referred
+from vxp.validation.state import AResult, ASet, Document, State
 
 RTOL = 1e-9
 """Aggregates computed again on another machine differ by the order of sums only."""
@@ -27,7 +29,7 @@ RTOL_CI = 1e-6
 
 def check(state: State) -> None:
     for found in state.sets:
-        _entries(state, found.path, found.document, _limit(state, found))
+        _entries(state, found.path, found.document, state.limit_of(found))
         _system(state, found)
     for result_ in state.results:
         document = result_.document
@@ -44,11 +46,6 @@ def check(state: State) -> None:
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)
     _whole(state)
-
-
-def _limit(state: State, found: ASet) -> int | None:
-    limits = [r.document["settings"]["limit"] for r in state.results if r.document["set"]["path"] == found.path]
-    return limits[0] if limits else None
 
 
 # ------------------------------------------------------------------------------------------------------------ references
@@ -180,18 +177,13 @@ def _division(state: State, result_: AResult) -> None:
     def lacks(where: str, found: str, expected: str) -> None:
         state.findings.add("VXP-K012", result_.path, where, found, expected)
 
-    if document["settings"]["limit"] is not None:
-        lacks("/settings/limit", str(document["settings"]["limit"]), "null: every item of the task")
+    for reason in division.of_result(document):
+        # another model is VXP-K003
+        if reason.where != "/model":
+            lacks(reason.where, reason.words, reason.expected)
     task = vxp_schemas.registry("tasks").get(f"{document['task']['id']}@{document['task']['version']}")
-    if task is None or task["status"] != "active" or referred(task) != document["task"]:
-        lacks("/task", _named(document["task"]), "an active task of the registry")
+    if task is None:
         return
-    wanted = [b.signature for b in metrics.bind_all(list(task["metrics"]))]
-    there = {s["signature"] for s in document["scores"]}
-    missing = [s for s in wanted if s not in there]
-    if missing:
-        lacks("/scores", f"{len(missing)} scores of the task missing: {', '.join(missing[:5])}",
-              f"all {len(wanted)} of the task")
     found = state.set_of(result_)
     if found is not None and found.document["coverage"] != 1:
         lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
@@ -233,6 +225,7 @@ def _settings(state: State, result_: AResult) -> None:
     task = state.entry("tasks", document["task"], limit)
     if task is not None and seed != task["seed"]:
         state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
+    _selection(state, result_)
     own = _inference(state, document)
     if asdict(own) != document["inference"]:
         state.findings.add("VXP-K015", path, "/inference", f"{document['inference']}", f"{asdict(own)}, the task's")
@@ -247,6 +240,24 @@ def _settings(state: State, result_: AResult) -> None:
             state.findings.add("VXP-F013", document["environment"]["path"], f"/git/{number}",
                                f"{checkout['name']} at {checkout['commit'][:12]} with changes, and no digest of them",
                                "a commit without changes, or the digest of the difference from it")
+
+
+def _selection(state: State, result_: AResult) -> None:
+    """What a limited result says of the items that it has, and of those that its task has."""
+    limit, said = result_.document["settings"]["limit"], result_.document.get("selection")
+    if result_.samples is None:
+        return
+    if limit is None:
+        if said is not None:
+            state.findings.add("VXP-K015", result_.path, "/selection", json.dumps(said), "no selection: no limit was set")
+        return
+    there = {"items": result_.samples.rows, "clusters": len({str(c) for c in result_.samples["cluster"]})}
+    task = _registered("task", result_.document["task"])
+    if task is not None and "items" in task:
+        items = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
+        there |= {"of_items": len(items), "of_clusters": len({item["cluster"] for item in items})}
+    if said is None or any(said[key] != value for key, value in there.items()):
+        state.findings.add("VXP-K015", result_.path, "/selection", json.dumps(said), f"{json.dumps(there)}, as the rows say")
 
 
 def _inference(state: State, document: Document) -> stats.Inference:

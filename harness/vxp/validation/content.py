@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import vxp_schemas
 
+from vxp import division
 from vxp.catalogue import nearest
 from vxp.core import OK
 from vxp.result import reference_rows
@@ -149,7 +150,7 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
         state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
-    task, grid = state.entry("tasks", found.document["task"], _limit(state, found)), next(iter(grids), None)
+    task, grid = state.entry("tasks", found.document["task"], state.limit_of(found)), next(iter(grids), None)
     if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
             and list(grid) != list(task["input_size"]):
         state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",
@@ -158,23 +159,14 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
 
 
-def _limit(state: State, found: ASet) -> int | None:
-    """The limit on items of the run that made a set, which its result states."""
-    for result in state.results:
-        if result.document["set"]["path"] == found.path:
-            limit = result.document["settings"]["limit"]
-            return None if limit is None else int(limit)
-    return None
-
-
 def expected_items(state: State, found: ASet) -> list[Document] | None:
     """The items of the set's task, under its limit; None where nobody here has the list."""
-    task = state.entry("tasks", found.document["task"], _limit(state, found))
+    task = state.entry("tasks", found.document["task"], state.limit_of(found))
     if task is None or "items" not in task:
         return None
-    limit = _limit(state, found)
+    limit = state.limit_of(found)
     items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
-    return items if limit is None else items[:limit]
+    return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
 
 
 def _empty(state: State, path: str, table: Table, allowed: Sequence[str] = ()) -> bool:

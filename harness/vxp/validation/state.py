@@ -10,6 +10,7 @@ import vxp_schemas
 
 from vxp.bundles import Bundle
 from vxp.findings import Findings, plain
+from vxp.tasks import referred
 from vxp.validation.arrays import Table, Tensor
 
 Document = Mapping[str, Any]
@@ -78,6 +79,12 @@ class State:
     def set_of(self, result: AResult) -> ASet | None:
         return next((s for s in self.sets if s.path == result.document["set"]["path"]), None)
 
+    def limit_of(self, found: ASet) -> int | None:
+        """The limit on items of the run that made a set, which its result states."""
+        stated = (r.document["settings"]["limit"] for r in self.results if r.document["set"]["path"] == found.path)
+        limit = next(stated, None)
+        return None if limit is None else int(limit)
+
     def entry(self, kind: str, reference: Document, limit: int | None = None) -> Document | None:
         """The registry's or the bundle's document that a reference names by id, version and digest."""
         candidates = [vxp_schemas.registry(kind).get(f"{reference['id']}@{reference['version']}"),
@@ -86,9 +93,3 @@ class State:
             if document is not None and referred(document, limit) == reference:
                 return document
         return None
-
-
-def referred(document: Document, limit: int | None = None) -> dict[str, Any]:
-    """How results refer to a document; a task under a limit is another task."""
-    whole = dict(vxp_schemas.reference(document))
-    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}

@@ -1,0 +1,119 @@
+"""Which items a limit takes, and whether a result is closed or open, with the reasons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import vxp_schemas
+
+from vxp import metrics
+
+NAMED = 3
+"""Metrics that are named of those that were left out."""
+OPEN = "open-"
+"""What the ids of tasks of one's own images begin with."""
+
+
+# --------------------------------------------------------------------------------------------------------- under a limit
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How many items and clusters a limit took, and how many the task has."""
+
+    items: int
+    of_items: int
+    clusters: int
+    of_clusters: int
+
+    def document(self) -> dict[str, int]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.items} of {self.of_items} items from {self.clusters} of {self.of_clusters} clusters"
+
+
+def taken(clusters: Sequence[str], limit: int) -> list[int]:
+    """The places of the items that a limit takes, given the cluster of every item of the task (clause 8.4.5).
+
+    In rounds: the first item of every cluster, then the second of every cluster that has one, and so on. In a round the
+    items stand as in the task's list, and so do those that are returned.
+    """
+    before: Counter[str] = Counter()
+    rounds = []
+    for place, cluster in enumerate(clusters):
+        rounds.append((before[cluster], place))
+        before[cluster] += 1
+    return sorted(place for _, place in sorted(rounds)[:limit])
+
+
+def selection(clusters: Sequence[str], places: Sequence[int]) -> Selection:
+    """What the items at these places are of a task whose items have these clusters."""
+    return Selection(len(places), len(clusters), len({clusters[i] for i in places}), len(set(clusters)))
+
+
+# --------------------------------------------------------------------------------------------------- closed or open, and why
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a result is open: the words for a reader, and the place in the result with what a closed one has there."""
+
+    words: str
+    where: str
+    expected: str
+
+
+def reasons(
+    *, task: Mapping[str, Any], model: Mapping[str, Any], limit: int | None, signatures: Sequence[str],
+    selected: Mapping[str, int] | None = None,
+) -> Iterator[Reason]:
+    """Why a result of this task and model, by reference, with these scores is open (clause 12.2.2); none: it is closed.
+
+    signatures: none of a run that does not score. selected: the result's `selection`, for the words.
+    """
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    if card is None or card["status"] != "active":
+        words = "own images" if task["id"].startswith(OPEN) else (
+            "a template, whose items are drawn from a copy of one's own" if card else "no task of the registry")
+        yield Reason(words, "/task", "an active task of the registry")
+    if limit is not None:
+        yield Reason(str(Selection(**selected)) if selected else f"limited to {limit} items", "/settings/limit",
+                     "null: every item of the task")
+    if card is None or card["status"] != "active":
+        return
+    if limit is None and dict(vxp_schemas.reference(card)) != dict(task):
+        yield Reason("the task's card is not the registry's", "/task", "an active task of the registry")
+    if dict(model) not in [dict(admitted) for admitted in (card["model"], *card.get("also_models", ()))]:
+        yield Reason(f"the model {model['id']} is not the task's", "/model", str(card["model"]["id"]))
+    wanted = [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
+    missing = [signature for signature in wanted if signature not in signatures]
+    if missing and signatures:
+        yield Reason(f"{len(missing)} of the task's {len(wanted)} scores were left out: {_named(missing)}", "/scores",
+                     f"all {len(wanted)} of the task")
+
+
+def of_result(document: Mapping[str, Any]) -> list[Reason]:
+    """The reasons of a result document."""
+    return list(reasons(task=document["task"], model=document["model"], limit=document["settings"]["limit"],
+                        signatures=[s["signature"] for s in document["scores"]], selected=document.get("selection")))
+
+
+def part(document: Mapping[str, Any]) -> str:
+    """What was taken of the task, by the field `selection`, or by the number of `items` where it is absent."""
+    return str(Selection(**document["selection"])) if "selection" in document else f"{document['items']} items"
+
+
+def words(document: Mapping[str, Any]) -> str:
+    """A result's division with the reason: `closed`, or `open: own images`."""
+    why = "; ".join(reason.words for reason in of_result(document))
+    return f"open: {why}" if document["division"] == "open" and why else str(document["division"])
+
+
+def _named(signatures: Sequence[str]) -> str:
+    """The metrics of some signatures, a few by name."""
+    ids = list(dict.fromkeys(signature.partition("@")[0] for signature in signatures))
+    return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")

@@ -1,0 +1,93 @@
+"""Which items a limit takes, and why a result is open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vxp_schemas
+from vxp import commands, division, models, report, run, tasks
+from vxp.metrics import bind_all
+from vxp.tasks import Task
+
+
+@pytest.mark.parametrize(("clusters", "limit", "places"), [
+    ("aaabbc", 1, [0]),
+    ("aaabbc", 3, [0, 3, 5]),  # the first of each
+    ("aaabbc", 5, [0, 1, 3, 4, 5]),  # then the second of those that have one
+    ("aaabbc", 6, [0, 1, 2, 3, 4, 5]),
+    ("abab", 3, [0, 1, 2]),
+    ("abcd", 2, [0, 1]),  # every item its own cluster: the first items
+])
+def test_a_limit_takes_of_every_cluster_in_turn(clusters: str, limit: int, places: list[int]) -> None:
+    assert division.taken(clusters, limit) == places
+
+
+def test_a_limited_task_says_what_was_taken() -> None:
+    task = tasks.load("photos")
+    limited = task.limited(12)
+    chosen = [item.id for item in limited.items]
+    assert chosen == [item.id for item in task.items if item.id in chosen], "in the task's order"
+    photos = [item.cluster for item in limited.items]
+    assert {photos.count(photo) for photo in photos} == {2}
+    assert str(limited.selection) == "12 of 24 items from 6 of 6 clusters"
+    assert (limited.limit, limited.limited(12).selection) == (12, limited.selection)
+    assert limited.reference["digest"] == vxp_schemas.digest([task.reference["digest"], 12])
+
+
+def test_a_limit_that_takes_all_is_none() -> None:
+    task = tasks.load("photos")
+    assert task.limited(24) is task.limited(100) is task
+    assert task.limit is None
+    context = run.Context(task, models.load("shapes-cnn"), (), run.Settings(limit=100), Path("none"), run.Quiet())
+    assert context.settings_document["limit"] is None
+
+
+def why(of: Task, model: str = "shapes-cnn", metrics: tuple[str, ...] = (), **changes: Any) -> list[str]:
+    signatures = [bound.signature for bound in bind_all(list(metrics or of.metrics))]
+    selected = None if of.selection is None else of.selection.document()
+    given = {"task": of.reference, "model": vxp_schemas.reference(models.load(model).document), "limit": of.limit,
+             "signatures": signatures, "selected": selected}
+    return [reason.words for reason in division.reasons(**(given | changes))]
+
+
+def test_a_whole_task_with_its_model_and_scores_is_closed() -> None:
+    task = tasks.load("shapes")
+    assert why(task) == []
+    assert why(task, metrics=(*task.metrics, "nss")) == [], "more scores than the task's do no harm"
+    assert why(task, signatures=[]) == [], "a set has no scores"
+
+
+def test_every_reason_is_given() -> None:
+    task = tasks.load("shapes")
+    n = len(task.metrics)
+    left = [m for m in task.metrics if m.partition("|")[0] not in ("entropy", "gini")]
+    assert why(task.limited(30)) == ["30 of 200 items from 30 of 200 clusters"]
+    assert why(task, "efficientnet-lite0") == ["the model efficientnet-lite0 is not the task's"]
+    assert why(task, metrics=tuple(left)) == [f"2 of the task's {n} scores were left out: entropy, gini"]
+    assert why(task, metrics=("entropy",))[0].endswith(" more")
+    assert why(task, task=task.reference | {"id": "open-mine"}) == ["own images"]
+    assert why(task, task=task.reference | {"id": "shpes"}) == ["no task of the registry"]
+    assert why(task, task=task.reference | {"digest": "sha256:" + "0" * 64}) == ["the task's card is not the registry's"]
+    assert why(task, task=task.reference | {"id": "imagenet-val-2000"}) == [
+        "a template, whose items are drawn from a copy of one's own"]
+
+
+def test_the_reason_stands_in_terminal_and_report(tmp_path: Path) -> None:
+    order = commands.Order("shapes", None, None, None, ("saliency",), ("entropy",), "cpu", limit=3, batch_size=4, threads=1)
+    documents = [json.loads(path.read_bytes()) for path in commands.run_(order, tmp_path / "out", run.Quiet())]
+    for document in documents:
+        vxp_schemas.validate(document)
+        assert document["selection"] == {"items": 3, "of_items": 200, "clusters": 3, "of_clusters": 200}
+    stored = json.loads((tmp_path / "out" / "run.json").read_bytes())
+    vxp_schemas.validate(stored)
+    assert stored["selection"] == documents[0]["selection"]
+    n = len(tasks.load("shapes").metrics)
+    said = report.heading(documents)
+    start = f"{tasks.load('shapes').name}, shapes-cnn@1: 3 items, open: 3 of 200 items from 3 of 200 clusters; "
+    assert said.startswith(f"{start}{n - 1} of the task's {n} scores were left out: ")
+    html = report.write(tmp_path / "out").read_text()
+    assert "open division: 3 of 200 items from 3 of 200 clusters; " in html
+    assert "Only 3 of 200 items from 3 of 200 clusters of the task were used" in html

@@ -14,6 +14,8 @@ from vxp.perturb import FILLS
                  "items with large drops outweigh the others.",
                  "The scale is fitted per item and may be negative: a map and its negative score the same.",
                  "Large squares dominate the mean, so it says little of fine detail.",
+                 "Biased against the authors' number: large squares are drawn more often than they occur among all squares, "
+                 "which makes scores larger however many are drawn.",
                  "Filled squares are out of distribution; the score depends on the fill."))
 def infidelity(case: Case, *, samples: int = 200, fill: str = "mean") -> Plan:
     """Mean of (beta*r - d)^2 over random squares, r the map's sum, d the drop of the logit (Yeh et al. 2019).

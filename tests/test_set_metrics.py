@@ -327,8 +327,9 @@ def test_sets_are_ranked_by_their_number(monkeypatch: pytest.MonkeyPatch) -> Non
             number = stats.set_summary(mean_of, kept_of[name].statistics, ["ok" if ok else "" for ok in kept_of[name].ok],
                                        clusters, range=(None, None))
             score = {"signature": "s@1", "family": "localisation", "level": "set", "better": better} | number
-            return compare.Samples(name, name, {"task": "t", "model": "m", "scores": [score], "inference": {}}, clusters,
-                                   clusters, {"s@1": np.full(40, np.nan)}, {"s@1": kept_of[name]})
+            document = {"task": {"id": "t", "version": 1}, "model": "m", "scores": [score], "inference": {}}
+            nothing = {"s@1": np.full(40, np.nan)}
+            return compare.Samples(name, name, document, clusters, clusters, nothing, {"s@1": kept_of[name]})
         (score,) = compare.group([samples(name) for name in table]).scores
         return score
 

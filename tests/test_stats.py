@@ -199,7 +199,7 @@ def compared(table: dict[str, np.ndarray], better: str, **inference: object) -> 
     """Systems on one score, an item a cluster, as results of one task."""
     def samples(name: str, values: np.ndarray) -> compare.Samples:
         score = {"signature": "score@1", "family": "faithfulness", "level": "sample", "better": better, "mean": values.mean()}
-        document = {"task": "t", "model": "m", "scores": [score], "inference": inference}
+        document = {"task": {"id": "t", "version": 1}, "model": "m", "scores": [score], "inference": inference}
         items = names(len(values))
         return compare.Samples(name, name, document, items, items, {"score@1": values}, {})
     return compare.group([samples(name, values) for name, values in table.items()], intervals=False)

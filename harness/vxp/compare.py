@@ -214,7 +214,7 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
     shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1
               or any(s["signature"] in r.values and r.references for r in results)]
     scores: list[Score] = []
-    for family in dict.fromkeys(s["family"] for s in shared):
+    for family in result.families(first.document["task"], shared):
         some = [s for s in shared if s["family"] == family]
         scores += _family(some, dict(zip(names, results, strict=True)), intervals)
     return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),

@@ -7,12 +7,11 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from vxp import cite
+from vxp import cite, result
 from vxp.compare import CEILINGS
 from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
 from vxp.report.words import FAMILIES, columns, interval, note, number
-from vxp.result import TIE
 
 LEVELS = {
     "E1": "the means follow from the scores per item; nobody else has computed these",
@@ -46,14 +45,14 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
     heads = columns([s["signature"] for s in table["scores"]])
     entries = sorted(table["entries"], key=lambda e: (not submissions[e["record"]]["shown"],
                                                       submissions[e["record"]]["method"]["name"], e["record"]))
-    families = []
-    for family in dict.fromkeys(s["family"] for s in table["scores"]):
+    families: list[dict[str, Any]] = []
+    for family in result.families(table["task"], table["scores"]):
         scores = [s for s in table["scores"] if s["family"] == family]
         families.append({
             "name": family, "about": FAMILIES.get(family, ""),
             "columns": [{"metric": heads[s["signature"]][0], "telling": _telling(heads[s["signature"]][1], s["level"]),
                          "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
-                         "direction": f"{s['better']} is better", "tie": TIE in s.get("flags", ())} for s in scores],
+                         "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ())} for s in scores],
             "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s), e) for s in scores]}
                      for e in entries],
             "references": [{"name": r["explainer"], "cells": [_cell(s, _of(r, s), r) for s in scores]}

@@ -70,7 +70,7 @@ def _families(run: Run) -> list[dict[str, Any]]:
     heads = columns(list(scores))
     tied, below = _standing(run)
     families = []
-    for family in dict.fromkeys(s["family"] for s in scores.values()):
+    for family in result.families(run.systems[0].document["task"], list(scores.values())):
         wanted = [sig for sig, s in scores.items() if s["family"] == family]
         rows = [{"name": s.name, "reference": s.reference,
                  "cells": [_cell(s.scores[sig], s.name in tied.get(sig, ()), below.get((s.name, sig), ())) for sig in wanted]}

@@ -119,7 +119,7 @@ def _differences(tables: Mapping[str, Mapping[str, Any]]) -> str:
         for part, method, cells in found:
             shown = []
             for p in cells:
-                separated = next(adjusted) < 1 - stats.LEVEL and p.n_clusters >= stats.FEW_CLUSTERS
+                separated = stats.STANDARD.separated(next(adjusted), p.n_clusters)
                 shown.append(_shown(f"{p.delta:+.3f}", f"{p.ci.lo:+.3f} to {p.ci.hi:+.3f}" if p.ci else "", separated))
             rows.append([part, str(cells[0].n), code(method), *shown])
     return table(["task", "items", "method", *columns], rows)

@@ -3,18 +3,24 @@ says of statistics."""
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from bundle_tools import METRICS, Broken, made_run, sealed
-from vxp import compare, explainers, models, run, stats, tasks
+from rich.console import Console
+from vxp import compare, explainers, models, report, result, run, stats, tasks
 from vxp.core import VxpError
+from vxp.leaderboard.board import _standing as standing_of
+from vxp.report import console_tables, page, read
 from vxp.validation import validate
 
 DELETION = "deletion@1|steps:4|fill:mean"
@@ -107,6 +113,61 @@ def test_a_table_of_references_that_does_not_fit_is_named(finished: Path, tmp_pa
         compare.read(b.path("result"))
 
 
+# ------------------------------------------------------------------------------------------------------- one function
+
+
+def test_report_comparison_and_board_agree_on_who_is_tied_for_best(finished: Path) -> None:
+    samples = [compare.read(found_in(finished, n)) for n in ("grad-cam", "saliency")]
+    marked = compare.group(samples).marked()
+    assert set(marked) == {s["signature"] for s in samples[0].document["scores"]}
+    assert any(len(names) == 1 for names in marked.values())  # somebody is told apart
+    reported, below = page._standing(read.read(finished))
+    assert {signature: set(names) for signature, names in reported.items()} == {s: set(n) for s, n in marked.items()}
+    records: Any = [SimpleNamespace(name=s.name, evidence_of=lambda *score: "E2") for s in samples]
+    standing = standing_of(list(zip(records, samples, strict=True)))
+    for signature, names in marked.items():
+        assert {n for n, scores in standing.items() if scores[signature].get("tied_for_best")} == set(names)
+    for name, scores in standing.items():
+        for signature, found in scores.items():
+            not_above = [r for r, verdict in found["against"].items() if verdict != "better" and r not in compare.CEILINGS]
+            assert below.get((name, signature), []) == not_above
+
+
+def test_correction_spans_a_family() -> None:
+    items = [f"{i:02d}" for i in range(24)]
+
+    def samples(name: str, values: dict[str, np.ndarray]) -> compare.Samples:
+        scores = [{"signature": s, "family": "faithfulness", "level": "sample", "better": "higher", "mean": v.mean()}
+                  for s, v in values.items()]
+        document = {"task": {"id": "t", "version": 1}, "model": "m", "scores": scores, "inference": {}}
+        return compare.Samples(name, name, document, items, items, values, {})
+
+    noise = np.random.Generator(np.random.PCG64(0)).normal(0, 1, size=24)
+    noise -= noise.mean()
+    gain = noise + 0.40
+    p = stats.paired(gain, np.zeros(24), items).p
+    assert 0.025 < p < 0.05
+    zero = np.zeros(24)
+    alone = compare.group([samples("a", {"x@1": gain}), samples("b", {"x@1": zero})])
+    beside = compare.group([samples("a", {"x@1": gain, "y@1": noise}), samples("b", {"x@1": zero, "y@1": zero})])
+    assert alone.marked() == {"x@1": ("a",)}
+    assert beside.marked() == {"x@1": ("a", "b"), "y@1": ("a", "b")}
+
+
+def test_the_family_that_a_task_is_for_stands_first() -> None:
+    scores = [{"family": f} for f in ("complexity", "localisation", "complexity", "sanity")]
+    assert result.families({"id": "mosaic-photos", "version": 1}, scores) == ["localisation", "complexity", "sanity"]
+    assert result.families({"id": "of-my-own", "version": 1}, scores) == ["complexity", "localisation", "sanity"]
+
+
+def test_a_kind_that_the_card_does_not_admit_is_refused(tmp_path: Path) -> None:
+    task = tasks.load("shapes")
+    other = replace(task, document=dict(task.document) | {"kinds": ["regions"]})
+    with pytest.raises(VxpError, match="task shapes@1 admits explanations of the kind regions, got heatmap2d"):
+        run.run(other, models.load(task.model), [], tmp_path / "run", settings=run.Settings())
+    assert not (tmp_path / "run").exists()
+
+
 # -------------------------------------------------------------------------------------------------------------------- ties
 
 
@@ -123,6 +184,11 @@ def test_a_column_that_tells_no_reference_from_another_is_flagged(tmp_path: Path
         flags = {s["signature"]: s.get("flags") for s in json.loads(path.read_text())["scores"]}
         assert flags.pop(DELETION) == ["references-tie"]
         assert set(flags.values()) == {None}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(*console_tables([json.loads(p.read_text()) for p in paths]))
+    assert console.export_text().count("references tie") == 1
+    html = report.write(tmp_path / "run").read_text()
+    assert html.count("all references tie: this column may say nothing") == 1
 
 
 # ---------------------------------------------------------------------------------------------------------- a task's card
@@ -156,8 +222,8 @@ def test_the_cards_statistics_make_the_intervals_and_the_tests(tmp_path: Path) -
     assert any(r.separated for r in group.rows)
 
     bundle = sealed(tmp_path / "run", tmp_path / "bundle")
-    report = validate(bundle)
-    assert not report.of("error"), report.findings
+    checked = validate(bundle)
+    assert not checked.of("error"), checked.findings
     b = Broken(bundle, tmp_path / "broken")
     b.json("result", lambda d: d["inference"].update(level=0.95))
     b.seal()

@@ -19,7 +19,7 @@ from oracles.max_box_acc_v2 import iou
 from rich.console import Console
 from scipy.stats import ttest_rel
 from torch import Tensor, nn
-from vxp import compare, models, report, run, stats, store, tasks
+from vxp import compare, models, report, result, run, stats, store, tasks
 from vxp.core import VxpError
 from vxp.metrics import bind, max_box_acc_v2, sufficiency
 from vxp.metrics.max_box_acc_v2 import best_threshold
@@ -314,16 +314,28 @@ def test_two_systems_alike_are_seldom_called_different_and_their_interval_covers
     assert covered == 300 - called
 
 
-def test_sets_are_ranked_by_their_number() -> None:
+def test_sets_are_ranked_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result, "reduction", lambda signature: mean_of)
     generator = np.random.default_rng(1)
     noise = generator.normal(0, 0.1, size=(4, 40))
     table = {"best": 1 + noise[0], "twin": 1.002 + noise[0] + 0.1 * noise[1], "worst": noise[2], "none": noise[3]}
     kept_of = {name: kept(values, [name != "none"] * 40) for name, values in table.items()}
     clusters = [f"{i:02d}" for i in range(40)]
-    found = stats.compare_sets(mean_of, kept_of, clusters, "higher")
-    assert found.ranks == {"best": (1, 2), "twin": (1, 2), "worst": (3, 3)}
-    assert set(found.tied_for_best) == {"best", "twin"}
-    assert stats.compare_sets(mean_of, kept_of, clusters, "lower").tied_for_best == ("worst",)
+
+    def ranked(better: str) -> compare.Score:
+        def samples(name: str) -> compare.Samples:
+            number = stats.set_summary(mean_of, kept_of[name].statistics, ["ok" if ok else "" for ok in kept_of[name].ok],
+                                       clusters, range=(None, None))
+            score = {"signature": "s@1", "family": "localisation", "level": "set", "better": better} | number
+            document = {"task": {"id": "t", "version": 1}, "model": "m", "scores": [score], "inference": {}}
+            nothing = {"s@1": np.full(40, np.nan)}
+            return compare.Samples(name, name, document, clusters, clusters, nothing, {"s@1": kept_of[name]})
+        (score,) = compare.group([samples(name) for name in table]).scores
+        return score
+
+    assert ranked("higher").ranks == {"best": (1, 2), "twin": (1, 2), "worst": (3, 3)}
+    assert set(ranked("higher").tied_for_best) == {"best", "twin"}
+    assert ranked("lower").tied_for_best == ("worst",)
 
 
 # ------------------------------------------------------------------------------------------------------------------ runs

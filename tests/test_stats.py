@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vxp import stats
+from vxp import compare, stats
 from vxp.core import VxpError
 
 RNG = np.random.Generator(np.random.PCG64(11))
@@ -154,12 +154,12 @@ def test_holm_keeps_the_level_of_the_family() -> None:
     the families at most, within 3 standard errors; without the correction far more often."""
     generator = np.random.Generator(np.random.PCG64(11))
     families, wrong, plain = 300, 0, 0
-    for seed in range(families):
+    for _ in range(families):
         common = generator.exponential(1, 30)
         table = {name: common + generator.exponential(0.5, 30) for name in "abcde"}
-        found = stats.compare_all(table, names(30), "higher", resamples=999, seed=seed)
-        wrong += any(p.separated for p in found.pairs)
-        plain += any(p.paired.p < 0.05 for p in found.pairs)
+        found = compared(table, "higher", resamples=999)
+        wrong += any(p.separated for p in found.rows)
+        plain += any(p.paired.p < 0.05 for p in found.rows)
     assert wrong / families <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / families)
     assert plain / families > 0.15
 
@@ -195,6 +195,16 @@ def test_minimum_detectable_difference() -> None:
     assert found == pytest.approx(2.8016 * difference.std(ddof=1) / 20, rel=1e-3)
 
 
+def compared(table: dict[str, np.ndarray], better: str, **inference: object) -> compare.Group:
+    """Systems on one score, an item a cluster, as results of one task."""
+    def samples(name: str, values: np.ndarray) -> compare.Samples:
+        score = {"signature": "score@1", "family": "faithfulness", "level": "sample", "better": better, "mean": values.mean()}
+        document = {"task": {"id": "t", "version": 1}, "model": "m", "scores": [score], "inference": inference}
+        items = names(len(values))
+        return compare.Samples(name, name, document, items, items, {"score@1": values}, {})
+    return compare.group([samples(name, values) for name, values in table.items()], intervals=False)
+
+
 def planted(clusters: int) -> dict[str, np.ndarray]:
     noise = np.random.Generator(np.random.PCG64(1)).normal(0, 0.1, size=(4, clusters))
     return {"best": 1 + noise[0], "twin": 1.005 + noise[1] - noise[1].mean() + noise[0].mean(), "middle": 0.5 + noise[2],
@@ -202,21 +212,24 @@ def planted(clusters: int) -> dict[str, np.ndarray]:
 
 
 def test_ranks_and_ties() -> None:
-    found = stats.compare_all(planted(40), names(40), "higher")
+    found = compared(planted(40), "higher")
     assert not found.few_clusters
-    assert set(found.tied_for_best) == {"best", "twin"}
-    assert found.ranks == {"best": (1, 2), "twin": (1, 2), "middle": (3, 3), "worst": (4, 4)}
-    assert len(found.pairs) == 6
-    turned = stats.compare_all(planted(40), names(40), "lower")
-    assert turned.tied_for_best == ("worst",)
+    (score,) = found.scores
+    assert set(score.tied_for_best) == {"best", "twin"}
+    assert score.ranks == {"best": (1, 2), "twin": (1, 2), "middle": (3, 3), "worst": (4, 4)}
+    assert len(found.rows) == 6
+    assert found.marked() == {"score@1": score.tied_for_best}
+    turned = compared(planted(40), "lower")
+    assert turned.marked() == {"score@1": ("worst",)}
 
 
 def test_few_clusters_separate_nobody() -> None:
-    found = stats.compare_all(planted(6), names(6), "higher")
+    found = compared(planted(6), "higher")
     assert found.few_clusters
-    assert not any(p.separated for p in found.pairs)
-    assert set(found.ranks.values()) == {(1, 4)}
-    assert set(found.tied_for_best) == {"best", "twin", "middle", "worst"}
+    assert not any(p.separated for p in found.rows)
+    assert set(found.scores[0].ranks.values()) == {(1, 4)}
+    assert set(found.scores[0].tied_for_best) == {"best", "twin", "middle", "worst"}
+    assert found.marked() == {"score@1": ()}
 
 
 def test_summary_counts_what_has_no_number_at_the_worst_bound() -> None:
@@ -237,7 +250,7 @@ def test_global_generators_are_left_alone() -> None:
     np.random.seed(3)
     random.seed(3)
     before = (np.random.get_state()[1].tolist(), random.getstate())
-    stats.compare_all(planted(25), names(25), "higher")
+    compared(planted(25), "higher")
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before
 
 
@@ -382,11 +395,11 @@ def test_many_methods_are_still_told_apart() -> None:
     """23 methods of 60 items, 253 pairs: with shares of 1e-4 at least no pair would survive the correction for 14 scores."""
     noise = np.random.Generator(np.random.PCG64(4)).normal(0, 0.1, size=(23, 60))
     table = {f"m{i:02d}": noise[i] + 0.04 * i for i in range(23)}
-    found = stats.compare_all(table, names(60), "higher")
-    p = sorted(pair.paired.p for pair in found.pairs)
+    found = compared(table, "higher")
+    p = sorted(row.paired.p for row in found.rows)
     assert sum(q < 0.05 for q in stats.holm(p * 14)) > 14 * 150
-    assert found.ranks["m00"][0] > 15
-    assert "m10" not in found.tied_for_best
+    assert found.scores[0].ranks["m00"][0] > 15
+    assert "m10" not in found.scores[0].tied_for_best
 
 
 def test_clusters_flip_together() -> None:

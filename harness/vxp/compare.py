@@ -21,6 +21,9 @@ from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import VxpError
 from vxp.validation import arrays
 
+CEILINGS = ("oracle", "oracle-binary")
+"""References that know the truth: not to be above them says nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -217,7 +220,7 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
     shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1
               or any(s["signature"] in r.values and r.references for r in results)]
     scores: list[Score] = []
-    for family in dict.fromkeys(s["family"] for s in shared):
+    for family in result.families(first.document["task"], shared):
         some = [s for s in shared if s["family"] == family]
         scores += _family(some, dict(zip(names, results, strict=True)), intervals)
     return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),
@@ -352,4 +355,4 @@ def as_json(groups: Sequence[Group]) -> bytes:
     return result.plain_json({"groups": [asdict(g) for g in groups]})
 
 
-__all__ = ["Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]
+__all__ = ["CEILINGS", "Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]

@@ -357,6 +357,12 @@ def read_kept(
             for signature, statistics in found.items()}
 
 
+def families(task: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The families of these scores in their order, the one that the task is for first, where the registry has its card."""
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}", {})
+    return sorted(dict.fromkeys(s["family"] for s in scores), key=lambda family: family != card.get("primary_family"))
+
+
 def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
     """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
     listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]

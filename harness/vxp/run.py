@@ -42,6 +42,8 @@ UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
 BROKEN = "failed:model-non-finite"
 """The status of an item of which the model's output for the unchanged input is not finite."""
+KIND = "heatmap2d"
+"""The kind of explanation that runs make."""
 GALLERY = 8
 """Input images kept for the report."""
 
@@ -134,6 +136,7 @@ def run(
 
     given: an explanation set made before (by `explain_set`), scored beside the references instead of explaining.
     """
+    task.admits(KIND)
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
     systems = _with_references(task, ready(task, model, wanted))
@@ -168,6 +171,7 @@ def explain_set(
     task: Task, model: Model, bound: BoundExplainer, out: Path, *, settings: Settings, progress: Progress | None = None,
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
+    task.admits(KIND)
     task = task.limited(settings.limit)
     (bound,) = ready(task, model, [bound])
     context = Context(task, model, (), settings, out, progress or Quiet())
@@ -517,6 +521,7 @@ class CarriedSet:
 def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
     """Check that a set belongs to this task and model; VxpError otherwise."""
     document = store.read_document(folder / "set.json")
+    task.admits(document["kind"])
     for what, there, here, do in (
             # the card of a task of one's own names the model, so the model comes first
             ("model", document["model"], vxp_schemas.reference(model.document), "name the same with --model"),

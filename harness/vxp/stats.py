@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache, lru_cache
-from itertools import combinations, product
+from functools import lru_cache
+from itertools import product
 from math import log, sqrt
 from typing import Any, Literal
 
@@ -117,17 +117,6 @@ class Pair:
     paired: Paired
     p_adjusted: float
     separated: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All systems on one metric: pairs, an interval of ranks for each, and who is not separated from the best."""
-
-    pairs: tuple[Pair, ...]
-    ranks: Mapping[str, tuple[int, int]]
-    tied_for_best: tuple[str, ...]
-    n_clusters: int
-    few_clusters: bool
 
 
 # ------------------------------------------------------------------------------------------------------------ intervals
@@ -337,10 +326,15 @@ def _at_least(sums: Floats) -> float:
 
 
 def tie(systems: Sequence[Floats]) -> bool:
-    """Whether several systems have equal numbers [N, ...] on every item, to six digits; those without a number are left out,
-    and two are the least that can tie."""
+    """Whether several systems have equal numbers [N, ...] on every item, to six digits, or none (8.4.3); those without a
+    number anywhere are left out, and two are the least that can tie."""
     some = [numbers for numbers in systems if np.isfinite(numbers).any()]
-    return len(some) > 1 and all(np.allclose(some[0], other, rtol=EQUAL, atol=EQUAL, equal_nan=True) for other in some[1:])
+    return len(some) > 1 and all(_alike(some[0], other) for other in some[1:])
+
+
+def _alike(a: Floats, b: Floats) -> bool:
+    close = np.abs(a - b) <= EQUAL * np.maximum(1, np.abs(a))
+    return bool((close | (np.isnan(a) & np.isnan(b))).all())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -361,30 +355,6 @@ def minimum_detectable(
     if g < 2:
         return None
     return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * _ratio(sums, counts)[1]
-
-
-def compare_all(
-    table: Mapping[str, Sequence[float] | Floats], clusters: Sequence[str], better: Better, *, resamples: int = RESAMPLES,
-    seed: int = 0, level: float = LEVEL,
-) -> Comparison:
-    """All pairs of systems on one metric, Holm-adjusted; the best are all that are not separated from the best mean."""
-    numbers = {name: np.asarray(values, float) for name, values in table.items()}
-    means = {name: float(np.nanmean(values)) for name, values in numbers.items() if np.isfinite(values).any()}
-    tests = [(a, b, paired(numbers[a], numbers[b], clusters, resamples=resamples, seed=seed, level=level,
-                            intervals=False))
-             for a, b in combinations(means, 2)]
-    return _comparison(means, tests, len(set(clusters)), better, level)
-
-
-def _comparison(
-    means: Mapping[str, float], tests: Sequence[tuple[str, str, Paired]], n_clusters: int, better: Better, level: float
-) -> Comparison:
-    """Ranks and ties of systems from the tests of all their pairs."""
-    adjusted = holm([t.p for _, _, t in tests])
-    pairs = tuple(Pair(a, b, t, q, bool(q < 1 - level and t.n_clusters >= FEW_CLUSTERS))
-                  for (a, b, t), q in zip(tests, adjusted, strict=True))
-    ranks, tied = ranking(means, pairs, better)
-    return Comparison(pairs, ranks, tied, n_clusters, n_clusters < FEW_CLUSTERS)
 
 
 def ranking(
@@ -481,24 +451,6 @@ def set_minimum_detectable(found: Paired, *, power: float = 0.8) -> float | None
     usual = float(student.ppf((1 + found.ci.level) / 2, found.ci.resamples - 1))
     error = (found.ci.hi - found.ci.lo) / (2 * usual)
     return float(norm.ppf((1 + found.ci.level) / 2) + norm.ppf(power)) * error
-
-
-def compare_sets(
-    reduce: Reduce, table: Mapping[str, Kept], clusters: Sequence[str], better: Better, *, level: float = LEVEL
-) -> Comparison:
-    """compare_all of the numbers of a metric of the set; systems without a number are left out."""
-    @cache
-    def left_out(name: str, shared: bytes) -> _LeftOut:
-        return _left_out(reduce, table[name], np.frombuffer(shared, dtype=bool), clusters)
-
-    numbers = {name: set_summary(reduce, kept.statistics, ["ok" if ok else "" for ok in kept.ok], clusters,
-                                 range=(None, None), interval=False) for name, kept in table.items()}
-    means = {name: found["mean"] for name, found in numbers.items() if "mean" in found}
-    tests = []
-    for a, b in combinations(means, 2):
-        shared = (table[a].ok & table[b].ok).tobytes()  # mostly the same for all pairs, so that each is reduced once
-        tests.append((a, b, _set_difference(left_out(a, shared), left_out(b, shared), level)))
-    return _comparison(means, tests, len(set(clusters)), better, level)
 
 
 # ------------------------------------------------------------------------------------------------------------ aggregates

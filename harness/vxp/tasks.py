@@ -86,6 +86,12 @@ class Task:
     def seed(self) -> int:
         return int(self.document["seed"])
 
+    def admits(self, kind: str) -> None:
+        """VxpError unless the card admits this kind of explanation."""
+        if kind not in self.document["kinds"]:
+            raise VxpError(f"task {self.name} admits explanations of the kind {', '.join(self.document['kinds'])}, got {kind}: "
+                           "choose a task for this kind")
+
     @property
     def inference(self) -> stats.Inference:
         return stats.Inference.of(self.document["statistics"])

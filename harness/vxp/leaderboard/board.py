@@ -8,7 +8,7 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import compare, division, result, stats
+from vxp import compare, division, result
 from vxp.compare import Samples
 from vxp.leaderboard import flags
 from vxp.leaderboard.records import Record
@@ -103,7 +103,7 @@ def _files(record: Record) -> list[dict[str, str]]:
 def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) -> dict[str, Any]:
     """One task and model. Ranks and ties are those among what is shown, tested in pairs of rows with the same items."""
     document = rows[0][1].document
-    clusters = len(set(rows[0][1].clusters))
+    clusters, inference = len(set(rows[0][1].clusters)), rows[0][1].inference
     visible = [(r, s) for r, s in rows if shown[r.name]]
     groups: list[list[tuple[Record, Samples]]] = []
     for record, samples in visible:
@@ -117,30 +117,31 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) ->
             known.setdefault(score["signature"], score)
     return {
         "task": document["task"], "dataset": document["dataset"], "model": document["model"],
-        "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < stats.FEW_CLUSTERS,
+        "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < inference.min_clusters,
         "limited": document["settings"]["limit"] is not None,
         **({"selection": dict(document["selection"])} if "selection" in document else {}),
-        "scores": [{k: s[k] for k in ("signature", "family", "better", "level", "range")} for s in known.values()],
+        "scores": [{k: s[k] for k in ("signature", "family", "better", "level", "range", "flags") if k in s}
+                   for s in known.values()],
         "entries": entries, "references": _references(rows),
     }
 
 
 def _standing(group: Sequence[tuple[Record, Samples]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By record and signature the interval of ranks, and whether it is tied for best; scores that nobody has computed again
-    are in no rank."""
+    """By record and signature the interval of ranks, whether it is tied for best, and how it does against the references
+    beside it; scores that nobody has computed again are in no rank and no test."""
     found: dict[str, dict[str, dict[str, Any]]] = {record.name: {} for record, _ in group}
-    if len(group) < 2:
-        return found
     checked = [replace(samples, values={k: v for k, v in samples.values.items()
                                         if record.evidence_of(samples.document["result_id"], k) >= SHOWN})
                for record, samples in group]
     compared = compare.group(checked, intervals=False)
     names = dict(zip(compared.names, (record.name for record, _ in group), strict=True))
+    marked = compared.marked()
     for score in compared.scores:
-        few = compared.clusters < stats.FEW_CLUSTERS
         for name, (low, high) in score.ranks.items():
-            tied = name in score.tied_for_best and not few
-            found[names[name]][score.signature] = {"rank": [low, high], "tied_for_best": tied}
+            found[names[name]][score.signature] = {"rank": [low, high], "tied_for_best": name in marked[score.signature]}
+        for row in () if compared.few_clusters else score.against:
+            verdict = "not-separated" if not row.separated else "better" if row.winner == row.a else "worse"
+            found[names[row.a]].setdefault(score.signature, {}).setdefault("against", {})[row.b] = verdict
     return found
 
 

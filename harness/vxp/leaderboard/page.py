@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from vxp import cite, division
+from vxp import cite, division, result
+from vxp.compare import CEILINGS
 from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
 from vxp.report.words import FAMILIES, columns, interval, note, number
@@ -44,14 +45,14 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
     heads = columns([s["signature"] for s in table["scores"]])
     entries = sorted(table["entries"], key=lambda e: (not submissions[e["record"]]["shown"],
                                                       submissions[e["record"]]["method"]["name"], e["record"]))
-    families = []
-    for family in dict.fromkeys(s["family"] for s in table["scores"]):
+    families: list[dict[str, Any]] = []
+    for family in result.families(table["task"], table["scores"]):
         scores = [s for s in table["scores"] if s["family"] == family]
         families.append({
             "name": family, "about": FAMILIES.get(family, ""),
             "columns": [{"metric": heads[s["signature"]][0], "telling": _telling(heads[s["signature"]][1], s["level"]),
                          "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
-                         "direction": f"{s['better']} is better"} for s in scores],
+                         "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ())} for s in scores],
             "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s), e) for s in scores]}
                      for e in entries],
             "references": [{"name": r["explainer"], "cells": [_cell(s, _of(r, s), r) for s in scores]}
@@ -74,13 +75,15 @@ def _of(entry: Mapping[str, Any], score: Mapping[str, Any]) -> Mapping[str, Any]
 def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> dict[str, Any]:
     """A number with its interval, what has none, whether it is tied for best, and its rank where that says something."""
     if found is None:
-        return {"mean": "", "interval": "", "note": "not scored", "tied": False, "rank": "", "less": ""}
+        return {"mean": "", "interval": "", "note": "not scored", "tied": False, "rank": "", "less": "", "below": ""}
     whole = {**found, "metric": {"id": score["signature"].partition("@")[0]}}
     low, high = found.get("rank", (0, 0))
     return {
         "mean": number(found["mean"], whole["metric"]["id"]) if "mean" in found else "", "interval": interval(whole),
         "note": note({"statuses": {}, **whole}), "tied": found.get("tied_for_best", False),
         "rank": (f"{low}" if low == high else f"{low} to {high}") if low else "",
+        "below": ", ".join(name for name, verdict in found.get("against", {}).items()
+                           if verdict != "better" and name not in CEILINGS),
         "less": found.get("evidence", "") if found.get("evidence") == "E1" and entry.get("record") else "",
     }
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vxp import division
 from vxp.report.words import columns, interval, names, note, number, statuses
-from vxp.result import TIE
+from vxp.result import TIE, families
 
 COLUMN = 18
 """Characters of a score's column, with its padding: '[0.123, 0.456]' and a metric's name in two lines fit."""
@@ -35,7 +35,7 @@ def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> 
     labels = names([d["explainer"] for d in ordered])
     tables = []
     most = max(1, (width - 2 - min(LABEL, max(map(len, labels)))) // COLUMN)
-    for family in dict.fromkeys(s["family"] for s in scores):
+    for family in families(documents[0]["task"], scores):
         wanted = [s for s in scores if s["family"] == family]
         for start in range(0, len(wanted), most):
             part = wanted[start : start + most]

@@ -19,9 +19,6 @@ from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Run, System, read
 from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
 
-CEILINGS = ("oracle", "oracle-binary")
-"""References that know the truth: to stay below them says nothing."""
-
 
 def write(folder: Path, out: Path | None = None) -> Path:
     """Write the report of a run folder as one self-contained HTML file; VxpError for missing or damaged results."""
@@ -76,7 +73,7 @@ def _families(run: Run) -> list[dict[str, Any]]:
     heads = columns(list(scores))
     tied, below = _standing(run)
     families = []
-    for family in dict.fromkeys(s["family"] for s in scores.values()):
+    for family in result.families(run.systems[0].document["task"], list(scores.values())):
         wanted = [sig for sig, s in scores.items() if s["family"] == family]
         rows = [{"name": s.name, "reference": s.reference,
                  "cells": [_cell(s.scores[sig], s.name in tied.get(sig, ()), below.get((s.name, sig), ())) for sig in wanted]}
@@ -108,7 +105,7 @@ def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str
     tied = {signature: tuple(names[n] for n in marked) for signature, marked in group.marked().items()}
     below: dict[tuple[str, str], list[str]] = {}
     for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
-        if row.b not in CEILINGS and not (row.separated and row.winner == row.a):
+        if row.b not in compare.CEILINGS and not (row.separated and row.winner == row.a):
             below.setdefault((names[row.a], row.signature), []).append(row.b)
     return tied, below
 

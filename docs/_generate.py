@@ -6,16 +6,19 @@ tests/test_docs.py holds the pages to what this script gives, so that a page nev
 
 from __future__ import annotations
 
+import functools
 import html
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer.main
+import vxp
 import vxp_schemas
-from vxp import explainers, findings, metrics, result
+from vxp import core, datasets, explainers, findings, metrics, models, result, tasks
 from vxp.audit import tolerances
 from vxp.cli import app
 from vxp.core import Explainer, Metric
@@ -364,6 +367,84 @@ def spec_index(found: Sequence[Metric]) -> str:
     return page("Metrics", f"{len(found)} metrics, version by version, each with its normative page.", *parts)
 
 
+# --------------------------------------------------------------------------------------------------------------- Python
+
+WIDTH = 100
+"""Columns of a signature on one line; a longer one has a line per parameter."""
+PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
+    "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("Scores", vxp.Scores), ("Score", vxp.Score)],
+    "Declaring metrics and explainers": [
+        ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],
+    "What flows": [(kind.__name__, kind) for kind in (
+        core.Batch, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
+    "What a metric may ask for": [(kind.__name__, kind) for kind in (
+        core.Request, *typing.get_args(core.Edit), *typing.get_args(core.Part), *typing.get_args(core.Call),
+        *typing.get_args(core.State))],
+    "Models, tasks and data sets": [
+        ("models.load", models.load), ("models.Model", models.Model), ("tasks.load", tasks.load), ("tasks.Task", tasks.Task),
+        ("tasks.Loaded", tasks.Loaded), ("datasets.Source", datasets.Source), ("datasets.Item", datasets.Item),
+        ("datasets.Sample", datasets.Sample)],
+}
+"""What the page of the Python calls shows, by section, with the names to import it by."""
+
+
+def python_page() -> str:
+    sections = [part for title, things in PYTHON.items()
+                for part in (f"## {title}", *(block for name, thing in things for block in _python(name, thing)))]
+    return page(
+        "Python",
+        "The calls for notebooks, the declarations, `Batch`, `Normalization` and `VxpError` are imported from `vxp`; the "
+        "rest of this page from `vxp.core`, or from the module that its heading names.", *sections)
+
+
+def _python(name: str, thing: Any) -> list[str]:
+    """A function, or a class with what it offers."""
+    blocks = [f"### {name}", _signature(name.rpartition(".")[2], thing), described(thing)]
+    if not inspect.isclass(thing):
+        return blocks
+    rows, fields = [], getattr(thing, "__dataclass_fields__", {})
+    for member, value in vars(thing).items():
+        found = value.func if isinstance(value, functools.cached_property) else getattr(value, "fget", value)
+        if member.startswith("_") or member in fields or not inspect.isfunction(found):
+            continue
+        shown = member if found is not value else f"{member}({', '.join(_parameters(found))})"
+        returns = inspect.signature(found).return_annotation
+        rows.append((code(f"{shown} -> {returns}"), described(found).replace("\n\n", " ")))
+    return [*blocks, table(("member", "what it gives"), rows)]
+
+
+def _signature(name: str, thing: Any) -> str:
+    """The call as a block of Python; a class with its fields, an exception by its name."""
+    kind = "class" if inspect.isclass(thing) else "def"
+    if inspect.isclass(thing) and issubclass(thing, Exception):
+        return f"```python\nclass {name}(Exception)\n```"
+    parts, returns = _parameters(thing), inspect.signature(thing).return_annotation
+    end = f" -> {returns}" if kind == "def" else ""
+    line = f"{kind} {name}({', '.join(parts)}){end}"
+    if len(line) > WIDTH:
+        line = "\n".join([f"{kind} {name}(", *(f"    {part}," for part in parts), f"){end}"])
+    return f"```python\n{line}\n```"
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """The parameters as they are written, with the * before those that go by name only."""
+    parts, star = [], False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            parts.append("*")
+            star = True
+        annotated = f"{parameter.name}: {parameter.annotation}"
+        parts.append(annotated if parameter.default is parameter.empty else f"{annotated} = {_written(parameter.default)}")
+    return parts
+
+
+def _written(default: Any) -> str:
+    """A default as code: a factory of a dataclass is not, and stands as dots."""
+    return "..." if repr(default).startswith("<") else repr(default)
+
+
 # ------------------------------------------------------------------------------------------------------ other libraries
 
 
@@ -382,7 +463,7 @@ def differences_page() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
     "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page, "reference/rules.md": rules_page,
-    "differences.md": differences_page,
+    "reference/python.md": python_page, "differences.md": differences_page,
 }
 """What makes each generated page of docs/, by its path there."""
 

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ import vxp_schemas
 from torch import nn
 from torchvision.io import write_png
 from torchvision.transforms.functional import gaussian_blur
-from vxp import datasets, explainers, fitting, metrics, models, tasks
+from vxp import core, datasets, explainers, fitting, metrics, models, tasks
 from vxp.catalogue import split
 from vxp.cli import app
 from vxp.datasets import Source
@@ -77,6 +77,20 @@ def test_every_metric_and_explainer_of_ours_has_a_section() -> None:
     for kind, found in (("metrics", metrics.catalogue()), ("explainers", explainers.catalogue())):
         made = generated().PAGES[f"reference/{kind}.md"]()
         assert all(f"\n## {name}\n" in made for name in found)
+
+
+def test_the_python_page_is_read_without_the_sites_generator() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    assert not re.search(r"^:::", page, re.M)
+    shown = set(re.findall(r"^### (\S+)$", page, re.M))
+    assert set(vxp.__all__) - {"__version__"} <= shown
+    assert {edit.__name__ for edit in get_args(core.Edit)} <= shown
+    # a call as it is written, the words of its docstring, and the members of a class
+    assert "\nclass Removed(order: str, a: int, b: int, fill: str)\n" in page
+    assert "\ndef load(name: str, *, device: str = 'cpu') -> Model\n" in page
+    assert "\nMaps [B, h, w] float32 of one explainer on its native grid.\n" in page
+    assert "\n| `raw() -> Tensor` | The inputs as raw pixels in [0, 1]. |\n" in page
+    assert " at 0x" not in page
 
 
 def test_signs_of_markdown_in_a_docstring_are_escaped() -> None:

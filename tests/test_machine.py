@@ -3,7 +3,7 @@
 import resource
 import subprocess
 import sys
-from functools import cache
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_freed_memory_is_not_given_back() -> None:
 
 
 @pytest.fixture
-def libc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def libc(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     """A C library that notes what is set, asked anew in this test."""
     asked: list[tuple[int, int]] = []
 
@@ -56,15 +56,16 @@ def libc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library())
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(machine, "keep_freed_memory", cache(keep_freed_memory.__wrapped__))
-    return asked
+    keep_freed_memory.cache_clear()
+    yield asked
+    keep_freed_memory.cache_clear()
 
 
 def test_all_three_parameters_are_set_and_only_once(libc: list[tuple[int, int]]) -> None:
     for _ in range(2):
         with computing(1):
             assert [parameter for parameter, _ in libc] == [machine.M_MMAP_MAX, machine.M_TRIM_THRESHOLD, machine.M_TOP_PAD]
-    assert machine.keep_freed_memory()
+    assert keep_freed_memory()
     assert dict(libc)[machine.M_MMAP_MAX] == 0
     assert dict(libc)[machine.M_TRIM_THRESHOLD] > 2**30
 
@@ -79,5 +80,5 @@ def test_where_it_cannot_be_had_it_says_so(
         library = refusing()
     if library is not None:
         monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: library)
-    assert not machine.keep_freed_memory()
+    assert not keep_freed_memory()
     assert libc == []

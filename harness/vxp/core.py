@@ -114,6 +114,7 @@ class Batch:
         )
 
     def to(self, device: torch.device | str) -> Batch:
+        """The same items on a device."""
         return replace(
             self,
             inputs=self.inputs.to(device),

@@ -299,8 +299,13 @@ def test_all_logits_and_the_representation_are_read_in_the_same_pass(case: Case,
 
 def test_a_model_without_a_linear_layer_has_no_representation(case: Case) -> None:
     model = nn.Sequential(nn.Conv2d(3, 5, (H, W)), nn.Flatten())
-    with pytest.raises(VxpError, match="last linear layer"):
-        asked(case, Request((Unchanged(),), readout="representation"), Engine(model, 4))
+    @metric("asks", family="test", better="higher", range=(None, None))
+    def asks(case: Case) -> Generator[Request, Tensor, Outcome]:
+        yield Request((Unchanged(),), readout="representation")
+        raise AssertionError("answered")
+
+    found = Engine(model, 4).score([Job(case, (Bound(asks, {}),))])[0]["asks@1"]
+    assert found.status == ("not-run:no-representation",) * 3
 
 
 # -------------------------------------------------------------------------------------------------------------- regions

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +11,26 @@ import torch
 from oracles import fills, masking
 from plain_fills import Plain
 from torch import Tensor, nn
-from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError, resampled
+from vxp.core import (
+    Batch,
+    Blended,
+    Case,
+    Edit,
+    Filled,
+    Noised,
+    Normalization,
+    Outcome,
+    Plan,
+    Readout,
+    Removed,
+    Request,
+    Unchanged,
+    VxpError,
+    metric,
+    resampled,
+)
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
-from vxp.metrics import bind, bind_all
+from vxp.metrics import Bound, bind, bind_all
 from vxp.perturb import IMAGES
 
 
@@ -304,10 +322,96 @@ class Infinite(Linear):
 @pytest.mark.parametrize("name", ["deletion|steps:4", "mu-fidelity|grid:3|samples:20", "single-deletion|grid:2",
                                   "completeness|fill:mean", "non-sensitivity|grid:2", "monotonicity|steps:4"])
 def test_an_output_that_is_not_finite_is_never_a_number(name: str, case: Case) -> None:
+    case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
     wanted = bind(name)
     found = Engine(Infinite(360), batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
     assert set(found.status) == {"failed:non-finite-score"}
     assert torch.isnan(found.values).all()
+
+
+class Beside(Linear):
+    """The same of a class that is nobody's target."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        out[(x == 0).flatten(1).any(1), 3] = float("inf")
+        return out
+
+
+LOGIT = ["pixel-flipping|steps:4", "faithfulness-estimate|steps:4", "completeness|fill:mean",
+         "faithfulness-correlation|samples:8", "infidelity|samples:8", "mu-fidelity|grid:3|samples:20",
+         "sensitivity-n|samples:8", "non-sensitivity|grid:2", "single-deletion|grid:2"]
+
+
+@pytest.mark.parametrize("name", LOGIT)
+def test_a_logit_is_a_number_whatever_that_of_another_class(name: str, case: Case) -> None:
+    """5.11.8: a score fails by the numbers that its formula takes, and a logit takes one."""
+    case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
+    wanted = bind(name)
+    sound, found = (Engine(model, batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
+                    for model in (Linear(360), Beside(360)))
+    assert set(sound.status) == {"ok"}
+    assert found.status == sound.status
+    assert torch.equal(found.values, sound.values)
+
+
+class Tokens(nn.Module):
+    """A last linear layer that sees every row twice, or none at all."""
+
+    def __init__(self, linear: bool) -> None:
+        super().__init__()
+        self.last = nn.Linear(180, 4) if linear else nn.Conv2d(3, 4, (12, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.last, nn.Linear):
+            return self.last(x.reshape(2 * len(x), -1)).view(len(x), 2, 4).mean(1)
+        return self.last(x).flatten(1)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_model_without_a_representation_has_no_score_of_it(linear: bool, case: Case) -> None:
+    asked: list[int] = []
+
+    def explain(module: nn.Module, batch: Batch) -> Tensor:
+        asked.append(len(batch))
+        return batch.inputs.sum(1)
+
+    case.native[1] = float("nan")  # not run goes before what the map says
+    wanted = bind_all(["relative-representation-stability|samples:2", "gini"])
+    found = Engine(Tokens(linear), batch_size=2).score([Job(case, wanted, explain)])[0]
+    assert found[wanted[0].signature].status == ("not-run:no-representation",) * 3
+    assert found[wanted[0].signature].values.isnan().all()
+    assert found[wanted[1].signature].status == ("ok", "undefined:non-finite-map", "ok")
+    assert not asked
+
+
+def test_the_outputs_of_a_model_in_float64_are_float32(case: Case) -> None:
+    """5.1.2: logits and representation alike."""
+    seen: dict[str, Tensor] = {}
+
+    def plan(case: Case, readout: Readout) -> Plan:
+        seen[readout] = yield Request((Unchanged(),), readout=readout)
+        return Outcome(torch.zeros(3), ("ok",) * 3)
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(360, 4).double()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x.double().flatten(1) / 3)
+
+    for readout in ("logit", "output", "representation"):
+        declared = metric("m", family="other", better="higher", range=(0, 1))(partial(plan, readout=readout))
+        Engine(Wide()).score([Job(case, (Bound(declared, {}),))])
+        assert torch.equal(seen[readout], seen[readout].float().double()), readout
+
+
+def test_readouts_of_a_row_with_an_infinite_logit() -> None:
+    found = readouts(torch.tensor([[1.0, 2.0, float("inf")]] * 2), torch.tensor([1, 2]))
+    assert found[0].isnan().tolist() == [True, True, False, True]
+    assert float(found[0, 2]) == 2.0
+    assert found[1].isnan().all()
 
 
 def test_nearest_is_exact() -> None:

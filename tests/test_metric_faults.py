@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 import vxp
-from oracles import philox
+from conftest import small_cnn
+from oracles import implementation, philox
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import resampled
-from vxp.metrics import catalogue
+from vxp.metrics import bind, catalogue
 from vxp.models import randomised
 
 if TYPE_CHECKING:
@@ -410,6 +411,14 @@ def test_randomisation_depends_on_the_seed_and_not_on_the_weights() -> None:
     assert not a["head.weight"].equal(c["head.weight"])
 
 
+def test_the_draws_of_a_float64_model_are_float32() -> None:
+    """mprt.5: the factor is multiplied in float32."""
+    state = randomised(small_cnn().double(), "efficient-mprt@1", 1).state_dict()
+    same = randomised(small_cnn(), "efficient-mprt@1", 1).state_dict()
+    assert state["0.weight"].dtype == torch.float64
+    assert all(value.equal(same[name].to(value.dtype)) for name, value in state.items())
+
+
 def flipping() -> nn.Module:
     """Class 0 where the mean is above zero, else class 1."""
     return Recorder(lambda x: torch.stack([x.flatten(1).mean(1) * 50, -x.flatten(1).mean(1) * 50], 1))
@@ -485,6 +494,62 @@ def test_a_model_of_the_wrong_shape_or_with_nan_is_an_error(
     with pytest.raises(vxp.VxpError) as caught:
         vxp.score(Recorder(logits), torch.rand(2, 3, 8, 8), torch.rand(2, 8, 8), metrics=["deletion|steps:4"])
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def half_sick(toy: Toy, sick: int) -> nn.Module:
+    """The toy's model, without a finite output for one of its items as it is."""
+
+    def logits(x: Tensor) -> Tensor:
+        found = toy.model(x)
+        bad = torch.tensor([row.equal(toy.inputs[sick]) for row in x])
+        return torch.where(bad[:, None], torch.full_like(found, float("nan")), found)
+
+    return Recorder(logits)
+
+
+def test_an_item_without_a_finite_output_costs_its_own_scores_only(toy: Toy) -> None:
+    """5.11.3: the whole call used to be lost."""
+    metrics = ["deletion|steps:4", "gini", "max-sensitivity|samples:2", "max-box-acc-v2|thresholds:10"]
+    arguments = toy.arguments()
+    whole = vxp.score(toy.model, toy.inputs, toy.maps["random"], metrics=metrics, **arguments)
+    with pytest.warns(vxp.VxpWarning, match=r"NaN or infinite logits for items \['1'\]"):
+        given = vxp.score(half_sick(toy, 1), toy.inputs, toy.maps["random"], metrics=metrics, **arguments)
+    assert given["deletion"].status == ("ok", "failed:non-finite-score", "ok")
+    assert given["gini"].status == ("ok",) * 3  # takes nothing from the model
+    assert given["deletion"].values[[0, 2]].equal(whole["deletion"].values[[0, 2]])
+    # without targets they are predicted, and of this item nothing is: no score of it has a class to be of
+    with pytest.warns(vxp.VxpWarning, match="nothing is predicted"):
+        predicted = vxp.score(half_sick(toy, 1), toy.inputs, toy.maps["random"], metrics=metrics,
+                              **arguments | {"targets": None})
+    assert {s.status for s in predicted.values()} == {("ok", "failed:non-finite-score", "ok")}
+    assert 0 <= predicted["max-box-acc-v2"].mean <= 1
+    with pytest.warns(vxp.VxpWarning, match="nothing is predicted"):
+        maps = vxp.explain(half_sick(toy, 1), toy.inputs, toy.explainer)
+    assert maps.isnan().flatten(1).all(1).tolist() == [False, True, False]
+
+
+WIDE = ["average-drop", "average-drop|mask:binary|keep:50", "average-drop|ties:t-tame|keep:50", "increase-in-confidence",
+        "increase-in-confidence|mask:binary|keep:50", "average-gain", "adcc", "max-box-acc-v2|thresholds:10", "random-logit",
+        "mprt|similarity:ssim|stages:1", "label-randomisation|similarity:ssim"]
+
+
+@pytest.mark.parametrize("wanted", WIDE)
+def test_a_map_whose_range_is_no_float32_cannot_be_min_maxed(toy: Toy, wanted: str) -> None:
+    """5.3.6: most of it was divided by infinity, and 0 passed for a score. The oracle says the same of it."""
+    wide = toy.maps["random"].clone()
+    wide[1] *= 3e38 / wide[1].abs().max()
+    wide[1, 0, :2] = torch.tensor([-3e38, 3e38])
+    bound = bind(wanted)
+    score = vxp.score(toy.model, toy.inputs, wide, metrics=[wanted], **toy.arguments())[bound.signature]
+    assert score.status == ("ok", "failed:non-finite-score", "ok")
+    assert math.isnan(score.values[1])
+    samples = [toy.sample("random", i, "mask") | {"attribution": wide[i].numpy()} for i in range(3)]
+    for sample in samples:
+        del sample["truths"]["boxes"]
+    metric = bound.metric
+    case = {"metric": metric.id, "level": metric.level, "undefined": metric.undefined, "parameters": dict(bound.parameters),
+            "items": [{"cluster": cluster} for cluster in toy.clusters]}
+    assert tuple(implementation.score(case, samples)["status"]) == score.status
 
 
 @pytest.mark.parametrize("metric", [

@@ -464,14 +464,15 @@ def test_what_is_no_logits_is_refused(got: object, words: str) -> None:
         models.check_logits(got, 2)
 
 
-def test_predict_names_items_with_nan() -> None:
+def test_predict_refuses_what_has_no_finite_output_at_all() -> None:
     class Bad(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.where(x[:, :1, 0, 0] > 2, torch.nan, 1.0).expand(-1, 3)
 
     inputs = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 2, 2)
-    with pytest.raises(VxpError, match=r"items \[3, 4\]"):
-        models.predict(Bad(), inputs, batch_size=2)
+    assert models.predict(Bad(), inputs, batch_size=2).isnan().all(1).tolist() == [False] * 3 + [True] * 2
+    with pytest.raises(VxpError, match="for all 2 items"):
+        models.predict(Bad(), inputs[3:], batch_size=2)
 
 
 def test_evaluating_restores_every_mode() -> None:

@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 import vxp
 import vxp_schemas
-from vxp import commands, explainers, models, registry, run, store, tasks
+from bundle_tools import sealed
+from vxp import commands, explainers, models, registry, run, store, tasks, validation
 from vxp.commands import Order
 from vxp.core import VxpError
 from vxp.result import FILES
@@ -268,6 +269,79 @@ def test_a_failing_explainer_costs_its_items_only(tmp_path: Path) -> None:
     expected = {i: bad.get(i, "ok") for i in ids}
     assert status == expected
     assert set(bad) & set(ids), "the frozen list no longer has these items: choose others"
+
+
+SICK = """
+import torch
+from torch import nn
+from vxp.models import loading
+
+class Sick(nn.Module):
+    "The shapes classifier; no output is finite for an image whose first value is in BAD."
+    def __init__(self):
+        super().__init__()
+        self.whole = loading.shapes_cnn()
+
+    def forward(self, x):
+        out = self.whole(x)
+        first = x[:, 0, 0, 0].detach()
+        bad = torch.zeros(len(x), dtype=torch.bool) if BAD is None else sum(first == b for b in BAD) > 0
+        out = out.clone()
+        out[bad, -1] = float("nan")
+        return out
+
+BAD = {bad}
+
+def factory():
+    return Sick(), {{"mean": (.5,) * 3, "std": (.25,) * 3, "input_size": 64}}
+"""
+
+
+def photos(folder: Path, n: int) -> list[float]:
+    """n images of noise, of which no two begin alike; what the model sees first of each."""
+    from PIL import Image
+
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    firsts = []
+    for i in range(n):
+        pixels = (torch.rand(64, 64, 3, generator=generator) * 255).byte()
+        pixels[0, 0, 0] = 20 * i
+        Image.fromarray(pixels.numpy()).save(folder / f"photo {i}.png")
+        firsts.append(float((pixels[0, 0, 0].float() / 255 - 0.5) / 0.25))
+    return firsts
+
+
+def sick(tmp_path: Path, bad: list[int], caplog: pytest.LogCaptureFixture) -> Path:
+    firsts = photos(tmp_path / "imgs", 4)
+    (tmp_path / "model.py").write_text(SICK.format(bad=[firsts[i] for i in bad]))
+    asked = Order(None, tmp_path / "imgs", f"{tmp_path}/model.py:factory", None, ("saliency",),
+                  ("deletion|steps:4", "max-sensitivity|samples:1", "gini"), "cpu", batch_size=8, threads=1)
+    with caplog.at_level("WARNING"):
+        commands.run_(asked, tmp_path / "out", run.Quiet())
+    return tmp_path / "out"
+
+
+def test_an_output_that_is_not_finite_is_a_status_of_its_item(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = sick(tmp_path, [1], caplog)
+    [warning] = [r.getMessage() for r in caplog.records if "NaN" in r.getMessage()]
+    assert "for 1 of 4 items" in warning
+    expected = ["ok", "failed:model-non-finite", "ok", "ok"]
+    for path in out.glob("results/*/samples.parquet"):
+        table = pq.read_table(path)
+        for name in (n for n in table.column_names if n.endswith("#status")):
+            states = table[name].to_pylist()
+            assert states == expected or set(states) == {"not-run:reference"}, (path, name)
+    items = pq.read_table(next(out.glob("explanations/*-saliency-*/items.parquet")))
+    assert items["status"].to_pylist() == expected
+    assert (items["target"][1].as_py(), items["prediction"][1].as_py(), items["target_score"][1].as_py()) == (0, 0, 0.0)
+    bundle = sealed(out, tmp_path / "bundle")
+    assert not [f for f in validation.validate(bundle).findings if f["severity"] == "error"]
+
+
+def test_a_model_without_a_finite_output_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(VxpError, match="NaN or infinite logits for all 4 items"):
+        sick(tmp_path, [0, 1, 2, 3], caplog)
 
 
 def test_open_tasks_of_ones_own(tmp_path: Path) -> None:

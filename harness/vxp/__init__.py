@@ -7,11 +7,11 @@
 from importlib.metadata import version
 
 from vxp.api import Score, Scores, explain, score
-from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, explainer, metric
+from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
 
 __version__ = version("vxp")
 
 __all__ = [
-    "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "__version__", "explain",
+    "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
     "explainer", "metric", "score",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from vxp import explainers, metrics, models, stats
-from vxp.core import Batch, Case, Explainer, Normalization, Outcome, VxpError
-from vxp.engine import Engine, Job
+from vxp.core import OK, Batch, Case, Explainer, Normalization, Outcome, VxpError, VxpWarning
+from vxp.engine import Engine, Job, with_statuses
 
 ExplainerLike = str | Explainer | Callable[..., Tensor]
 MetricLike = str | tuple[str, Mapping[str, Any]]
@@ -109,8 +110,10 @@ def explain(
     given = dict(parameters or {}) | ({} if layer is None else {"layer": layer})
     bound = explainers.bind(explainer, given)
     with models.evaluating(model):
-        batch = _batch(model, inputs, targets, truth, normalization, seed, None)
-        return bound(model, batch)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None)
+        maps = bound(model, batch)
+        maps[untold] = float("nan")
+        return maps
 
 
 def score(
@@ -132,7 +135,7 @@ def score(
     wanted = bind_metrics(metrics)
     again = None if explainer is None else explainers.bind(explainer)
     with models.evaluating(model):
-        batch = _batch(model, inputs, targets, truth, normalization, seed, ids)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         maps = _maps(attributions, batch)
         rule = "bilinear" if again is None else again.explainer.resample
@@ -143,7 +146,12 @@ def score(
     names = batch.ids if clusters is None else tuple(clusters)
     if len(names) != len(batch):
         raise VxpError(f"clusters: got {len(names)} names for {len(batch)} items, expected one per item")
-    return Scores({b.signature: _score(b, found[b.signature], names, seed) for b in wanted})
+    return Scores({b.signature: _score(b, _told(found[b.signature], untold), names, seed) for b in wanted})
+
+
+def _told(found: Outcome, untold: Sequence[int]) -> Outcome:
+    """`failed:non-finite-score` for the items that have no target, where nothing else is said of them."""
+    return with_statuses(found, {i: "failed:non-finite-score" for i in untold if found.status[i] == OK})
 
 
 def _score(bound: metrics.Bound, found: Outcome, clusters: Sequence[str], seed: int) -> Score:
@@ -183,7 +191,8 @@ def check_needs(
 
 def _batch(
     model: nn.Module, inputs: Tensor, targets: Any, truth: Any, normalization: Any, seed: int, ids: Sequence[str] | None,
-) -> Batch:
+) -> tuple[Batch, list[int]]:
+    """The batch, and the items that have no target, since the model's output for them is not finite."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 4 or not inputs.is_floating_point():
         got = f"{tuple(inputs.shape)} {inputs.dtype}" if isinstance(inputs, Tensor) else type(inputs).__name__
         raise VxpError(f"inputs: got {got}, expected a float tensor [B, 3, H, W] as the model takes it")
@@ -192,8 +201,9 @@ def _batch(
     B = len(inputs)
     norm = _normalization(normalization, inputs.shape[1])
     logits = models.predict(model, inputs)
+    broken = torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()
     if targets is None:
-        chosen = logits.argmax(1)
+        chosen = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
     else:
         chosen = torch.as_tensor(targets, device=inputs.device)
         K = logits.shape[1]
@@ -203,6 +213,10 @@ def _batch(
     names = tuple(str(i) for i in range(B)) if ids is None else tuple(ids)
     if len(names) != B or len(set(names)) != B:
         raise VxpError(f"ids: got {len(names)} ids, {len(set(names))} different; expected {B} different ones")
+    if broken:
+        what = "their scores from it are" if targets is not None else "nothing is predicted of them, and their scores are"
+        warnings.warn(f"the model returned NaN or infinite logits for items {[names[i] for i in broken[:5]]}: {what} "
+                      "failed:non-finite-score; check these inputs", VxpWarning, stacklevel=3)
     given = {} if truth is None else dict(truth) if isinstance(truth, Mapping) else {"mask": truth}
     for name, value in given.items():
         if name == "boxes" and isinstance(value, Tensor) and value.ndim == 3 and value.shape[::2] == (B, 4):
@@ -210,7 +224,8 @@ def _batch(
         if not isinstance(value, Tensor) or tuple(value.shape) != (B, *inputs.shape[2:]):
             found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise VxpError(f"truth {name!r}: got {found}, expected a tensor {(B, *inputs.shape[2:])}")
-    return Batch(names, inputs, chosen, norm, seed, {k: v.to(inputs.device) for k, v in given.items()})
+    batch = Batch(names, inputs, chosen, norm, seed, {k: v.to(inputs.device) for k, v in given.items()})
+    return batch, broken if targets is None else []
 
 
 def _normalization(given: Any, channels: int) -> Normalization:

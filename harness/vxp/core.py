@@ -27,6 +27,10 @@ class VxpError(Exception):
     """Any error that is the input's fault: says what was got, what was expected and what to do."""
 
 
+class VxpWarning(UserWarning):
+    """What is allowed and probably not meant: says what was got, what it does to the scores and what to do."""
+
+
 class NotExplainedError(Exception):
     """Raised by an explainer that has no map for a class, with the code of the registry that says why: every item of the
     batch gets the status `failed:<code>`, after it was asked for alone."""
@@ -317,11 +321,13 @@ def outcome(
     curve: Tensor | None = None,
     x: Sequence[float] = (),
     statistics: Tensor | None = None,
+    failed: Tensor | None = None,
 ) -> Outcome:
     """An outcome from values [B] and, per code, a bool tensor [B] of the items where it is undefined for that reason.
 
     The first code that holds is the item's status. A value that is not finite without a stated reason becomes
-    `failed:non-finite-score`: a status is never silently a number.
+    `failed:non-finite-score`, and so does an item of `failed` [B], where a comparison made a number of what was none: a status
+    is never silently a number.
     """
     numbers = values.detach().to(torch.float64).cpu().clone()
     status = [OK] * len(numbers)
@@ -331,8 +337,9 @@ def outcome(
                 status[i] = f"undefined:{code}"
     # a metric of the set has its numbers in the statistics, and may have nothing to say of one item
     judged = numbers if statistics is None else statistics.detach().cpu().double().flatten(1).sum(1)
-    for i, number in enumerate(judged.tolist()):
-        if status[i] == OK and not (-float("inf") < number < float("inf")):
+    wrong = ~torch.isfinite(judged) if failed is None else ~torch.isfinite(judged) | failed.cpu()
+    for i in torch.nonzero(wrong).flatten().tolist():
+        if status[i] == OK:
             status[i] = "failed:non-finite-score"
     numbers[torch.tensor([s != OK for s in status], dtype=torch.bool)] = float("nan")
     kept = None if curve is None else curve.detach().to(torch.float64).cpu()

@@ -118,6 +118,7 @@ class Engine:
 
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
+        A metric of the representation is `not-run:no-representation` where the model has none.
         """
         if not jobs:
             return []
@@ -145,6 +146,11 @@ class Engine:
         while waiting:
             answers.fetch([(jobs[j], request) for (j, _), (_, request) in waiting.items()])
             for (j, signature), (plan, request) in list(waiting.items()):
+                if request.readout == "representation" and not answers.represented:
+                    plan.close()
+                    del waiting[j, signature]
+                    done[j][signature] = failed(len(batch), "no-representation", "not-run")
+                    continue
                 lost.setdefault((j, signature), {}).update(answers.failures.get((id(jobs[j]), request.call), {}))
                 answer = answers.read(jobs[j], request)
                 broken[j, signature] = broken.get((j, signature), set()) | _broken(request, answer)
@@ -152,9 +158,9 @@ class Engine:
         for (j, signature), items in broken.items():
             # a rank or a comparison makes a number of a NaN; what the map alone leaves undefined stays so
             ok = [i for i in sorted(items) if done[j][signature].status[i] == OK]
-            done[j][signature] = _without(done[j][signature], dict.fromkeys(ok, "failed:non-finite-score"))
+            done[j][signature] = with_statuses(done[j][signature], dict.fromkeys(ok, "failed:non-finite-score"))
         for (j, signature), failures in lost.items():
-            done[j][signature] = _without(done[j][signature], failures)
+            done[j][signature] = with_statuses(done[j][signature], failures)
         return [{bound.signature: _finite_only(scores[bound.signature], job.case) for bound in job.metrics}
                 for job, scores in zip(jobs, done, strict=True)]
 
@@ -242,8 +248,8 @@ def without_numbers(status: Sequence[str]) -> Outcome:
 
 def _finite_only(found: Outcome, case: Case) -> Outcome:
     """`undefined:non-finite-map` for the items whose stored map is not finite, the others as they are."""
-    infinite = torch.nonzero(~case.finite).flatten().tolist()
-    return _without(found, dict.fromkeys(infinite, "undefined:non-finite-map"))
+    infinite = [i for i in torch.nonzero(~case.finite).flatten().tolist() if not found.status[i].startswith("not-run:")]
+    return with_statuses(found, dict.fromkeys(infinite, "undefined:non-finite-map"))
 
 
 def _broken(request: Request, answer: Tensor) -> set[int]:
@@ -255,7 +261,7 @@ def _broken(request: Request, answer: Tensor) -> set[int]:
     return set(torch.nonzero(wrong.flatten(1).any(1)).flatten().tolist()) if wrong.any() else set()
 
 
-def _without(found: Outcome, status: Mapping[int, str]) -> Outcome:
+def with_statuses(found: Outcome, status: Mapping[int, str]) -> Outcome:
     """The outcome with these statuses, and no numbers, for these items."""
     if not status:
         return found
@@ -277,6 +283,7 @@ class _Answers:
     vectors: dict[tuple[Edit, Readout], Tensor] = field(default_factory=dict)  # [B, D]
     maps: dict[tuple[int, Edit, Call], Tensor] = field(default_factory=dict)  # [B, H, W], by id of the job; 0 for labels
     failures: dict[tuple[int, Call], dict[int, str]] = field(default_factory=dict)  # status of items that have no map
+    represented: bool = True  # whether the model has a representation of every row
 
     def fetch(self, asked: Sequence[tuple[Job, Request]]) -> None:
         """Run what is asked and not there yet."""
@@ -287,7 +294,8 @@ class _Answers:
             if isinstance(request.call, Predict):
                 self.engine.tally.asked += len(request.edits) * len(self.batch)
                 if request.readout in VECTORS:
-                    kept |= {(e, request.readout) for e in request.edits} - self.vectors.keys()
+                    if request.readout == "output" or self.represented:
+                        kept |= {(e, request.readout) for e in request.edits} - self.vectors.keys()
                 else:
                     edits |= dict.fromkeys(e for e in request.edits if e not in self.rows)
             held[job.case.key] = job.case
@@ -334,6 +342,7 @@ class _Answers:
                 alike = _unchanged(inputs, self.batch.inputs, [i for i, _ in chunk])
                 with models.last_linear_input(self.engine.model, wanted=bool(kept)) as seen:
                     logits = self.engine.predict(inputs)
+                self.represented &= not kept or (len(seen) == 1 and len(seen[0]) == len(chunk))
                 items = torch.tensor([i for i, _ in chunk], device=logits.device)
                 read = readouts(logits, self.batch.targets[items]).cpu()
             except torch.OutOfMemoryError:
@@ -345,8 +354,9 @@ class _Answers:
             for n, (_, edit) in enumerate(chunk):
                 if (edit, "output") in kept:
                     vectors[edit, "output"].append(logits[n].double().cpu())
-                if (edit, "representation") in kept:
-                    vectors[edit, "representation"].append(seen[0][n].double().cpu())
+                if (edit, "representation") in kept and self.represented:
+                    # as the logits are: a model in float64 has outputs in float32
+                    vectors[edit, "representation"].append(seen[0][n].float().double().cpu())
             self.engine.tally.run += len(chunk)
             self.engine.rows(len(chunk))
             start += len(chunk)
@@ -356,7 +366,7 @@ class _Answers:
         if whole is not None:
             for i, edit in same:
                 self.rows[edit][i] = whole[i]
-        self.vectors |= {key: torch.stack(found) for key, found in vectors.items()}
+        self.vectors |= {key: torch.stack(found) for key, found in vectors.items() if len(found) == B}
 
     def recall(self, job: Job, replay: Replay, call: Call, edits: Sequence[Edit]) -> None:
         """Take the answers that were made before, resampled like those that are made now."""
@@ -422,8 +432,8 @@ class _Answers:
                                 targets=targets[torch.tensor(items, device=targets.device)])
                 found = explain(module, moved)
                 if job.case.resample == "none" and found.shape[1:] != self.batch.space:
-                    raise ValueError(f"the set's resample is 'none' and a map made again has the grid {tuple(found.shape[1:])}, "
-                                     f"expected the input grid {self.batch.space}")
+                    raise ValueError("the set's resample is 'none' and a map made again has the grid "
+                                     f"{tuple(found.shape[1:])}, expected the input grid {self.batch.space}")
                 return found
         except (VxpError, torch.OutOfMemoryError):
             raise
@@ -469,16 +479,21 @@ def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
 
 
 def readouts(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (clause [output]). NaN for a
-    row with a logit that is not finite: what is left of it could pass for a probability or a class."""
+    """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (clause [output]).
+
+    NaN where a logit that the readout takes is not finite, for the logit its own and for the others any: what is left of
+    them could pass for a probability or a class.
+    """
     precise = logits.double()
     at = targets[:, None].to(logits.device)
     total = precise.logsumexp(1, keepdim=True)
     target = precise.gather(1, at)
     others = precise.scatter(1, at, float("-inf")).logsumexp(1, keepdim=True)
     chosen = precise.argmax(1, keepdim=True).double()
-    broken = ~torch.isfinite(precise).all(1, keepdim=True)
-    return torch.cat([target - total, others - total, target, chosen], dim=1).masked_fill(broken, float("nan"))
+    finite = torch.isfinite(precise)
+    whole, own = finite.all(1, keepdim=True), finite.gather(1, at)
+    return torch.cat([target - total, others - total, target, chosen], dim=1).masked_fill(
+        ~torch.cat([whole, whole, own, whole], dim=1), float("nan"))
 
 
 def _chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:

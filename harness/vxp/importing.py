@@ -43,7 +43,7 @@ def export(task: Task, model: Model, out: Path, *, settings: run.Settings, progr
     rows = []
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
-        targets = loaded.targets(context.engine.predict(loaded.inputs.to(settings.device)).argmax(1)).tolist()
+        targets = loaded.targets(run.predicted(context.engine.predict(loaded.inputs.to(settings.device))).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             file = f"images/{i:05d}.png"
@@ -105,7 +105,8 @@ def import_(
 ) -> Path:
     """Write the explanation set of maps in a file or a folder (`read_maps`); its set.json.
 
-    A map with NaN or infinite values becomes a row with status `failed:non-finite-map`. VxpError where items are missing,
+    A map with NaN or infinite values becomes a row with status `failed:non-finite-map`, and one of an item of which the model's
+    output is not finite one with `failed:model-non-finite`. VxpError where items are missing,
     unknown, or of another shape; then nothing is written.
     """
     task = task.limited(settings.limit)
@@ -123,14 +124,16 @@ def import_(
     if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
-    finite = torch.isfinite(values).flatten(1).all(1)
-    values = torch.where(finite.view(-1, 1, 1), values, torch.zeros_like(values))
     bound = explainers.absent(method.facts(), system)
     context = run.Context(task, model, (), settings, out, progress)
     n = len(task.items)
     with run.claimed(settings, out, run.run_document(context, [bound], None)):
-        run.write_set(context, bound, run.baselines_of(context), out, values,
-                      [OK if good else "failed:non-finite-map" for good in finite.tolist()],
+        baselines = run.baselines_of(context)
+        finite = torch.isfinite(values).flatten(1).all(1).tolist()
+        status = [run.BROKEN if broken else OK if whole else "failed:non-finite-map"
+                  for broken, whole in zip((b for found in baselines.values() for b in found.broken), finite, strict=True)]
+        good = torch.tensor([state == OK for state in status]).view(-1, 1, 1)
+        run.write_set(context, bound, baselines, out, torch.where(good, values, torch.zeros_like(values)), status,
                       [method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
         store.write_document(out / "system.json", system)
     return out / "set.json"

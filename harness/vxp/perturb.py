@@ -172,11 +172,16 @@ def _key(batch: Batch, i: int, stream: str) -> random.Key:
 
 
 def minmax(maps: Tensor) -> Tensor:
-    """Each map [B, ...] on [0, 1] by its own minimum and maximum (clause [minmax]); zeros for a constant map."""
+    """Each map [B, ...] on [0, 1] by its own minimum and maximum (clause [minmax]); zeros for a constant map.
+
+    NaN throughout where the two lie too far apart for the maps' type.
+    """
     shape = (-1, *[1] * (maps.ndim - 1))
     flat = maps.flatten(1)
     low, high = flat.amin(1).view(shape), flat.amax(1).view(shape)
     width = high - low
+    # divided by infinity, most of such a map would be 0 and pass for numbers
+    width = width.masked_fill(torch.isinf(width), float("nan"))
     return (maps - low) / torch.where(width == 0, torch.ones_like(width), width)
 
 

@@ -40,6 +40,8 @@ log = logging.getLogger("vxp")
 
 UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
+BROKEN = "failed:model-non-finite"
+"""The status of an item of which the model's output for the unchanged input is not finite."""
 GALLERY = 8
 """Input images kept for the report."""
 
@@ -284,6 +286,12 @@ class Baseline:
     rows: Mapping[Edit, Tensor]
     batch_size: int  # with which the rows were run
 
+    @property
+    def broken(self) -> list[bool]:
+        """Per item whether the model's output for the unchanged input is not finite."""
+        found: list[bool] = self.rows[Unchanged()][:, READOUTS.index("log-probability")].isnan().tolist()
+        return found
+
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
     """The unchanged and the filled rows of every range of items, from its unit or computed."""
@@ -298,11 +306,7 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
             loaded = context.task.load(start, stop, context.model)
             engine, where = context.engine, context.settings.device
             logits = engine.predict_all(loaded.inputs.to(where))
-            if not torch.isfinite(logits).all():
-                bad = [loaded.ids[i] for i in torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()]
-                raise VxpError(f"model {context.model.id} returned NaN or infinite logits for {bad[:5]}: expected finite "
-                               "logits on the task's own images; check its weights and normalization")
-            predictions = logits.argmax(1).cpu()
+            predictions = predicted(logits).cpu()
             targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
@@ -315,7 +319,26 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
         found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
         context.progress.items(stop - start)
+    _check_finite(context, found)
     return found
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The predicted class of logits [B, K]; 0 where they are not finite and nothing is predicted."""
+    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
+
+
+def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:
+    """Name the items of which the model's output is not finite; VxpError where these are all."""
+    items = context.task.items
+    bad = [items[start + i].id for start, found in baselines.items() for i, broken in enumerate(found.broken) if broken]
+    if len(bad) == len(items):
+        raise VxpError(f"model {context.model.id} returned NaN or infinite logits for all {len(items)} items, expected finite "
+                       "logits on the task's own images: check its weights and normalization")
+    if bad:
+        log.warning("model %s returned NaN or infinite logits for %d of %d items (%s): nothing is predicted of them, and their "
+                    "explanations and scores are %s", context.model.id, len(bad), len(items),
+                    ", ".join([*bad[:5], *(["..."] if len(bad) > 5 else [])]), BROKEN)
 
 
 def _edit(name: str) -> Edit:
@@ -376,7 +399,7 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
             batch = context.batch(start, stop, baselines[start].targets)
             began = time.perf_counter()
             with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
-                made, states = _made(bound, context.model, batch)
+                made, states = _made_where(bound, context.model, batch, baselines[start].broken)
             notes: dict[str, Any] = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
                      "backward": passes.backward}
             context.progress.rows(passes.forward)
@@ -390,6 +413,23 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
         context.progress.items(n)
     maps, status = _on_one_grid(bound.id, parts)
     write_set(context, bound, baselines, folder, maps, status, runtime, forward, backward)
+
+
+def _made_where(
+    bound: BoundExplainer, model: Model, batch: Batch, broken: Sequence[bool]
+) -> tuple[Tensor, list[str]]:
+    """Maps and statuses of a range; items of which the model's output is not finite are not explained."""
+    good = [i for i, lost in enumerate(broken) if not lost]
+    if len(good) == len(batch):
+        return _made(bound, model, batch)
+    if not good:
+        return torch.zeros(len(batch), *batch.space), [BROKEN] * len(batch)
+    made, states = _made(bound, model, batch.select(good))
+    maps, status = made.new_zeros(len(batch), *made.shape[1:]), [BROKEN] * len(batch)
+    maps[good] = made
+    for i, state in zip(good, states, strict=True):
+        status[i] = state
+    return maps, status
 
 
 def _shared(total: int, n: int) -> list[int]:
@@ -438,7 +478,7 @@ def write_set(
     rows_per_shard = shards[0]["rows"]
     ordered = [baselines[start] for start in sorted(baselines)]
     targets, predictions = torch.cat([b.targets for b in ordered]), torch.cat([b.predictions for b in ordered])
-    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered])
+    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered]).nan_to_num()
     store.write_table(folder / "items.parquet", {
         "row": pa.array(range(n), pa.int64()),
         "item_id": pa.array([item.id for item in context.task.items]),
@@ -607,10 +647,11 @@ def _score_unit(
 
 
 def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:
-    """The outcome over all units; an item whose map could not be made has that status everywhere."""
+    """The outcome over all units; an item whose map could not be made has that status everywhere, except where nothing was
+    run."""
     values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])
     status = [s for _, notes in units for s in notes["scores"][signature]["status"]]
-    status = [score if map_ == OK else map_ for score, map_ in zip(status, made, strict=True)]
+    status = [score if map_ == OK or score.startswith("not-run:") else map_ for score, map_ in zip(status, made, strict=True)]
     values[torch.tensor([s != OK for s in status])] = float("nan")
     curve, statistics = ([tensors.get(f"{kind}/{signature}") for tensors, _ in units] for kind in ("curve", "statistics"))
     rows = [len(tensors[f"values/{signature}"]) for tensors, _ in units]

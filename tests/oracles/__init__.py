@@ -30,3 +30,7 @@ SAMPLE = {
 
 class UndefinedError(ZeroDivisionError):
     """No score, for the reason of this code; where only one reason is left a plain division by zero will do."""
+
+
+class NotFiniteError(ArithmeticError):
+    """No score: a number that it is computed from is not finite."""

@@ -14,6 +14,9 @@ def adcc(
 ) -> float:
     """3 / (1/coherency + 1/(1 - complexity) + 1/(1 - drop)), 0 where one of the three is 0."""
     space = image.shape[1:]
+    before = curves.probability(model, image, target)
+    if before < 1e-12:
+        raise UndefinedError("saturated")
     shown = masking.masked(image, attribution, mean, std, seed, item, keep=100, mask="soft", fill=fill, ties="index")
     own, again = maps.bilinear(attribution, space), maps.bilinear(explain(shown, target), space)
     if own.min() == own.max():
@@ -23,9 +26,7 @@ def adcc(
         coherency = (1 + subsets.pearson(*([float(v) for v in m.ravel()] for m in (own, again)))) / 2
     soft = maps.bilinear(maps.minmax(attribution.astype(np.float32)), space)
     complexity = sum(float(v) for v in soft.ravel()) / soft.size
-    before, after = (curves.probability(model, x, target) for x in (image, shown))
-    if before < 1e-12:
-        raise UndefinedError("saturated")
+    after = curves.probability(model, shown, target)
     drop = max(0.0, before - after) / before
     parts = [coherency, 1 - complexity, 1 - drop]
     return 0.0 if min(parts) == 0 else 3 / sum(1 / part for part in parts)

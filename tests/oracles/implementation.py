@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from oracles import UndefinedError, curves, edits, network, statuses
+from oracles import NotFiniteError, UndefinedError, curves, edits, network, statuses
 
 Case = Mapping[str, Any]
 
@@ -120,9 +120,10 @@ def score(case: Case, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     oracle = oracle_of(case["metric"])
     status = [statuses.seen(s, case["undefined"]) for s in samples]
     if case["level"] == "set":
-        if any(code not in statuses.SEEN for code in case["undefined"]):
-            # an item alone shows what map and truth do not decide
-            status = [s or alone(oracle, case, i, samples[i]) for i, s in enumerate(status)]
+        open_ = any(code not in statuses.SEEN for code in case["undefined"])
+        # an item alone shows what map and truth do not decide
+        status = [s or (alone(oracle, case, i, one) if open_ or statuses.wide(one) else None)
+                  for i, (s, one) in enumerate(zip(status, samples, strict=True))]
         good = [i for i, s in enumerate(status) if s is None]
         try:
             of_set = oracle([samples[i] for i in good], [case["items"][i]["cluster"] for i in good], **case["parameters"])
@@ -143,6 +144,8 @@ def score(case: Case, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 status[i] = f"undefined:{reason}"
             except ZeroDivisionError:
                 status[i] = statuses.divided(case["undefined"])
+            except NotFiniteError:
+                status[i] = "failed:non-finite-score"
         values.append(value)
         shown.append(curves.LAST[0] if curves.LAST and value is not None else None)
     found = {"values": values, "status": status, "set": None}
@@ -150,11 +153,13 @@ def score(case: Case, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def alone(oracle: Callable[..., Any], case: Case, i: int, one: dict[str, Any]) -> str | None:
-    """The status of an item of which the number of the set would be undefined if it were the only one."""
+    """The status of an item of which the set would have no number if it were the only one."""
     try:
         oracle([one], [case["items"][i]["cluster"]], **case["parameters"])
     except ZeroDivisionError:
         return statuses.divided(case["undefined"])
+    except NotFiniteError:
+        return "failed:non-finite-score"
     return None
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from oracles import NotFiniteError
+
 
 def bilinear(native: np.ndarray, space: tuple[int, int]) -> np.ndarray:
     """The map on another grid, corners not aligned, no antialiasing (5.3.2); float64 arithmetic, then float32."""
@@ -26,8 +28,11 @@ def _neighbours(place: int, short: int, long: int) -> tuple[int, int, float]:
 
 
 def minmax(values: np.ndarray) -> np.ndarray:
-    """The map shifted and scaled to [0, 1] by its own extremes; zeros for a constant map."""
+    """The map shifted and scaled to [0, 1] by its own extremes; zeros for a constant map. Raises NotFiniteError where the
+    extremes are too far apart for the type of the values."""
     low, high = values.min(), values.max()
+    if float(high) - float(low) > float(np.finfo(values.dtype).max):
+        raise NotFiniteError
     return np.zeros_like(values) if high == low else (values - low) / (high - low)
 
 

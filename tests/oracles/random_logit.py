@@ -17,10 +17,10 @@ def random_logit(
     """SSIM of the target's map and the map of another class, each scaled by itself."""
     space = image.shape[1:]
     other = other_class(target, len(model(image)), seed, item)
-    a = scaled(maps.bilinear(attribution, space).astype(np.float64), clip)
+    a = scaled(maps.bilinear(attribution, space), clip)
     if clip and not a.any():
         raise UndefinedError("constant-map")
-    b = scaled(maps.bilinear(explain(image, other), space).astype(np.float64), clip)
+    b = scaled(maps.bilinear(explain(image, other), space), clip)
     if flip == "none":
         return ssim(a, b, window, sigma, weights, span)
     return max(ssim(1 - a, 1 - b, window, sigma, weights, span), ssim(1 - a, b, window, sigma, weights, span))
@@ -35,7 +35,8 @@ def other_class(target: int, classes: int, seed: int, item: str) -> int:
 def scaled(values: np.ndarray, clip: float) -> np.ndarray:
     """From the percentile `clip` to its counterpart at the other end, as 0 to 1; zeros where both are one value."""
     if clip == 0:
-        return maps.minmax(values)
+        return maps.minmax(values).astype(np.float64)
+    values = values.astype(np.float64)
     low, high = percentile(values, clip), percentile(values, 100 - clip)
     if low == high:
         return np.zeros(values.shape)

@@ -8,7 +8,7 @@ from oracles import maps, random_logit, subsets
 def similarity(kind: str, a: np.ndarray, b: np.ndarray) -> float:
     """Of two maps [H, W]; 0 for the rank correlation with a map b of one value, no number where a has one value."""
     if kind == "ssim":
-        one, two = (maps.minmax(m.astype(np.float64)) for m in (a, b))
+        one, two = (maps.minmax(m.astype(np.float32)).astype(np.float64) for m in (a, b))
         return random_logit.ssim(one, two, 11, 1.5)
     if kind == "spearman-abs":
         a, b = abs(a), abs(b)

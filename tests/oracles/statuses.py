@@ -43,6 +43,12 @@ def seen(sample: Sample, declared: Sequence[str]) -> str | None:
     return next((f"undefined:{code}" for code in declared if code in SEEN and SEEN[code](sample)), None)
 
 
+def wide(sample: Sample) -> bool:
+    """Whether the map's range is no number of float32, so that it cannot be min-maxed."""
+    shown = evaluated(sample)
+    return float(shown.max()) - float(shown.min()) > float(np.finfo(np.float32).max)
+
+
 def divided(declared: Sequence[str]) -> str:
     """The status where a score divides by zero although all these are sound."""
     return f"undefined:{next(code for code in declared if code not in SEEN or code == 'zero-map')}"

@@ -31,7 +31,7 @@ from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
-from vxp.run import UNIT, Progress, Quiet
+from vxp.run import BROKEN, UNIT, Progress, Quiet
 from vxp.tasks import Task
 from vxp.validation import arrays
 
@@ -372,7 +372,11 @@ class _Again:
         for i, row in enumerate(rows):
             stated, predicted = float(claim.items["target_score"][row]), int(claim.items["prediction"][row])
             best = int(logits[i].argmax())
-            if abs(stated - probability[i]) > tolerance:
+            broken = claim.items["status"][row] == BROKEN
+            if broken == bool(torch.isfinite(logits[i]).all()):
+                self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, status", claim.items["status"][row],
+                                        "the output here is finite" if broken else f"{BROKEN}: the output here is not finite")
+            elif abs(stated - probability[i]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self._where(row)}, target_score", f"{stated:.6g}, here "
                                         f"{probability[i]:.6g}", f"a difference of at most {tolerance:g}")
             # two classes as likely as each other may change places

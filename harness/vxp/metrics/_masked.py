@@ -23,18 +23,23 @@ def masked(case: Case, *, keep: int, mask: str, fill: str, ties: str) -> tuple[R
 def probabilities(
     case: Case, *, keep: int, mask: str, fill: str, ties: str
 ) -> Generator[Request, Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Y, 1 - Y and Y' [B] float64: the target's probability on the item, its complement, and on the masked item."""
+    """Y, 1 - Y and Y' [B] float64: the target's probability on the item, its complement, and on the masked item; Y' is NaN
+    where the map has no mask."""
     direct, complement = masked(case, keep=keep, mask=mask, fill=fill, ties=ties)
     p = (yield direct).exp()
     q = (yield complement).exp()
-    return p[:, 0], q[:, 0], p[:, 1]
+    # decided by the mask: a model may make a number of an input that is not one
+    maskless = minmax(case.clean).isnan().flatten(1).any(1).cpu()
+    return p[:, 0], q[:, 0], p[:, 1].masked_fill(maskless, float("nan"))
 
 
 def kept(case: Case, *, keep: int, mask: str, ties: str) -> Tensor:
-    """The mask [B, H, W]: min-max per map on the native grid, resampled, the lowest positions zeroed."""
+    """The mask [B, H, W]: min-max per map on the native grid, resampled, the lowest positions zeroed; NaN where the map's
+    values lie too far apart to be min-maxed."""
     soft = resampled(minmax(case.clean), case.batch.space, case.resample)
     chosen = torch.stack([TIES[ties](s.flatten(), keep) for s in soft]).view_as(soft)
-    return torch.where(chosen, soft if mask == "soft" else torch.ones_like(soft), torch.zeros_like(soft))
+    left = torch.where(chosen, soft if mask == "soft" else torch.ones_like(soft), torch.zeros_like(soft))
+    return left.masked_fill(soft.isnan().flatten(1).any(1).view(-1, 1, 1), float("nan"))
 
 
 def by_index(flat: Tensor, keep: int) -> Tensor:

@@ -53,11 +53,12 @@ def max_box_acc_v2(case: Case, *, thresholds: int = 1000) -> Outcome:
     truths = [_truth_boxes(case, i) for i in range(len(case.batch))]
     empty = torch.tensor([len(boxes) == 0 for boxes in truths])
     # float64, so that a threshold is not rounded to the map's precision before it is compared
-    maps = minmax(case.map).double().cpu().numpy()
+    scaled = minmax(case.map)
+    maps = scaled.double().nan_to_num().cpu().numpy()
     overlap = np.stack([_overlaps(one, boxes, thresholds) for one, boxes in zip(maps, truths, strict=True)])
     right = torch.from_numpy(np.stack([overlap >= delta for delta in DELTAS], axis=1))
     return outcome(right.any(2).double().mean(1), {"constant-map": case.constant, "empty-truth": empty},
-                   statistics=right.flatten(1).to(torch.uint8))
+                   statistics=right.flatten(1).to(torch.uint8), failed=scaled.isnan().flatten(1).any(1))
 
 
 def _truth_boxes(case: Case, i: int) -> Boxes:

@@ -19,9 +19,9 @@ from vxp.models.randomise import compensated, randomised
 from vxp.models.torchvision_models import templates
 
 __all__ = [
-    "Model", "Passes", "available", "check_logits", "compensated", "described", "evaluating", "find_layer", "from_file",
-    "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "randomised", "relabelled", "spatial_layers",
-    "state_dict_digest", "templates", "token_grid",
+    "Model", "Passes", "available", "check_logits", "check_some_finite", "compensated", "described", "evaluating", "find_layer",
+    "from_file", "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "randomised", "relabelled",
+    "spatial_layers", "state_dict_digest", "templates", "token_grid",
 ]
 
 
@@ -37,14 +37,18 @@ def check_logits(logits: object, rows: int) -> Tensor:
 
 
 def predict(model: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
-    """Logits [B, K] without gradients; VxpError for a wrong shape, NaN or infinity."""
+    """Logits [B, K] without gradients; VxpError for a wrong shape, and where no item has finite ones."""
     with torch.no_grad():
         logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
-    bad = torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()
-    if bad:
-        raise VxpError(f"the model returned NaN or infinite logits for items {bad[:5]}, expected finite ones: check its "
-                       "weights, its normalization and the inputs")
+    check_some_finite(logits)
     return logits
+
+
+def check_some_finite(logits: Tensor) -> None:
+    """VxpError where no item has finite logits [B, K]: then it is the model, and no item of its own."""
+    if not torch.isfinite(logits).all(1).any():
+        raise VxpError(f"the model returned NaN or infinite logits for all {len(logits)} items, expected finite ones: check "
+                       "its weights, its normalization and the inputs")
 
 
 @contextlib.contextmanager

@@ -139,7 +139,8 @@ def _watching(model: nn.Module, seen: Callable[[str, object], object]) -> Iterat
 @contextlib.contextmanager
 def last_linear_input(model: nn.Module, *, wanted: bool = True) -> Iterator[list[Tensor]]:
     """A list that holds, after a forward pass, the input [N, D] of the linear layer that ran last: what is called the
-    model's representation. VxpError on exit where no linear layer ran; empty where it is not wanted."""
+    model's representation where its first dimension is that of the rows. Empty where no linear layer ran, and where it is
+    not wanted."""
     seen: list[Tensor] = []
 
     def keep(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -152,6 +153,3 @@ def last_linear_input(model: nn.Module, *, wanted: bool = True) -> Iterator[list
     finally:
         for handle in handles:
             handle.remove()
-    if wanted and not seen:
-        raise VxpError("a metric compares the model's representation, the input of its last linear layer, and the model "
-                       "has none that runs: leave the metric out")

@@ -92,6 +92,7 @@ def _draw(tensor: Tensor, name: str, owner: nn.Module, key: random.Key) -> None:
 
 
 def _normal(key: random.Key, like: Tensor) -> Tensor:
-    """Standard normals in the tensor's shape: element e is channel e % 4 of position e // 4, draw 0."""
+    """Standard normals in the tensor's shape, float32 whatever its type: element e is channel e % 4 of position e // 4, draw
+    0."""
     n = like.numel()
-    return random.normals(key, 0, -(-n // 4), 4).T.reshape(-1)[:n].view(like.shape).to(like.device, like.dtype)
+    return random.normals(key, 0, -(-n // 4), 4).T.reshape(-1)[:n].view(like.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -152,6 +153,10 @@ def test_the_pages_say_what_counts(kept: Path, tmp_path: Path) -> None:
     index = (tmp_path / "index.html").read_text()
     assert "Show also 1 submission below evidence E2" in index
     assert "E1 only" in index
+    part = r"24 of \d+ items from 24 of \d+ clusters"
+    assert re.search(f"Only {part}, of every cluster in turn: not comparable", index)
+    note = "<small class=.note.>"
+    assert re.search(rf"<td>open{note}{part}</small>{note}\d+ of the task.+s \d+ scores were left out: ", index)
     assert "object at 0x" not in index
     assert "<script" not in index
     (page,) = (tmp_path / "submissions").glob("lab-saliency-*.html")
@@ -161,6 +166,7 @@ def test_the_pages_say_what_counts(kept: Path, tmp_path: Path) -> None:
     for words in (root, "vxp run shapes --explainer saliency", "@misc{lab-saliency", "vxp verify BUNDLE", "Lab saliency",
                   "reproduced", "any item"):
         assert words in text
+    assert re.search(rf"open division \({part}; \d+ of the task", text)
     other = next((tmp_path / "submissions").glob("lab-input-x-gradient-*.html")).read_text()
     assert "Not in the default view: evidence E1, below E2" in other
 

@@ -339,6 +339,9 @@ case("VXP-K018", "references under other signatures",
      lambda b: b.json("result", lambda d: d["references"][0]["scores"][0].update(signature="entropy@2")))
 case("VXP-K018", "a reference twice", lambda b: b.json("result", lambda d: d["references"].append(d["references"][0])))
 case("VXP-K019", "a limit that is not said", edit("result", flags=[]))
+case("VXP-K015", "more clusters than its items have", edit("result", selection__clusters=200))
+case("VXP-K015", "fewer items than the task has", edit("result", selection__of_items=30))
+case("VXP-K015", "a limit that does not say what it took", lambda b: b.json("result", lambda d: d.pop("selection")))
 case("VXP-K020", "code that nothing identifies", lambda b: (
     b.json("system.json", lambda d: d.update(implementation={"entry_point": "secret:method"})), _rebind(b)))
 case("VXP-K021", "a task that nobody has",

@@ -27,7 +27,7 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import explainers, models, result, store
+from vxp import doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
@@ -300,6 +300,10 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
             batch = context.batch(start, stop)
             engine = context.engine
             logits = torch.cat([engine.predict(x) for x in batch.inputs.split(context.settings.batch_size)])
+            doubts.check_classes(logits.shape[1], f"model {context.model.id}")
+            if not found:  # once a run, by its first items
+                for words in doubts.of_outputs(logits):
+                    log.warning("model %s: %s", context.model.id, words)
             predictions = predicted(logits).cpu()
             targets = torch.where(batch.targets.cpu() < 0, predictions, batch.targets.cpu())
             if int(targets.max()) >= logits.shape[1]:

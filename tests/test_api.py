@@ -129,7 +129,7 @@ def test_aliases(model: nn.Module, inputs: Tensor, maps: Tensor) -> None:
     ({"metrics": ("deletion|fill:blurr",)}, "blur"),
     ({"metrics": ("pointing-game",)}, "needs the truth mask or cells"),
     ({"metrics": ("max-sensitivity",)}, "pass explainer="),
-    ({"attributions": torch.rand(2, 8, 8)}, r"got \(2, 8, 8\), expected \[3, h, w\]"),
+    ({"attributions": torch.rand(2, 8, 8)}, r"got \(2, 8, 8\) float32, expected \[3, h, w\]"),
     ({"attributions": torch.rand(3, 3, 8, 8)}, "channels pooled"),
     ({"targets": [0, 1]}, "expected 3 class indices"),
     ({"targets": [0, 1, 9]}, r"in 0\.\.4"),

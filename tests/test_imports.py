@@ -10,10 +10,10 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation", "machine", "origin"},
+    {"random", "catalogue", "imputation", "machine", "origin", "doubts"},
     {"perturb"},
-    {"metrics", "models", "datasets", "segments"},
-    {"engine", "explainers", "stats", "data_get"},
+    {"metrics", "models", "datasets", "segments", "doors"},
+    {"engine", "explainers", "stats", "data_get", "foreign"},
     {"division"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"importing", "fitting", "trial"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
      "report"},
-    {"audit"},
+    {"audit", "figure"},
     {"leaderboard"},
     {"cli"},
     {"__main__", "__init__"},

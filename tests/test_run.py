@@ -339,6 +339,21 @@ def test_an_output_that_is_not_finite_is_a_status_of_its_item(tmp_path: Path, ca
     assert not [f for f in validation.validate(bundle).findings if f["severity"] == "error"]
 
 
+def test_outputs_that_are_probabilities_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos(tmp_path / "imgs", 10)  # two units of work
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\nfrom vxp.models import loading\n"
+        "def factory():\n"
+        "    module = nn.Sequential(loading.shapes_cnn(), nn.Softmax(1))\n"
+        "    return module, {'mean': (.5,) * 3, 'std': (.25,) * 3, 'input_size': 64}\n")
+    asked = Order(None, tmp_path / "imgs", f"{tmp_path}/model.py:factory", None, ("saliency",), ("gini",), "cpu", batch_size=8,
+                  threads=1)
+    with caplog.at_level("WARNING"):
+        commands.run_(asked, tmp_path / "out", run.Quiet())
+    [warning] = [r.getMessage() for r in caplog.records if "probabilities" in r.getMessage()]
+    assert "without its last Softmax" in warning
+
+
 def test_a_model_without_a_finite_output_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(VxpError, match="NaN or infinite logits for all 4 items"):
         sick(tmp_path, [0, 1, 2, 3], caplog)

@@ -8,10 +8,11 @@ from importlib.metadata import version
 
 from vxp.api import Score, Scores, explain, score
 from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
+from vxp.figure import show
 
 __version__ = version("vxp")
 
 __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
-    "explainer", "metric", "score",
+    "explainer", "metric", "score", "show",
 ]

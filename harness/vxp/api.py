@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vxp import explainers, metrics, models, stats
-from vxp.core import OK, Batch, Case, Explainer, Normalization, Outcome, VxpError, VxpWarning
+from vxp import doors, doubts, explainers, foreign, metrics, models, stats
+from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning
 from vxp.engine import Engine, Job, with_statuses
 
-ExplainerLike = str | Explainer | Callable[..., Tensor]
+Given = doors.Given
+TargetsLike = Given | Sequence[int]
+ExplainerLike = str | Explainer | Callable[..., Any] | Any
+"""A name, a declared explainer, a function, or an object of captum or pytorch-grad-cam."""
 MetricLike = str | tuple[str, Mapping[str, Any]]
 
 
@@ -40,6 +44,13 @@ class Score:
             return self.of_set
         numbers = self.values[~self.values.isnan()]
         return float(numbers.mean()) if len(numbers) else float("nan")
+
+    @property
+    def tied(self) -> bool:
+        """Whether all items, two or more, have one number: a score that tells nothing apart, by a saturated output or a map
+        that every item shares."""
+        numbers = self.values[~self.values.isnan()]
+        return len(numbers) > 1 and bool((numbers == numbers[0]).all())
 
     def __repr__(self) -> str:
         good = sum(s == "ok" for s in self.status)
@@ -91,6 +102,7 @@ class Scores(Mapping[str, Score]):
         for signature, score in self.by_signature.items():
             good = sum(s == "ok" for s in score.status)
             others = sorted({s for s in score.status if s != "ok"})
+            others += ["one number for all items"] if score.tied else []
             note = f"  ({', '.join(others)})" if others else ""
             what = "mean" if score.of_set is None else "set "
             lines.append(f"  {signature:<{width}}  {what} {score.mean:9.4f}  ok {good}/{len(score.status)}{note}")
@@ -98,18 +110,22 @@ class Scores(Mapping[str, Score]):
 
 
 def explain(
-    model: nn.Module, inputs: Tensor, explainer: ExplainerLike = "grad-cam", targets: Tensor | Sequence[int] | None = None,
-    layer: str | None = None, *, parameters: Mapping[str, Any] | None = None, normalization: Any = None,
-    truth: Any = None, seed: int = 0,
+    model: nn.Module, inputs: Given, explainer: ExplainerLike = "grad-cam", targets: TargetsLike | None = None,
+    layer: str | nn.Module | None = None, *, parameters: Mapping[str, Any] | None = None, normalization: Any = None,
+    truth: Any = None, seed: int = 0, pool: str | None = None,
 ) -> Tensor:
     """Maps [B, h, w] float32 of one explainer on its native grid.
 
-    model maps [B, 3, H, W] to logits [B, K]; targets default to its own predictions; layer names the CAM layer (by
-    default the last spatial features). Further parameters of the explainer go into `parameters`.
+    model maps [B, 3, H, W] to logits [B, K]; inputs, targets, normalization and truth are as in `score`. explainer is a name,
+    a function (model, batch) -> maps, a function (model, inputs, targets) of arrays, or an object of captum or pytorch-grad-cam
+    that was made for the model; pool says how channels of its maps become one. layer names the CAM layer or is that layer (by
+    default the last spatial features). Further parameters of the explainer go into `parameters`. An item of which the model's
+    output is not finite, and that has no target, has a map of NaN.
     """
     given = dict(parameters or {}) | ({} if layer is None else {"layer": layer})
-    bound = explainers.bind(explainer, given)
-    with models.evaluating(model):
+    given = {name: doors.layer(model, value) for name, value in given.items()}
+    bound = explainers.bind(foreign.adapted(explainer, model, pool), given)
+    with _ready(model, explainer):
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None)
         maps = bound(model, batch)
         maps[untold] = float("nan")
@@ -117,27 +133,36 @@ def explain(
 
 
 def score(
-    model: nn.Module, inputs: Tensor, attributions: Tensor, targets: Tensor | Sequence[int] | None = None,
-    truth: Tensor | Mapping[str, Tensor] | None = None, metrics: Sequence[MetricLike] = ("deletion", "insertion"),
+    model: nn.Module, inputs: Given, attributions: Given, targets: TargetsLike | None = None,
+    truth: Given | Mapping[str, Given] | None = None, metrics: Sequence[MetricLike] = ("deletion", "insertion"),
     explainer: ExplainerLike | None = None, normalization: Any = None, seed: int = 0, batch_size: int | None = None,
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
+    pool: str | None = None,
 ) -> Scores:
     """Scores of the maps `attributions` [B, h, w] for `inputs` [B, 3, H, W], per item and metric.
 
-    targets default to the model's own predictions and are frozen before any perturbation. truth is a mask [B, H, W] or
-    a mapping such as {"cells": ...}; `boxes` are int64 [B, N, 4] of x0, y0, x1, y1, half-open, padded with zeros.
-    explainer is needed by the metrics that explain again. normalization is (mean,
-    std) per channel, raw = inputs*std + mean in [0, 1]; without it mean 0 and std 1, which fixes what `black`, `mean`
-    and masking in raw space are. seed and ids ("0", "1", ... by default) key every random draw. batch_size changes the
-    speed only. clusters name what belongs together (photo, stamp; by default every item alone), for metrics of the set.
-    relabelled is the model of the same architecture trained on permuted labels, for label-randomisation.
+    All of them may be arrays of NumPy, maps and masks may have one channel, [B, 1, h, w]; maps with more need `pool`: `sum`
+    (keeps the sign), `abs-sum` or `max-abs` of the channels. inputs of another precision are converted to float32, as the
+    standard has images, and a model whose weights have another type gets them in that type.
+
+    targets are class indices or one-hot rows; they default to the model's own predictions and are frozen before any
+    perturbation. truth is a mask [B, H, W] or a mapping such as {"cells": ...}; `boxes` are [B, N, 4] (or one per item,
+    [B, 4]) of x0, y0, x1, y1, half-open, padded with zeros. explainer, as in `explain`, is needed by the metrics that explain
+    again. normalization is (mean, std) per channel, raw = inputs*std + mean in [0, 1]; without it mean 0 and std 1, which
+    fixes what `black`, `mean` and masking in raw space are. seed and ids ("0", "1", ... by default) key every random draw.
+    batch_size changes the speed only. clusters name what belongs together (photo, stamp; by default every item alone), for
+    metrics of the set. relabelled is the model of the same architecture trained on permuted labels, for label-randomisation.
+
+    A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
+    (`VxpError`), and no status: `not-run:no-truth` and the like are for the list of a task. Outputs that are probabilities,
+    and inputs whose raw values leave [0, 1], give a `VxpWarning`.
     """
     wanted = bind_metrics(metrics)
-    again = None if explainer is None else explainers.bind(explainer)
-    with models.evaluating(model):
+    again = None if explainer is None else explainers.bind(foreign.adapted(explainer, model, pool))
+    with _ready(model, explainer):
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
-        maps = _maps(attributions, batch)
+        maps = doors.maps(attributions, len(batch), pool).to(batch.inputs.device)
         rule = "bilinear" if again is None else again.explainer.resample
         signed = True if again is None else again.explainer.signed
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled)
@@ -147,6 +172,13 @@ def score(
     if len(names) != len(batch):
         raise VxpError(f"clusters: got {len(names)} names for {len(batch)} items, expected one per item")
     return Scores({b.signature: _score(b, _told(found[b.signature], untold), names, seed) for b in wanted})
+
+
+@contextlib.contextmanager
+def _ready(model: nn.Module, explainer: object) -> Iterator[None]:
+    """The model in eval mode, taking float32 images, and nothing of the explainer's watching it; all as before afterwards."""
+    with models.evaluating(model), doors.in_its_own_type(model), foreign.at_rest(explainer):
+        yield
 
 
 def _told(found: Outcome, untold: Sequence[int]) -> Outcome:
@@ -190,62 +222,28 @@ def check_needs(
 
 
 def _batch(
-    model: nn.Module, inputs: Tensor, targets: Any, truth: Any, normalization: Any, seed: int, ids: Sequence[str] | None,
+    model: nn.Module, inputs: object, targets: object, truth: object, normalization: Any, seed: int,
+    ids: Sequence[str] | None,
 ) -> tuple[Batch, list[int]]:
-    """The batch, and the items that have no target, since the model's output for them is not finite."""
-    if not isinstance(inputs, Tensor) or inputs.ndim != 4 or not inputs.is_floating_point():
-        got = f"{tuple(inputs.shape)} {inputs.dtype}" if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise VxpError(f"inputs: got {got}, expected a float tensor [B, 3, H, W] as the model takes it")
-    if not torch.isfinite(inputs).all():
-        raise VxpError("inputs: some values are NaN or infinite")
-    B = len(inputs)
-    norm = _normalization(normalization, inputs.shape[1])
-    logits = models.predict(model, inputs)
-    broken = torch.nonzero(~torch.isfinite(logits).all(1)).flatten().tolist()
+    """The batch, and the items that have no target, since the model's output for them is not finite. Warns, once per call, of
+    what is probably not meant."""
+    images = doors.inputs(inputs, model)
+    norm = doors.normalization(normalization, images.shape[1])
+    names = doors.names(ids, len(images))
+    logits = models.predict(model, images)
+    doubts.check_classes(logits.shape[1])
+    finite = torch.isfinite(logits).all(1)
     if targets is None:
-        chosen = torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
+        chosen = torch.where(finite, logits.argmax(1), 0)
     else:
-        chosen = torch.as_tensor(targets, device=inputs.device)
-        K = logits.shape[1]
-        if chosen.shape != (B,) or chosen.is_floating_point() or bool(((chosen < 0) | (chosen >= K)).any()):
-            raise VxpError(f"targets: got {targets!r}, expected {B} class indices in 0..{K - 1}, one per item")
-        chosen = chosen.long()
-    names = tuple(str(i) for i in range(B)) if ids is None else tuple(ids)
-    if len(names) != B or len(set(names)) != B:
-        raise VxpError(f"ids: got {len(names)} ids, {len(set(names))} different; expected {B} different ones")
+        chosen = doors.targets(targets, len(images), logits.shape[1], images.device)
+    batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))
+    broken = torch.nonzero(~finite).flatten().tolist()
+    said = [*doubts.of_outputs(logits), *doubts.of_inputs(batch, normalization is not None)]
     if broken:
         what = "their scores from it are" if targets is not None else "nothing is predicted of them, and their scores are"
-        warnings.warn(f"the model returned NaN or infinite logits for items {[names[i] for i in broken[:5]]}: {what} "
-                      "failed:non-finite-score; check these inputs", VxpWarning, stacklevel=3)
-    given = {} if truth is None else dict(truth) if isinstance(truth, Mapping) else {"mask": truth}
-    for name, value in given.items():
-        if name == "boxes" and isinstance(value, Tensor) and value.ndim == 3 and value.shape[::2] == (B, 4):
-            continue
-        if not isinstance(value, Tensor) or tuple(value.shape) != (B, *inputs.shape[2:]):
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise VxpError(f"truth {name!r}: got {found}, expected a tensor {(B, *inputs.shape[2:])}")
-    batch = Batch(names, inputs, chosen, norm, seed, {k: v.to(inputs.device) for k, v in given.items()})
+        said.append(f"the model returned NaN or infinite logits for items {[names[i] for i in broken[:5]]}: {what} "
+                    "failed:non-finite-score; check these inputs")
+    for words in said:
+        warnings.warn(words, VxpWarning, stacklevel=3)
     return batch, broken if targets is None else []
-
-
-def _normalization(given: Any, channels: int) -> Normalization:
-    if given is None:
-        return Normalization((0.0,) * channels, (1.0,) * channels)
-    if isinstance(given, Normalization):
-        return given
-    try:
-        mean, std = given
-        norm = Normalization(tuple(float(m) for m in mean), tuple(float(s) for s in std))
-    except (TypeError, ValueError):
-        raise VxpError(f"normalization: got {given!r}, expected (mean, std), each with one number per channel") from None
-    if len(norm.mean) != channels or len(norm.std) != channels or min(norm.std) <= 0:
-        raise VxpError(f"normalization: got {given!r}, expected {channels} means and {channels} positive deviations")
-    return norm
-
-
-def _maps(attributions: Tensor, batch: Batch) -> Tensor:
-    B = len(batch)
-    if not isinstance(attributions, Tensor) or attributions.ndim != 3 or len(attributions) != B:
-        got = tuple(attributions.shape) if isinstance(attributions, Tensor) else type(attributions).__name__
-        raise VxpError(f"attributions: got {got}, expected [{B}, h, w]: one map per item, channels pooled")
-    return attributions.detach().to(batch.inputs.device, torch.float32)

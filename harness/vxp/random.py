@@ -155,5 +155,6 @@ def integers(key: Key, draw: int, high: int) -> int:
 
 def _check_channels(channels: int) -> None:
     if not 1 <= channels <= WORDS:
-        raise VxpError(f"{channels} channels were asked for, expected 1 to {WORDS}, the words of one block; "
-                       "draw the others under another stream")
+        raise VxpError(f"inputs have {channels} channels, expected 1 to {WORDS}: the standard draws noise for at most {WORDS} "
+                       "values per position. Leave out the metrics and fills that draw (`noise`, `nli`, max-sensitivity and "
+                       "its like)")

@@ -27,7 +27,7 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import division, explainers, models, result, store
+from vxp import division, doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
@@ -310,6 +310,10 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
             loaded = context.task.load(start, stop, context.model)
             engine, where = context.engine, context.settings.device
             logits = engine.predict_all(loaded.inputs.to(where))
+            doubts.check_classes(logits.shape[1], f"model {context.model.id}")
+            if not found:  # once a run, by its first items
+                for words in doubts.of_outputs(logits):
+                    log.warning("model %s: %s", context.model.id, words)
             predictions = predicted(logits).cpu()
             targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:

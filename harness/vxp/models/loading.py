@@ -14,6 +14,7 @@ import torch
 import vxp_schemas
 from torch import nn
 
+from vxp import doubts
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import own, timm_models, torchvision_models
@@ -32,6 +33,7 @@ def load(name: str, *, device: str = "cpu") -> Model:
     missing and where to put it.
     """
     model = _loaded(name)
+    doubts.check_classes(int(model.document["classes"]["count"]), f"model {name}")
     model.module.to(device).eval()
     if device == "cpu":  # the convolutions of a CPU are a fifth to a half faster on it, and their sums are the same to 1e-6
         model.module.to(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vxp import doubts
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import weights as files
@@ -79,6 +80,7 @@ def _classes(spec: str, module: nn.Module, size: tuple[int, int]) -> int:
     if not isinstance(out, torch.Tensor) or out.ndim != 2:
         got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
         raise VxpError(f"{spec}: the model returned {got} for an input (1, 3, {size[0]}, {size[1]}), expected logits [1, K]")
+    doubts.check_classes(out.shape[1], f"{spec}: the model")
     return out.shape[1]
 
 

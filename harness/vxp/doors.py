@@ -1,0 +1,198 @@
+"""What a caller has in his hands, made into what the harness takes: arrays of NumPy, other precisions, maps with channels,
+one-hot targets, one box per image, a layer as a module. What cannot be meant is refused here, in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vxp.catalogue import nearest
+from vxp.core import Normalization, VxpError
+
+Given = Tensor | np.ndarray[Any, Any]
+"""A tensor or an array of NumPy."""
+
+POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "sum": lambda values: values.sum(1),
+    "abs-sum": lambda values: values.abs().sum(1),
+    "max-abs": lambda values: values.abs().amax(1),
+}
+"""How the channels of attributions [B, C, h, w] become one value per position: their sum, with its sign; the sum of their
+absolute values; the largest absolute value."""
+
+
+def described(value: object) -> str:
+    """The shape and type of what was given, for a message: never its contents."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def tensor(value: object, name: str, expected: str) -> Tensor:
+    """A tensor as it is, an array as a tensor; VxpError for anything else."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        # native byte order and no negative strides, which torch does not know
+        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    raise VxpError(f"{name}: got {described(value)}, expected {expected}")
+
+
+# -------------------------------------------------------------------------------------------------------------- images
+
+
+def inputs(value: object, model: nn.Module) -> Tensor:
+    """Images [B, C, H, W] as `images` has them, where they are or, of an array, on the model's device."""
+    found = images(value)
+    weight = next(model.parameters(), None)
+    return found.to(weight.device) if isinstance(value, np.ndarray) and weight is not None else found
+
+
+def images(value: object) -> Tensor:
+    """Images [B, C, H, W] as float32.
+
+    Half and double precision are converted: the standard's images are float32. VxpError for another shape or type, for none
+    and for values that are not finite.
+    """
+    expected = "a float tensor [B, 3, H, W] as the model takes it"
+    found = tensor(value, "inputs", expected)
+    if found.ndim != 4 or not found.is_floating_point():
+        hint = "; a single image needs a batch of one: inputs[None]" if found.ndim == 3 else ""
+        if found.ndim == 4:
+            hint = "; convert 8-bit images: images.float() / 255, then the model's own normalisation"
+        raise VxpError(f"inputs: got {described(value)}, expected {expected}{hint}")
+    if not len(found):
+        raise VxpError(f"inputs: got {described(value)}, no item at all, expected at least one")
+    if found.shape[3] in (1, 3) and found.shape[1] > 4:
+        raise VxpError(f"inputs: got {described(value)}, expected the channels before height and width: [B, C, H, W]")
+    found = found.to(torch.float32)
+    if not torch.isfinite(found).all():
+        raise VxpError("inputs: some values are NaN or infinite in float32, expected finite ones")
+    return found
+
+
+def normalization(given: Any, channels: int) -> Normalization:
+    """(mean, std) with one number per channel; 0 and 1 where there is none."""
+    if given is None:
+        return Normalization((0.0,) * channels, (1.0,) * channels)
+    if not isinstance(given, Normalization):
+        try:
+            mean, std = given
+            given = Normalization(tuple(float(m) for m in mean), tuple(float(s) for s in std))
+        except (TypeError, ValueError):
+            raise VxpError(f"normalization: got {given!r}, expected (mean, std), each with one number per channel") from None
+    if len(given.mean) != channels or len(given.std) != channels or min(given.std) <= 0:
+        raise VxpError(f"normalization: got {(given.mean, given.std)!r}, expected {channels} means and {channels} positive "
+                       "deviations")
+    return given
+
+
+@contextlib.contextmanager
+def in_its_own_type(model: nn.Module) -> Iterator[None]:
+    """A model whose weights are all of one other type (float64, half) takes float32 images as that type."""
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if len(types) != 1 or types == {torch.float32}:
+        yield
+        return
+    (own,) = types
+    handle = model.register_forward_pre_hook(lambda module, arguments: (arguments[0].to(own), *arguments[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+# ---------------------------------------------------------------------------------------------------------------- maps
+
+
+def maps(value: object, n: int, pool: str | None = None, *, name: str = "attributions") -> Tensor:
+    """Maps [n, h, w] float32 of maps [n, h, w], [n, 1, h, w], or [n, C, h, w] pooled as `pool` says."""
+    expected = f"[{n}, h, w]: one map per item, channels pooled"
+    if isinstance(value, tuple | list) and len(value) == 1:
+        value = value[0]  # what captum returns for a tuple of one input
+    found = tensor(value, name, expected)
+    if pool is not None and pool not in POOLS:
+        raise VxpError(f"pool: got {pool!r}{nearest(pool, list(POOLS))}, expected one of {', '.join(POOLS)}")
+    if found.ndim not in (3, 4) or len(found) != n:
+        hint = "; a single map needs a batch of one: attributions[None]" if found.ndim == 2 and n == 1 else ""
+        raise VxpError(f"{name}: got {described(value)}, expected {expected}{hint}")
+    if found.ndim == 3:
+        return found.to(torch.float32)
+    if found.shape[1] == 1:
+        return found[:, 0].to(torch.float32)
+    if pool is None:
+        raise VxpError(f"{name}: got {described(value)}, expected {expected}; pass pool='sum' (keeps the sign), 'abs-sum' or "
+                       "'max-abs' to pool its channels")
+    # in float64, so that the sum does not depend on the order of the channels
+    return POOLS[pool](found.double()).to(torch.float32)
+
+
+# ------------------------------------------------------------------------------------------------------ targets, truth
+
+
+def targets(value: object, n: int, classes: int, device: torch.device) -> Tensor:
+    """Class indices int64 [n], from indices or one-hot rows [n, classes]."""
+    expected = f"{n} class indices in 0..{classes - 1}, one per item, or one-hot rows [{n}, {classes}]"
+    try:
+        found = torch.as_tensor(value, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise VxpError(f"targets: got {described(value)}, expected {expected}") from None
+    if found.ndim == 2 and found.shape == (n, classes) and n > 0:
+        hot = found != 0
+        if bool((hot.sum(1) == 1).all()) and bool((found[hot] == 1).all()):
+            return hot.int().argmax(1)
+        raise VxpError(f"targets: got {described(value)} that is not one-hot, expected {expected}")
+    if found.shape != (n,) or found.is_floating_point() or found.dtype == torch.bool:
+        raise VxpError(f"targets: got {described(found)}, expected {expected}")
+    wrong = found[(found < 0) | (found >= classes)].tolist()
+    if wrong:
+        raise VxpError(f"targets: got class {wrong[0]}, expected {expected}")
+    return found.long()
+
+
+def truth(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4]."""
+    given = {} if value is None else dict(value) if isinstance(value, Mapping) else {"mask": value}
+    return {key: _truth(key, one, n, tuple(space)).to(device) for key, one in given.items()}
+
+
+def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
+    expected = f"a tensor {(n, *space)}"
+    boxes = f"boxes [{n}, N, 4] of x0, y0, x1, y1, half-open, padded with zeros"
+    found = tensor(value, f"truth {key!r}", boxes if key == "boxes" else expected)
+    if key == "boxes":
+        if found.shape == (n, 4):
+            found = found[:, None]
+        if found.ndim != 3 or found.shape[::2] != (n, 4):
+            raise VxpError(f"truth 'boxes': got {described(value)}, expected {boxes}")
+        return found
+    if tuple(found.shape) == (n, 1, *space):
+        found = found[:, 0]
+    if tuple(found.shape) != (n, *space):
+        hint = f"; for {boxes}, pass truth={{'boxes': ...}}" if found.ndim in (2, 3) and found.shape[-1] == 4 else ""
+        raise VxpError(f"truth {key!r}: got {described(value)}, expected {expected}, the grid of the inputs{hint}")
+    return found
+
+
+def names(given: Sequence[str] | None, n: int) -> tuple[str, ...]:
+    """The items' ids; their places where there are none."""
+    found = tuple(str(i) for i in range(n)) if given is None else tuple(given)
+    if len(found) != n or len(set(found)) != n:
+        raise VxpError(f"ids: got {len(found)} ids, {len(set(found))} different; expected {n} different ones")
+    return found
+
+
+def layer(model: nn.Module, given: object) -> object:
+    """The name of a layer that was given as a module; a name as it is."""
+    if not isinstance(given, nn.Module):
+        return given
+    name = next((name for name, module in model.named_modules() if module is given), None)
+    if not name:
+        what = "the model itself" if name == "" else f"a {type(given).__name__} that is no part of the model"
+        raise VxpError(f"layer: got {what}, expected a layer of the model or its name (see model.named_modules())")
+    return name

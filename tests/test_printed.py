@@ -234,7 +234,7 @@ TALK = {"again", "count", "of", "runs", "writes"}
 
 def named(text: str) -> list[str]:
     """The commands that a text names, with the options behind them."""
-    return [found for found in re.findall(r"(?<![\w/.'-])vxp [a-z][a-z-]*(?: [a-z]+)?(?:[^`;:,.()<]*)", text)]
+    return [found for found in re.findall(r"(?<![\w/.'-])vxp [a-z][a-z-]*(?: [a-z]+)?(?:(?! vxp )[^`;:,.()<])*", text)]
 
 
 def texts() -> list[tuple[str, str]]:

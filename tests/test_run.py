@@ -60,7 +60,7 @@ def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Pat
     made = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
     hook.remove()
     stated = [json.loads(p.read_text())["settings"] for p in made]
-    assert [(s["batch_size"], s["batch_size_run"]) for s in stated] == [(16, 2)] * 4
+    assert [(s["batch_size"], s["batch_size_run"]) for s in stated] == [(16, 2)] * 5
     assert json.loads((out / "run.json").read_text())["settings"]["batch_size"] == 16
     assert "batch_size_run" not in json.loads((out / "run.json").read_text())["settings"]
 

@@ -21,9 +21,6 @@ from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import VxpError
 from vxp.validation import arrays
 
-CEILINGS = ("oracle", "oracle-binary")
-"""References that know the truth: not to be above them says nothing."""
-
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -355,4 +352,4 @@ def as_json(groups: Sequence[Group]) -> bytes:
     return result.plain_json({"groups": [asdict(g) for g in groups]})
 
 
-__all__ = ["CEILINGS", "Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]
+__all__ = ["Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]

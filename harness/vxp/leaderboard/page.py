@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from vxp import cite, division, result
-from vxp.compare import CEILINGS
+from vxp.explainers import ORACLES
 from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
 from vxp.report.words import FAMILIES, columns, interval, note, number
@@ -83,7 +83,7 @@ def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapp
         "note": note({"statuses": {}, **whole}), "tied": found.get("tied_for_best", False),
         "rank": (f"{low}" if low == high else f"{low} to {high}") if low else "",
         "below": ", ".join(name for name, verdict in found.get("against", {}).items()
-                           if verdict != "better" and name not in CEILINGS),
+                           if verdict != "better" and name not in ORACLES),
         "less": found.get("evidence", "") if found.get("evidence") == "E1" and entry.get("record") else "",
     }
 

@@ -105,7 +105,7 @@ def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str
     tied = {signature: tuple(names[n] for n in marked) for signature, marked in group.marked().items()}
     below: dict[tuple[str, str], list[str]] = {}
     for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
-        if row.b not in compare.CEILINGS and not (row.separated and row.winner == row.a):
+        if row.b not in ORACLES and not (row.separated and row.winner == row.a):
             below.setdefault((names[row.a], row.signature), []).append(row.b)
     return tied, below
 

@@ -11,7 +11,7 @@ from vxp.core import Batch, VxpError
 SUM_OFF = 1e-3
 """So far from 1 a row of probabilities may add up to, in half precision too."""
 RAW_OFF = 1e-2
-"""So far outside of [0, 1] a raw value may lie by rounding, of images in half precision and of normalisations with few digits."""
+"""So far outside of [0, 1] a raw value may lie by rounding, of images in half precision and of normalisations of few digits."""
 
 
 def check_classes(classes: int, what: str = "the model") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -257,9 +258,18 @@ def test_raw_values_outside_of_0_and_1_are_warned_of(images: Any, normalization:
         vxp.score(model, images(raw), torch.rand(2, 8, 8), normalization=normalization, metrics=PLAIN)
     found = [str(w.message) for w in caught if issubclass(w.category, vxp.VxpWarning)]
     assert len(found) == (0 if says is None else 1)
-    if says is not None:
-        with pytest.warns(vxp.VxpWarning, match=says):
-            vxp.explain(model, images(raw), lambda m, b: b.inputs.sum(1), normalization=normalization)
+    assert all(says is not None and re.search(says, words) for words in found)
+
+
+def test_explaining_without_a_normalization_is_no_reason_to_warn() -> None:
+    """A gradient looks at no raw pixels; where a normalization is given it is checked."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    inputs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vxp.explain(model, inputs, "saliency")
+    with pytest.warns(vxp.VxpWarning, match="check mean and std"):
+        vxp.explain(model, inputs, "saliency", normalization=((0.5,) * 3, (0.5,) * 3))
 
 
 def test_outputs_that_are_no_probabilities_are_not_taken_for_them() -> None:

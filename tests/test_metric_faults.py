@@ -460,7 +460,7 @@ def test_the_target_is_frozen_along_the_curves() -> None:
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"attributions": torch.rand(2, 24, 32)}, ["attributions", "(2, 24, 32)", "3"]),
-    ({"attributions": torch.rand(3, 1, 24, 32)}, ["attributions", "(3, 1, 24, 32)"]),
+    ({"attributions": torch.rand(3, 2, 24, 32)}, ["attributions", "(3, 2, 24, 32)", "pool="]),
     ({"targets": [0, 1]}, ["targets"]),
     ({"targets": [0, 1, 9]}, ["targets", "9", "0..4"]),
     ({"truth": torch.zeros(3, 8, 8, dtype=torch.bool)}, ["truth", "(3, 8, 8)", "(3, 24, 32)"]),

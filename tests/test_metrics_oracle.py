@@ -18,7 +18,8 @@ import torch
 import vxp
 from oracles import SAMPLE, curves, fills, maps, philox, rise
 from torch import Tensor, nn
-from vxp.core import resampled
+from vxp.core import Batch, Case, resampled
+from vxp.engine import Engine, Job
 from vxp.metrics import bind, catalogue
 from vxp.perturb import fill_image
 
@@ -465,9 +466,11 @@ def test_declared_codes_are_the_statuses(toy: Toy, name: str) -> None:
 
 def test_a_model_with_one_class_has_no_other_logit() -> None:
     inputs = torch.rand(1, 3, 24, 32)
-    score = vxp.score(Constant([0.3]), inputs, inputs[:, 0], metrics=["random-logit"],
-                      explainer=lambda model, batch: batch.inputs[:, 0])["random-logit"]
-    assert score.status == ("undefined:single-class",)
+    wanted = bind("random-logit")
+    # `vxp.score` refuses such a model; a result of another's may have it
+    case = Case(Batch(("0",), inputs, torch.zeros(1, dtype=torch.long)), inputs[:, 0])
+    job = Job(case, (wanted,), lambda model, batch: batch.inputs[:, 0])
+    assert Engine(Constant([0.3])).score([job])[0][wanted.signature].status == ("undefined:single-class",)
 
 
 # --------------------------------------------------------------------------------- RISE's published deletion, insertion

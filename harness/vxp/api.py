@@ -126,7 +126,7 @@ def explain(
     given = {name: doors.layer(model, value) for name, value in given.items()}
     bound = explainers.bind(foreign.adapted(explainer, model, pool), given)
     with _ready(model, explainer):
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, scored=False)
         maps = bound(model, batch)
         maps[untold] = float("nan")
         return maps
@@ -160,7 +160,7 @@ def score(
     wanted = bind_metrics(metrics)
     again = None if explainer is None else explainers.bind(foreign.adapted(explainer, model, pool))
     with _ready(model, explainer):
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, scored=True)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         maps = doors.maps(attributions, len(batch), pool).to(batch.inputs.device)
         rule = "bilinear" if again is None else again.explainer.resample
@@ -223,10 +223,10 @@ def check_needs(
 
 def _batch(
     model: nn.Module, inputs: object, targets: object, truth: object, normalization: Any, seed: int,
-    ids: Sequence[str] | None,
+    ids: Sequence[str] | None, *, scored: bool,
 ) -> tuple[Batch, list[int]]:
     """The batch, and the items that have no target, since the model's output for them is not finite. Warns, once per call, of
-    what is probably not meant."""
+    what is probably not meant; scored: whether maps of it are to be scored."""
     images = doors.inputs(inputs, model)
     norm = doors.normalization(normalization, images.shape[1])
     names = doors.names(ids, len(images))
@@ -239,7 +239,9 @@ def _batch(
         chosen = doors.targets(targets, len(images), logits.shape[1], images.device)
     batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))
     broken = torch.nonzero(~finite).flatten().tolist()
-    said = [*doubts.of_outputs(logits), *doubts.of_inputs(batch, normalization is not None)]
+    said = doubts.of_outputs(logits)
+    if scored or normalization is not None:  # most explainers look at no raw pixels, all fills do
+        said += doubts.of_inputs(batch, normalization is not None)
     if broken:
         what = "their scores from it are" if targets is not None else "nothing is predicted of them, and their scores are"
         said.append(f"the model returned NaN or infinite logits for items {[names[i] for i in broken[:5]]}: {what} "

@@ -80,16 +80,18 @@ def normalization(given: Any, channels: int) -> Normalization:
     """(mean, std) with one number per channel; 0 and 1 where there is none."""
     if given is None:
         return Normalization((0.0,) * channels, (1.0,) * channels)
-    if not isinstance(given, Normalization):
+    if isinstance(given, Normalization):
+        norm = given
+    else:
         try:
             mean, std = given
-            given = Normalization(tuple(float(m) for m in mean), tuple(float(s) for s in std))
+            norm = Normalization(tuple(float(m) for m in mean), tuple(float(s) for s in std))
         except (TypeError, ValueError):
             raise VxpError(f"normalization: got {given!r}, expected (mean, std), each with one number per channel") from None
-    if len(given.mean) != channels or len(given.std) != channels or min(given.std) <= 0:
-        raise VxpError(f"normalization: got {(given.mean, given.std)!r}, expected {channels} means and {channels} positive "
+    if len(norm.mean) != channels or len(norm.std) != channels or min(norm.std) <= 0:
+        raise VxpError(f"normalization: got {(norm.mean, norm.std)!r}, expected {channels} means and {channels} positive "
                        "deviations")
-    return given
+    return norm
 
 
 @contextlib.contextmanager

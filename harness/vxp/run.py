@@ -302,7 +302,7 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
     fills = sorted({str(b.parameters["fill"]) for b in context.metrics if "fill" in b.parameters}
                    | {"mean" for b in context.metrics if b.metric.id.startswith("road")})
     context.progress.stage("unperturbed outputs", len(context.task.items))
-    found = {}
+    found: dict[int, Baseline] = {}
     for start, stop in context.ranges():
         name = f"baseline/{start:06d}"
         unit = context.units.load(name)

@@ -6,9 +6,23 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from vxp.core import Batch, Blended, Case, Edit, Filled, Noised, Normalization, Removed, Unchanged, VxpError, resampled
+from vxp.core import (
+    Batch,
+    Blended,
+    Case,
+    Edit,
+    Filled,
+    Noised,
+    Normalization,
+    Redrawn,
+    Removed,
+    Unchanged,
+    VxpError,
+    resampled,
+)
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
 from vxp.metrics import bind, bind_all
+from vxp.perturb import levels
 
 
 class Linear(nn.Module):
@@ -54,6 +68,10 @@ def brute(case: Case, i: int, edit: Edit) -> Tensor:
             m = case.masks[mask][i]
             raw = m * case.batch.raw()[i] + (1 - m) * case.batch.normalization.to_raw(builder.fill(fill))[i]
             return case.batch.normalization.to_inputs(raw)
+        case Redrawn(image):
+            own = (case.batch.normalization.to_raw(x.double()).clamp(0, 1) * 255 + 0.5).floor()
+            drawn = case.images[image][i]
+            return torch.where(drawn == own, x, case.batch.normalization.to_inputs(drawn.float() / 255))
         case _:
             raise AssertionError(edit)
 
@@ -63,6 +81,9 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     mask = case.mask("m", lambda: torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(9)))
     spans = [(0, k) for k in (1, 5, 60, 119)] + [(k, P) for k in (1, 40, 100)] + [(10, 30), (20, 90)]
     edits: list[Edit] = [Unchanged(), Filled("blur"), Blended(mask, "black")]
+    # the first channel as it is, the others drawn
+    edits.append(Redrawn(case.image("d", lambda: torch.cat([levels(case.batch.raw().double())[:, :1], torch.randint(
+        0, 256, (3, 2, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))], 1))))
     edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
     plan = list(itertools.product(range(3), edits))
     generator = torch.Generator().manual_seed(1)

@@ -18,8 +18,10 @@ from .conftest import DIFFERENCES, library
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
 SHOWN: dict[str, str] = json.loads(DIFFERENCES.read_text(encoding="utf-8"))
-HEADINGS = {"quantus": "Quantus", "grad-cam": "pytorch-grad-cam", "captum": "Captum", "pysaliency": "pysaliency"}
-MODULES = {"quantus": "quantus", "grad-cam": "pytorch_grad_cam", "captum": "captum", "pysaliency": "pysaliency.metrics"}
+HEADINGS = {"quantus": "Quantus", "grad-cam": "pytorch-grad-cam", "captum": "Captum", "pysaliency": "pysaliency",
+            "saliency": "Saliency"}
+MODULES = {"quantus": "quantus", "grad-cam": "pytorch_grad_cam", "captum": "captum", "pysaliency": "pysaliency.metrics",
+           "saliency": "saliency.metrics.pic"}
 TESTS = ast.parse((Path(__file__).parent / "test_divergence.py").read_text(encoding="utf-8"))
 
 

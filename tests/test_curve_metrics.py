@@ -6,12 +6,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import vxp
+from oracles import delaunay
 from torch import Tensor, nn
-from vxp.core import VxpError
-from vxp.metrics._pic import information, quantised, under
+from vxp.core import Batch, Case, VxpError
+from vxp.interpolation import interpolated
+from vxp.metrics._pic import SHOWN, area, relevant, residuals, under
+from vxp.perturb import levels
 
 H, W = 16, 20
 
@@ -92,8 +96,11 @@ def test_a_model_that_answers_everything_alike_is_monotone() -> None:
 def test_faithfulness_estimate_of_a_linear_model_is_exact_and_of_a_constant_one_undefined() -> None:
     model, inputs, exact = linear_case()
     maps = torch.cat([exact, -exact, 3 * exact])
-    score = one(model, inputs.expand(3, -1, -1, -1), maps, "faithfulness-estimate|steps:40")
+    score = one(model, inputs.expand(3, -1, -1, -1), maps, "faithfulness-estimate|steps:40|readout:logit")
     assert score.values.tolist() == pytest.approx([1, -1, 1], abs=1e-6)
+    small = Linear(model.w / 1000)  # type: ignore[operator]  # where the logistic function is straight
+    score = one(small, inputs.expand(3, -1, -1, -1), maps, "faithfulness-estimate|steps:40")
+    assert score.values.tolist() == pytest.approx([1, -1, 1], abs=1e-3)
     assert one(Constant(1.0, 0.0), inputs, exact, "faithfulness-estimate").status == ("undefined:zero-variance",)
 
 
@@ -102,13 +109,13 @@ def test_faithfulness_estimate_of_a_linear_model_is_exact_and_of_a_constant_one_
 
 def test_information_by_hand() -> None:
     flat = torch.zeros(1, 1, 2, 2)
-    assert float(information(quantised(flat))[0]) == 0
+    assert float(residuals(levels(flat))[0]) == 0
     # residuals 51, 51, 51, 51: row one 51, 102; row two 102 (51 more than above), 153
     ramp = torch.tensor([[[[0.2, 0.4], [0.4, 0.6]]]], dtype=torch.float64)
-    assert float(information(quantised(ramp))[0]) == pytest.approx(0)
+    assert float(residuals(levels(ramp))[0]) == pytest.approx(0)
     # residuals 0, 255, 0, 0 (modulo 256): shares 3/4 and 1/4
     step = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]], dtype=torch.float64)
-    assert float(information(quantised(step))[0]) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
+    assert float(residuals(levels(step))[0]) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
 
 
 def test_area_under_the_running_maximum_in_order_of_information() -> None:
@@ -120,18 +127,63 @@ def test_area_under_the_running_maximum_in_order_of_information() -> None:
     assert float(area) == pytest.approx(0.25 * 0.4 + 0.25 * 0.8 + 0.5 * 0.8)
 
 
-@pytest.mark.parametrize("metric", ["pic-aic", "pic-sic"])
+@pytest.mark.parametrize("metric", ["pic-aic|rows:filled", "pic-sic|rows:filled"])
 def test_a_model_that_is_always_right_has_an_area_of_one_and_one_that_never_is_none(metric: str) -> None:
     generator = torch.Generator().manual_seed(3)
     inputs, maps = torch.rand(1, 3, 32, 32, generator=generator), torch.rand(1, 32, 32, generator=generator)
     assert float(one(Constant(2.0, 0.0), inputs, maps, metric).values) == pytest.approx(1)
-    if metric == "pic-aic":
+    if metric.startswith("pic-aic"):
         assert float(one(Constant(0.0, 2.0), inputs, maps, metric).values) == 0
     else:
         assert one(Constant(0.0, 100.0), inputs, maps, metric).status == ("undefined:saturated",)
 
 
 @pytest.mark.parametrize("metric", ["pic-aic", "pic-sic"])
+def test_an_image_that_the_source_refuses_has_a_status(metric: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs, maps = torch.rand(1, 3, 16, 16, generator=generator), torch.rand(1, 16, 16, generator=generator)
+    assert one(Constant(2.0, 0.0), inputs, maps, metric).status == ("undefined:no-rise",)
+    assert one(Constant(0.0, 2.0), inputs, maps, metric).status == ("undefined:unsure",)
+    assert one(Constant(2.0, 0.0), torch.full_like(inputs, 0.3), maps, metric).status == ("undefined:zero-difference",)
+    assert one(Constant(2.0, 0.0), inputs, maps * 0, metric).status == ("undefined:constant-map",)
+    with pytest.raises(VxpError, match="at least 2 x 2"):
+        one(Constant(2.0, 0.0), torch.rand(1, 3, 1, 16), torch.rand(1, 1, 16), metric)
+
+
+def test_the_curve_is_read_at_a_thousand_places_and_of_points_at_one_place_has_the_last() -> None:
+    assert area([0.25, 0.25], [0.5, 0.9]) == pytest.approx(0.7752, abs=1e-12)
+    assert area([0.25, 0.5], [0.5, 0.5]) == pytest.approx(0.5625, abs=1e-12)
+    assert area([0.0, 0.0], [0.7, 0.9]) == pytest.approx(0.5, abs=1e-12)  # (0, 0) is the last at 0
+    assert area([1.0], [0.4]) == pytest.approx(0.2 + 0.0005 * 0.6, abs=1e-3)
+
+
+def test_interpolation_by_hand() -> None:
+    """The four corners lie on one circle: the fan from the first of them; halves go to the even level."""
+    image = np.zeros((1, 3, 3), dtype=np.uint8)
+    image[0, ::2, ::2] = [[0, 101], [40, 250]]
+    made = interpolated(image, np.zeros((3, 3), dtype=bool))
+    assert made.tolist() == [[[0, 50, 101], [20, 125, 176], [40, 145, 250]]]
+    assert interpolated(made, np.ones((3, 3), dtype=bool)).tolist() == made.tolist()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.4, 0.9])
+def test_interpolation_is_that_of_integers_whatever_is_shown(share: float) -> None:
+    random = np.random.default_rng(int(100 * share))
+    image = random.integers(0, 256, (3, 17, 12), dtype=np.uint8)
+    for shown in (random.random((17, 12)) < share, np.arange(17)[:, None] + np.zeros(12) < 17 * share):
+        assert np.array_equal(interpolated(image, shown), delaunay.interpolated(image, shown))
+
+
+def test_the_positions_that_are_shown_are_those_of_numpys_quantile() -> None:
+    maps = torch.rand(3, 20, 15, generator=torch.Generator().manual_seed(2))
+    maps[1], maps[2] = (maps[1] * 5).floor(), (maps[2] * 40).floor()
+    case = Case(Batch(("a", "b", "c"), torch.zeros(3, 3, 20, 15), torch.zeros(3, dtype=torch.long)), maps)
+    for share in SHOWN:
+        wanted = [values >= np.quantile(values, 1 - share / 1000) for values in maps.flatten(1).double().numpy()]
+        assert relevant(case, share).tolist() == np.stack(wanted).tolist()
+
+
+@pytest.mark.parametrize("metric", ["pic-aic|rows:filled", "pic-sic|rows:filled", "pic-aic", "pic-sic"])
 def test_the_right_order_needs_less_information(metric: str) -> None:
     generator = torch.Generator().manual_seed(4)
     raw = torch.rand(1, 3, 32, 32, generator=generator)
@@ -155,7 +207,7 @@ class Shift(nn.Module):
 
 def test_an_image_that_holds_no_more_than_its_fill_has_no_curve() -> None:
     # below 23 pixels a side the blurred image is the image
-    score = one(Constant(1.0, 0.0), torch.rand(1, 3, 16, 16), torch.rand(1, 16, 16), "pic-aic")
+    score = one(Constant(1.0, 0.0), torch.rand(1, 3, 16, 16), torch.rand(1, 16, 16), "pic-aic|rows:filled")
     assert score.status == ("undefined:zero-difference",)
 
 

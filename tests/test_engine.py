@@ -22,6 +22,7 @@ from vxp.core import (
     Outcome,
     Plan,
     Readout,
+    Redrawn,
     Removed,
     Request,
     Unchanged,
@@ -31,7 +32,7 @@ from vxp.core import (
 )
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
 from vxp.metrics import Bound, bind, bind_all
-from vxp.perturb import IMAGES
+from vxp.perturb import IMAGES, levels
 
 
 class Linear(nn.Module):
@@ -76,6 +77,10 @@ def brute(case: Case, i: int, edit: Edit) -> Tensor:
         case Blended(mask, fill):
             blended = masking.blended(x.numpy(), builder.fill(fill)[i].numpy(), case.masks[mask][i].numpy())
             return torch.from_numpy(blended).float()
+        case Redrawn(image):
+            own = (case.batch.normalization.to_raw(x.double()).clamp(0, 1) * 255 + 0.5).floor()
+            drawn = case.images[image][i]
+            return torch.where(drawn == own, x, case.batch.normalization.to_inputs(drawn.float() / 255))
         case _:
             raise AssertionError(edit)
 
@@ -85,6 +90,9 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     mask = case.mask("m", lambda: torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(9)))
     spans = [(0, k) for k in (1, 5, 60, 119)] + [(k, P) for k in (1, 40, 100)] + [(10, 30), (20, 90)]
     edits: list[Edit] = [Unchanged(), *(Filled(fill) for fill in IMAGES), Blended(mask, "black")]
+    # the first channel as it is, the others drawn
+    edits.append(Redrawn(case.image("d", lambda: torch.cat([levels(case.batch.raw().double())[:, :1], torch.randint(
+        0, 256, (3, 2, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))], 1))))
     edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
     plan = list(itertools.product(range(3), edits))
     generator = torch.Generator().manual_seed(1)

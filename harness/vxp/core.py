@@ -157,6 +157,14 @@ class Blended:
 
 
 @dataclass(frozen=True)
+class Redrawn:
+    """An image of 8-bit levels that the case holds under this name. Where its level is that of the item, the input's value
+    stays as it is."""
+
+    image: str
+
+
+@dataclass(frozen=True)
 class Noised:
     """Inputs plus uniform noise in [-radius, radius], in the model's input units, drawn per value and per item."""
 
@@ -231,7 +239,7 @@ class Offset:
     amount: float
 
 
-Edit = Unchanged | Filled | Removed | Blended | Noised | Without | Translated | Offset
+Edit = Unchanged | Filled | Removed | Blended | Redrawn | Noised | Without | Translated | Offset
 
 
 @dataclass(frozen=True)
@@ -373,6 +381,7 @@ class Case:
     resample: Resample = "bilinear"
     signed: bool = True
     masks: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
 
     @cached_property
@@ -412,6 +421,13 @@ class Case:
         full = f"{self.key}:{name}"
         if full not in self.masks:
             self.masks[full] = make()
+        return full
+
+    def image(self, name: str, make: Callable[[], Tensor]) -> str:
+        """Keep images uint8 [B, C, H, W] under a name and return the name that requests use."""
+        full = f"{self.key}:{name}"
+        if full not in self.images:
+            self.images[full] = make()
         return full
 
     def grouped(self, name: str, ranks: Callable[[], Tensor]) -> str:

@@ -37,6 +37,7 @@ from vxp.core import (
     Predict,
     Randomised,
     Readout,
+    Redrawn,
     Relabelled,
     Removed,
     Request,
@@ -586,6 +587,9 @@ class _Builder:
             case Blended(mask, fill):
                 case = self.held[mask.partition(":")[0]]
                 perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
+            case Redrawn(image):
+                case = self.held[image.partition(":")[0]]
+                row.copy_(perturb.redrawn(x, case.images[image][i].to(x.device), self.batch.normalization))
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):

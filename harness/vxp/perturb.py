@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from vxp import random
 from vxp.catalogue import nearest
-from vxp.core import Batch, Cell, Part, Scattered, SomeCells, Square, VxpError
+from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, VxpError
 from vxp.imputation import NLI_NOISE, nli
 
-__all__ = ["FILLS", "NLI_NOISE", "blended", "cuts", "fill_image", "input_noise", "minmax", "nli", "part", "translated",
-           "trapezoid"]
+__all__ = [
+    "FILLS", "NLI_NOISE", "blended", "cuts", "fill_image", "input_noise", "levels", "minmax", "nli", "part", "redrawn",
+    "translated", "trapezoid",
+]
 
 FILLS = ("black", "mean", "blur", "noise", "nli", "image-mean", "rise-blur")
 """Names of the fills. `nli` depends on what is removed, so only rows that remove positions can have it."""
@@ -165,6 +167,18 @@ def translated(image: Tensor, fill: Tensor, down: int, across: int) -> Tensor:
     h, w = max(H - abs(down), 0), max(W - abs(across), 0)
     moved[:, y : y + h, x : x + w] = image[:, y - down : y - down + h, x - across : x - across + w]
     return moved
+
+
+def levels(raw: Tensor) -> Tensor:
+    """uint8 of raw pixels in [0, 1]: floor(255*v + 1/2) after clipping."""
+    return (raw.clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
+
+
+def redrawn(image: Tensor, drawn: Tensor, normalization: Normalization) -> Tensor:
+    """The input [C, H, W] of levels uint8 [C, H, W]; where they are those of the image, its own value, bit for bit."""
+    # in float64, so that rounding to 8 bits gives everybody the same levels
+    own = levels(normalization.to_raw(image.double()))
+    return torch.where(drawn == own, image, normalization.to_inputs(drawn.to(image.dtype) / 255))
 
 
 def _key(batch: Batch, i: int, stream: str) -> random.Key:

@@ -32,7 +32,7 @@ TOLERANCE = 1e-5
 """Where an oracle states none: float32 models differ by about 1e-7, and sums of them by a little more."""
 SAME = 1e-9
 """Two numbers closer than this (over their size, above 1) are one number, computed on two machines."""
-QUICK: Mapping[str, Any] = {"steps": 13, "samples": 3, "stages": 3}
+QUICK: Mapping[str, Any] = {"steps": 13, "samples": 3, "stages": 3, "least": 0.0}
 """13 steps do not divide the 768 positions."""
 CLUSTERS = {"random": "a", "native": "b", "ties": "a", "explained": "b"}
 """Two items each; the other kinds of maps are clusters of their own."""
@@ -43,7 +43,8 @@ Kinds = list[tuple[str, int | None]]
 TRUTHS: Kinds = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
     "class-changed": ({}, "touchy", ("flat",)), "single-class": ({}, "single", ("random",)),
-    "too-few-regions": ({}, "cnn", ("flat",)), "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
+    "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
+    "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
     "zero-variance": ({"similarity": "spearman-abs"}, "cnn", ("signs", "flat", "native")),
 }
 """What shows a status that no other case has, for every metric that declares it: parameters (those that the metric has),

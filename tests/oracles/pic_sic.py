@@ -10,18 +10,18 @@ from oracles.curves import Model
 
 def pic_sic(
     model: Model, image: np.ndarray, attribution: np.ndarray, target: int, mean: Sequence[float], std: Sequence[float],
-    seed: int, item: str, *, fill: str,
+    seed: int, item: str, *, rows: str, information: str, fill: str, least: float,
 ) -> float:
-    """Area under min(1, p(row)/p(image)) over information."""
-    whole = curves.probability(model, image, target)
+    """Area under the target's probability, between that of the blurred image and that of the image, over information."""
 
-    def performance(row: np.ndarray) -> float:
+    def relative(row: float, whole: float) -> float:
         if whole < 1e-12:
             raise UndefinedError("saturated")
-        return min(1.0, curves.probability(model, row, target) / whole)
+        return min(1.0, row / whole)
 
-    return pic.area(image, attribution, mean, std, seed, item, fill, performance)
+    return pic.area(image, attribution, mean, std, seed, item, rows=rows, information=information, fill=fill,
+                    performance=lambda row: curves.probability(model, row, target), least=least, published=relative)
 
 
-VARIANTS = [{"fill": "blur"}, {"fill": "black"}, {"fill": "noise"}]
+VARIANTS = [{"least": 0.0}, {"rows": "filled"}, {"rows": "filled", "fill": "black"}, {"rows": "filled", "fill": "noise"}]
 TOLERANCE = pic.TOLERANCE

@@ -158,6 +158,40 @@ def bright() -> Setup:
     return Setup(model, inputs, torch.zeros(6, dtype=torch.long), maps, torch.zeros(6, SIZE, SIZE, dtype=torch.bool))
 
 
+SIDE, ITEMS = 32, 8
+
+
+class Texture(nn.Module):
+    """Class 0 for an image with fine structure, class 1 for a smooth one: what interpolation takes away comes back pixel by
+    pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(5)) ** 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = (x - nn.functional.avg_pool2d(x, 3, 1, 1)).abs().mean(1)
+        amount = 150 * ((fine * self.w).flatten(1).mean(1) - 0.012)
+        return torch.stack([amount, -amount], 1)
+
+
+@pytest.fixture(scope="session")
+def photos() -> Setup:
+    """8-bit images: six with texture, of which the last is said to be smooth, and two that are smooth, the last of one colour.
+    Maps without order, with many ties, and smooth ones in turn."""
+    generator = torch.Generator().manual_seed(8)
+    ground = nn.functional.interpolate(torch.rand(ITEMS, 3, 5, 5, generator=generator), size=(SIDE, SIDE), mode="bilinear")
+    inputs = 0.7 * ground + 0.3 * torch.rand(ITEMS, 3, SIDE, SIDE, generator=generator)
+    inputs[6], inputs[7] = ground[6], 0.4
+    maps = torch.rand(ITEMS, SIDE, SIDE, generator=generator)
+    coarse = torch.rand(ITEMS, 1, 6, 6, generator=generator)
+    maps[1::3] = (maps[1::3] * 6).floor() / 6
+    maps[2::3] = nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic")[2::3, 0]
+    targets = torch.tensor([0, 0, 0, 0, 0, 1, 0, 1])
+    mask = torch.zeros(ITEMS, SIDE, SIDE, dtype=torch.bool)
+    return Setup(Texture().eval(), (inputs * 255).round() / 255, targets, maps, mask)
+
+
 def gradient(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
     """Gradients [B, 1, H, W] of the targets' logits, channels summed: what quantus takes for an explanation function."""
     x = torch.as_tensor(np.asarray(inputs)).float().requires_grad_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from .conftest import (
     gradient,
     gradient_map,
     library,
+    linear,
     noisy,
 )
 
@@ -105,9 +107,28 @@ def test_road_of_one_channel_and_one_batch(quantus: Any) -> None:
 # ------------------------------------------------------------------------------------------------- quantus: subsets, cells
 
 
-def test_faithfulness_estimate(quantus: Any, grey: Setup) -> None:
-    theirs = grey.theirs(quantus.FaithfulnessEstimate(features_in_step=P // 28, **BLACK, **QUIET), softmax=False)
-    agree("quantus faithfulness-estimate", theirs, grey.ours("faithfulness-estimate|steps:28|fill:black").values)
+@pytest.mark.parametrize("readout", ["probability", "logit"])
+def test_faithfulness_estimate(quantus: Any, grey: Setup, readout: str) -> None:
+    metric = quantus.FaithfulnessEstimate(features_in_step=P // 28, **BLACK, **QUIET)
+    theirs = grey.theirs(metric, softmax=readout == "probability")
+    ours = grey.ours(f"faithfulness-estimate|steps:28|fill:black|readout:{readout}").values
+    agree(f"quantus faithfulness-estimate {readout}", theirs, ours)
+
+
+def test_faithfulness_estimate_of_single_pixels_is_the_authors_correlation() -> None:
+    """After both published codes, Alvarez-Melis' for SENN and AIX360's: every feature alone is set to the base value, and the
+    probabilities of the predicted class that are left are correlated with the attributions, with the sign turned."""
+    setup = linear(items=3, size=8)
+    ours = setup.ours("faithfulness-estimate|steps:64|fill:black").values
+    for i in range(3):
+        left = []
+        for y, x in itertools.product(range(8), range(8)):
+            without = setup.inputs[i].clone()
+            without[:, y, x] = 0
+            with torch.no_grad():
+                left.append(float(setup.model(without[None]).double().softmax(1)[0, 0]))
+        wanted = -np.corrcoef(setup.maps[i].flatten().double().numpy(), left)[0, 1]
+        assert float(ours[i]) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_faithfulness_correlation_of_the_same_subsets(quantus: Any, grey: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

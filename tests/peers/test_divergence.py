@@ -666,6 +666,26 @@ def test_the_default_area_counts_the_fixated_pixels_on_both_sides(grey: Setup) -
     measured("pysaliency/AUC/ours", ours.mean)
 
 
+# -------------------------------------------------------------------------------------------------------------- saliency
+
+
+def test_the_information_curves_depend_on_qhull_and_on_an_encoder(photos: Setup) -> None:
+    """spec/metrics/pic-aic.md: a fan of the shown pixels on one circle, and an entropy that can be counted. The curves agree
+    where VXP takes theirs (test_information_curves.py); here is what the two parts are worth."""
+    for metric in ("pic-aic", "pic-sic"):
+        ours, qhull, webp = (photos.ours(f"{metric}|{rest}").values[:5] for rest in (
+            "rows:interpolated", "rows:qhull", "information:webp"))
+        measured(f"saliency/compute_pic_metric, triangles/{metric}", float((qhull - ours).abs().max()))
+        measured(f"saliency/compute_pic_metric, information/{metric}", float((webp - ours).abs().max()))
+
+
+def test_the_random_pixels_are_those_of_the_global_generator() -> None:
+    """spec/metrics/pic-aic.md: they are keyed by the item, so that all explanations of an image have the same."""
+    pic = library("saliency.metrics.pic")
+    one, two = (pic.generate_random_mask(56, 56) for _ in range(2))
+    measured("saliency/generate_random_mask/two calls", "equal" if np.array_equal(one, two) else "different")
+
+
 # ------------------------------------------------------------------------------------------------------- what both are given
 
 

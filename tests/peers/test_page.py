@@ -19,8 +19,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
 SHOWN: dict[str, str] = json.loads(DIFFERENCES.read_text(encoding="utf-8"))
 HEADINGS = {"quantus": "Quantus", "grad-cam": "pytorch-grad-cam", "captum": "Captum", "pysaliency": "pysaliency",
-            "authors": "The authors' own code"}
-MODULES = {"quantus": "quantus", "grad-cam": "pytorch_grad_cam", "captum": "captum", "pysaliency": "pysaliency.metrics"}
+            "saliency": "Saliency", "authors": "The authors' own code"}
+MODULES = {"quantus": "quantus", "grad-cam": "pytorch_grad_cam", "captum": "captum", "pysaliency": "pysaliency.metrics",
+           "saliency": "saliency.metrics.pic"}
 TESTS = [node for name in ("test_divergence.py", "test_originals.py")
          for node in ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8")).body]
 

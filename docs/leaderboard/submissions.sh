@@ -13,7 +13,7 @@ learned="l-cam-fm l-cam-img tame"
 heavy="integrated-gradients smoothgrad occlusion score-cam ablation-cam rise extremal-perturbation lime kernel-shap sobol"
 mkdir -p "$folder"
 # beside the task's own: what the comparison of the explainers asks for everywhere
-mosaic="pointing-game,energy-pointing-game,grid-pointing-game,relevance-rank,entropy,gini,road-morf,road-lerf"
+mosaic="pointing-game|tolerance:0.5,energy-pointing-game,grid-pointing-game,relevance-rank,entropy,gini,road-morf,road-lerf"
 for keep in 100 50 15; do
   mosaic="$mosaic,average-drop|keep:$keep,increase-in-confidence|keep:$keep,average-gain|keep:$keep"
 done

@@ -372,7 +372,8 @@ def spec_index(found: Sequence[Metric]) -> str:
 WIDTH = 100
 """Columns of a signature on one line; a longer one has a line per parameter."""
 PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
-    "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("Scores", vxp.Scores), ("Score", vxp.Score)],
+    "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("show", vxp.show), ("Scores", vxp.Scores),
+                      ("Score", vxp.Score), ("VxpWarning", vxp.VxpWarning)],
     "Declaring metrics and explainers": [
         ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],
     "What flows": [(kind.__name__, kind) for kind in (

@@ -346,7 +346,7 @@ class Beside(Linear):
         return out
 
 
-LOGIT = ["pixel-flipping|steps:4", "faithfulness-estimate|steps:4", "completeness|fill:mean",
+LOGIT = ["pixel-flipping|steps:4", "faithfulness-estimate|steps:4|readout:logit", "completeness|fill:mean",
          "faithfulness-correlation|samples:8", "infidelity|samples:8", "mu-fidelity|grid:3|samples:20",
          "sensitivity-n|samples:8", "non-sensitivity|grid:2", "single-deletion|grid:2"]
 

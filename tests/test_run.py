@@ -68,7 +68,7 @@ def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Pat
     (done, *_) = (out / ".units" / "score").glob("shapes-random-*")
     shutil.rmtree(done)  # these run again, with memory enough
     again = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
-    assert [json.loads(p.read_text())["settings"]["batch_size_run"] for p in again] == [2] * 4
+    assert [json.loads(p.read_text())["settings"]["batch_size_run"] for p in again] == [2] * 5
 
     whole = run.run(task, model, [], tmp_path / "whole", settings=settings, metrics=["deletion|steps:4"])
     assert all("batch_size_run" not in json.loads(p.read_text())["settings"] for p in whole)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
@@ -157,6 +158,7 @@ def test_scores_of_another_parameter(changed: Broken) -> None:
     changed.json("result", lambda d: [s.update(signature=new) for r in d["references"] for s in r["scores"]
                                       if s["signature"] == DELETION])
     changed.table("samples", lambda t: t.update({new: t.pop(DELETION), f"{new}#status": t.pop(f"{DELETION}#status")}))
+    changed.table("references", lambda t: t.update(signature=[new if s == DELETION else s for s in t["signature"]]))
     changed.tensors("curves", lambda t: t.update({new: t.pop(DELETION), f"{new}#x": t.pop(f"{DELETION}#x")}))
     found = audited(valid(changed))
     assert codes(found) == {"VXP-R001", "VXP-R006"}
@@ -304,8 +306,13 @@ def test_items_that_the_validator_does_not_know_are_held_against_the_auditors(
         for name in ("item_id", "explanation_id"):
             t[name] = t[name][1:] + t[name][:1]
 
+    def roll_each(t: dict[str, list[Any]]) -> None:
+        ids, n = t["item_id"], len(set(t["item_id"]))
+        t["item_id"] = [ids[block + (i + 1) % n] for block in range(0, len(ids), n) for i in range(n)]
+
     changed.table("items", roll)
     changed.table("samples", roll)
+    changed.table("references", roll_each)
     found = audited(valid(changed))
     assert (found.verdict, codes(found)) == ("differs", {"VXP-C007"})
 
@@ -317,6 +324,9 @@ def test_clusters_that_the_validator_does_not_know_are_held_against_the_auditors
     monkeypatch.setattr(content, "expected_items", lambda *_: None)
     for name in ("items", "samples"):
         changed.table(name, lambda t: t["cluster"].__setitem__(3, "another"))
+    n = len(set(pq.read_table(changed.path("references"))["item_id"].to_pylist()))
+    changed.table("references", lambda t: t.update(
+        cluster=["another" if row % n == 3 else cluster for row, cluster in enumerate(t["cluster"])]))
     assert codes(audited(valid(changed))) == {"VXP-C008"}
 
 

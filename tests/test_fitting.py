@@ -90,8 +90,8 @@ def test_where_no_class_was_trained_nothing_is_run(weights: Path, tmp_path: Path
 
 
 def test_all_means_every_method_that_can(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    task, model = commands._task(ordered("all"))
-    able = {bound.id for bound in commands._able(task, model)}
+    task, model = commands._task(order := ordered("all"))
+    able = {bound.id for bound in commands._able(order, task, model)}
     assert {"grad-cam", "saliency", "rise"} <= able
     assert "attention-rollout" not in able
     assert "attention-rollout is left out" in caplog.text

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from conftest import Toy
 
 QUICK: dict[str, Any] = {"steps": 16, "samples": 3}
+SURE: dict[str, dict[str, Any]] = {"pic-aic": {"rows": "filled"}, "pic-sic": {"least": 0.0}}
+"""The authors' curves refuse images of which the model is unsure, as the toy is of all of these: another class, or below .8."""
 TOLERANCE = 1e-6
 
 
@@ -58,7 +60,8 @@ def score(toy: Toy, items: Items, names: list[str], *, batch_size: int | None = 
     missing = [n for n in names if catalogue()[n].truth and not any(key in items.truth for key in catalogue()[n].truth)]
     if missing:
         raise VxpError(f"the property test makes no truth for {missing}: add it to the fixture `items`")
-    quick = [(name, {k: v for k, v in QUICK.items() if k in catalogue()[name].parameters}) for name in names]
+    quick = [(name, {k: v for k, v in QUICK.items() if k in catalogue()[name].parameters} | SURE.get(name, {}))
+             for name in names]
     return vxp.score(toy.model, items.inputs, items.attributions, items.targets, items.truth, quick, toy.explainer,
                      toy.normalization, seed, batch_size, ids=items.ids, relabelled=toy.relabelled)
 
@@ -92,7 +95,8 @@ everything = pytest.mark.parametrize("name", catalogue())
 @everything
 def test_statuses_are_as_the_items_are_made(wanted: Scored, name: str) -> None:
     found = wanted(name).status
-    assert found[:3] == ("ok",) * 3
+    # the toy's probability need not rise above that of the image without information
+    assert found[:3] == ("ok",) * 3 or (name == "pic-sic" and set(found[:3]) == {"ok", "undefined:no-rise"})
     assert found[4] == "undefined:non-finite-map"
 
 

@@ -501,7 +501,7 @@ def test_input_is_checked_by_assertions(quantus: Any, grey: Setup) -> None:
     with pytest.raises(AssertionError) as caught:
         half.theirs(quantus.PointingGame(**QUIET), truth=True)
     measured("quantus/input checks/a mask of another size", caught.type.__name__)
-    with pytest.raises(vxp.VxpError, match=r"\(3, 28, 56\), expected a tensor \(3, 56, 56\)"):
+    with pytest.raises(vxp.VxpError, match=r"\(3, 28, 56\) bool, expected a tensor \(3, 56, 56\)"):
         half.ours("pointing-game")
 
 

@@ -432,4 +432,4 @@ def test_howto_task_is_frozen_checked_and_run(tmp_path: Path) -> None:
     (line,) = [line for page, line in commands("vxp") if page == "docs/howto/task.md" and " shapes-few " in line]
     python(environment, tmp_path, "-m", "vxp", *shlex.split(line)[1:], "--limit", "2", "--threads", "1", "--batch-size", "16",
            "--device", "cpu")
-    assert len(list((tmp_path / "runs" / "shapes-few" / "results").glob("*/result.json"))) == 6
+    assert len(list((tmp_path / "runs" / "shapes-few" / "results").glob("*/result.json"))) == 7

@@ -14,6 +14,7 @@ from torch import Tensor
 from vxp import doors
 from vxp.api import Score, Scores
 from vxp.core import VxpError
+from vxp.perturb import levels
 from vxp.report import pictures
 
 SIDE = 1.8
@@ -69,8 +70,8 @@ def _photos(inputs: doors.Given, normalization: Any) -> list[Image.Image]:
     images = doors.images(inputs)
     if images.shape[1] not in (1, 3):
         raise VxpError(f"inputs: got {images.shape[1]} channels, expected 1 or 3 to draw")
-    raw = doors.normalization(normalization, images.shape[1]).to_raw(images).clamp(0, 1)
-    pixels = (raw * 255 + 0.5).byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
+    raw = doors.normalization(normalization, images.shape[1]).to_raw(images)
+    pixels = levels(raw).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(one) for one in pixels]
 
 

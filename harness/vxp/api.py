@@ -234,7 +234,7 @@ def _batch(
     doubts.check_classes(logits.shape[1])
     finite = torch.isfinite(logits).all(1)
     if targets is None:
-        chosen = torch.where(finite, logits.argmax(1), 0)
+        chosen = models.predicted(logits)
     else:
         chosen = doors.targets(targets, len(images), logits.shape[1], images.device)
     batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))

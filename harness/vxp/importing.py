@@ -17,7 +17,7 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import explainers, result, run, store
+from vxp import explainers, models, result, run, store
 from vxp.core import OK, VxpError
 from vxp.findings import plain
 from vxp.models import Model
@@ -43,7 +43,7 @@ def export(task: Task, model: Model, out: Path, *, settings: run.Settings, progr
     rows = []
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
-        targets = loaded.targets(run.predicted(context.engine.predict(loaded.inputs.to(settings.device))).cpu()).tolist()
+        targets = loaded.targets(models.predicted(context.engine.predict(loaded.inputs.to(settings.device))).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             file = f"images/{i:05d}.png"

@@ -314,7 +314,7 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
             if not found:  # once a run, by its first items
                 for words in doubts.of_outputs(logits):
                     log.warning("model %s: %s", context.model.id, words)
-            predictions = predicted(logits).cpu()
+            predictions = models.predicted(logits).cpu()
             targets = loaded.targets(predictions)
             if int(targets.max()) >= logits.shape[1]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
@@ -329,11 +329,6 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
         context.progress.items(stop - start)
     _check_finite(context, found)
     return found
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """The predicted class of logits [B, K]; 0 where they are not finite and nothing is predicted."""
-    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
 
 
 def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:

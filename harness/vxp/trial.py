@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vxp import explainers
+from vxp import explainers, models
 from vxp.core import Batch, NotExplainedError, VxpError, resampled
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
@@ -79,7 +79,7 @@ def _batch(task: Task, model: Model, module: nn.Module, device: str) -> Batch:
     """The first two items, or the only one; targets that are not known are what the model says."""
     loaded = task.load(0, min(2, len(task.items)), model)
     with torch.no_grad():
-        said = module(loaded.inputs.to(device)).argmax(1)
+        said = models.predicted(module(loaded.inputs.to(device)))
     return loaded.batch(loaded.targets(said)).to(device)
 
 

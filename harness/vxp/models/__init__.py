@@ -20,8 +20,8 @@ from vxp.models.torchvision_models import templates
 
 __all__ = [
     "Model", "Passes", "available", "check_logits", "check_some_finite", "compensated", "described", "evaluating", "find_layer",
-    "from_file", "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "randomised", "relabelled",
-    "spatial_layers", "state_dict_digest", "templates", "token_grid",
+    "from_file", "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "predicted", "randomised",
+    "relabelled", "spatial_layers", "state_dict_digest", "templates", "token_grid",
 ]
 
 
@@ -42,6 +42,11 @@ def predict(model: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
         logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
     check_some_finite(logits)
     return logits
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The predicted class of logits [B, K]; 0 where they are not finite and nothing is predicted."""
+    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
 
 
 def check_some_finite(logits: Tensor) -> None:

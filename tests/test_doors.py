@@ -166,12 +166,14 @@ def test_objects_of_pytorch_grad_cam_explain_and_are_left_as_they_were(toy: Toy)
     layer = toy.model[3]  # type: ignore[index]
     tool = grad_cam.GradCAM(toy.model, [layer])
     expected = tool(input_tensor=toy.inputs, targets=[targets(t) for t in toy.targets.tolist()])
+    toy.model.zero_grad()  # it went through backward()
     given = {"targets": toy.targets, "normalization": toy.normalization}
     maps = vxp.explain(toy.model, toy.inputs, tool, **given)
     np.testing.assert_allclose(maps.numpy(), expected, atol=1e-6)
     hooks, kept = len(layer._forward_hooks), len(tool.activations_and_grads.activations)
     found = scored(toy, ["mprt|stages:1", "deletion|steps:4"], attributions=maps, explainer=tool)
     assert (len(layer._forward_hooks), len(tool.activations_and_grads.activations)) == (hooks, kept)
+    assert all(p.grad is None for p in toy.model.parameters())
     other = randomised(toy.model, "mprt@1", toy.seed, mode="cascading", stage=1, stages=1)
     apart = grad_cam.GradCAM(other, [other[3]])(input_tensor=toy.inputs, targets=[targets(t) for t in toy.targets.tolist()])
     from vxp.metrics._similarity import similarities

@@ -78,7 +78,25 @@ def _parameters(function: Any) -> set[str]:
 def _explainer(tool: object, asked: Asked, pool: str | None, *, signed: bool) -> Explainer:
     function = tool.func if isinstance(tool, functools.partial) else tool
     name = getattr(function, "__name__", type(function).__name__).replace("_", "-").lower()
-    return Explainer(name, lambda module, batch: _mapped(asked(module, batch), tool, batch, pool), {}, signed=signed)
+
+    def explain(module: nn.Module, batch: Batch) -> Tensor:
+        with _gradients_kept(module):
+            return _mapped(asked(module, batch), tool, batch, pool)
+
+    return Explainer(name, explain, {}, signed=signed)
+
+
+@contextlib.contextmanager
+def _gradients_kept(module: nn.Module) -> Iterator[None]:
+    """The parameters' .grad as before on exit: some packages call backward(), which adds to it."""
+    before = [(parameter, parameter.grad) for parameter in module.parameters()]
+    for parameter, _ in before:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
 
 
 def _mapped(found: object, tool: object, batch: Batch, pool: str | None) -> Tensor:

@@ -38,8 +38,8 @@ test: $(VENV)/.all apt
 # What CI runs, once everything is installed.
 check: lint types docs
 	$(BIN)/vxp data get stamps
-	# the comparison with public libraries must run here, not be skipped
-	VXP_PEERS=required $(BIN)/python -m pytest -q --durations=15 tests
+	# the comparison with public libraries must run here, not be skipped; a file's tests share what they make
+	VXP_PEERS=required $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile --durations=15 tests
 
 lint:
 	$(BIN)/ruff check .

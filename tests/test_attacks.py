@@ -840,7 +840,7 @@ def npy(shape: tuple[int, ...], descr: str = "<f8", data: bytes = b"") -> bytes:
     ("m.npy", pickle.dumps(Canary())), ("m.npy", npy((1,), "|O", pickle.dumps(Canary()))), ("m.npy", b""),
     ("m.safetensors", HEADERS["overlapping"]), ("m.safetensors", HEADERS["a header as long as every file"]),
     ("m.safetensors", b"x"),
-])
+], ids=lambda value: value if isinstance(value, str) else "data")  # the canary holds the process's number
 def test_maps_that_claim_more_than_they_hold_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(VxpError, match=re.escape(name)):

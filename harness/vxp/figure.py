@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -16,6 +15,9 @@ from vxp.api import Score, Scores
 from vxp.core import VxpError
 from vxp.perturb import levels
 from vxp.report import pictures
+
+if TYPE_CHECKING:  # half a second that only a figure needs
+    from matplotlib.figure import Figure
 
 SIDE = 1.8
 """Inches of a picture's side."""

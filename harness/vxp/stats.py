@@ -17,9 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import expit, ndtri, stdtr, stdtrit  # not scipy.stats, which takes a second to import
 from torch import Tensor
 
 from vxp.core import Reduce, VxpError
@@ -148,7 +146,7 @@ def interval(
     if error == 0:
         return Interval(level, "bootstrap-t", mean, mean, 0, seed, n_clusters)
     t = _studentised(sums - mean * counts, counts, resamples, seed)
-    usual = float(student.ppf((1 + level) / 2, n_clusters - 1))
+    usual = float(stdtrit(n_clusters - 1, (1 + level) / 2))
     low, high = _tails(t, level)
     lo = mean - (high if np.isfinite(high) else usual) * error
     hi = mean - (low if np.isfinite(low) else -usual) * error
@@ -221,7 +219,7 @@ def _times_drawn(generator: np.random.Generator, rows: int, g: int) -> Floats:
 
 def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
     """Wilson's score interval of a proportion (1927)."""
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     middle = share + z * z / (2 * n)
     spread = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))
@@ -354,7 +352,7 @@ def minimum_detectable(
     sums, counts, g = _by_cluster(_difference(a, b), clusters)
     if g < 2:
         return None
-    return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * _ratio(sums, counts)[1]
+    return float(ndtri((1 + level) / 2) + ndtri(power)) * _ratio(sums, counts)[1]
 
 
 def ranking(
@@ -439,7 +437,7 @@ def _set_difference(a: _LeftOut, b: _LeftOut, level: float) -> Paired:
     if error <= ROUNDING:  # what rounding leaves of equal differences
         error, delta = 0.0, 0.0 if abs(delta) <= ROUNDING else delta
     least = 0.5 ** (a.n_clusters - 1)
-    p = 1.0 if delta == 0 else least if error == 0 else max(least, 2 * float(student.sf(abs(delta) / error, groups - 1)))
+    p = 1.0 if delta == 0 else least if error == 0 else max(least, 2 * float(stdtr(groups - 1, -abs(delta) / error)))
     ci = Interval(level, "jackknife-t", delta - usual * error, delta + usual * error, groups, 0, a.n_clusters)
     return Paired(delta, ci if a.n_clusters >= MIN_CLUSTERS else None, p, None, a.n, a.n_clusters, "jackknife-t")
 
@@ -448,9 +446,9 @@ def set_minimum_detectable(found: Paired, *, power: float = 0.8) -> float | None
     """The smallest true difference of set numbers that the test finds with this power (normal approximation)."""
     if found.ci is None:
         return None
-    usual = float(student.ppf((1 + found.ci.level) / 2, found.ci.resamples - 1))
+    usual = float(stdtrit(found.ci.resamples - 1, (1 + found.ci.level) / 2))
     error = (found.ci.hi - found.ci.lo) / (2 * usual)
-    return float(norm.ppf((1 + found.ci.level) / 2) + norm.ppf(power)) * error
+    return float(ndtri((1 + found.ci.level) / 2) + ndtri(power)) * error
 
 
 # ------------------------------------------------------------------------------------------------------------ aggregates
@@ -512,4 +510,4 @@ def _jackknife(without: Floats, level: float) -> tuple[float, float]:
     """Standard error from the numbers without each of G groups, and Student's quantile with G - 1 degrees of freedom."""
     groups = len(without)
     error = sqrt((groups - 1) / groups * float(((without - without.mean()) ** 2).sum()))
-    return error, float(student.ppf((1 + level) / 2, groups - 1))
+    return error, float(stdtrit(groups - 1, (1 + level) / 2))

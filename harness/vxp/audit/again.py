@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import vxp_schemas
-from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -386,6 +385,8 @@ class _Again:
 
     def _maps(self, rows: Sequence[int], batch: Batch, maps: Tensor, made: Sequence[int]) -> None:
         """Maps made again beside the stored ones, of the items that have one: the others failed, and would again."""
+        from scipy.stats import spearmanr  # takes a second to import, which no other command needs
+
         with self.engine.arithmetic(batch.inputs.device):
             again = self.explainer(self.claim.model.module, batch.select(made)).cpu()
         if again.shape[1:] != maps.shape[1:]:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,6 +34,8 @@ def small(png: bytes) -> Image.Image:
 def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Image.Image:
     """The map over the grey image. Unsigned: inferno, from the map's minimum to its maximum; signed: a diverging map,
     symmetric about 0 to the 99th percentile of the absolute values (a few pixels would hide all others)."""
+    from matplotlib import colormaps  # loads when a picture is drawn
+
     grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
     scaled = np.asarray(grid.resize(photo.size, Image.Resampling.BILINEAR), float)
     if signed:

@@ -10,7 +10,7 @@ ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
     {"core"},
-    {"random", "catalogue", "imputation", "interpolation", "machine", "origin", "doubts"},
+    {"random", "catalogue", "imputation", "imputation_cpu", "multigrid", "interpolation", "machine", "origin", "doubts"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments", "doors"},
     {"engine", "explainers", "stats", "data_get", "foreign"},

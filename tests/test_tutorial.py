@@ -90,7 +90,17 @@ def test_the_form_is_written_and_refused_until_it_is_filled_in(walked: tuple[Pat
     done = sh("vxp seal run -e contrast-gradient --submission form.json --out new.tar", folder)
     assert done.returncode == 2
     assert "/statement_of_tuning is empty" in done.stderr
+    assert "affiliation" not in done.stderr  # somebody on their own has none
     assert not (folder / "new.tar").exists()
+
+
+def test_one_result_of_a_run_is_cited(walked: tuple[Path, dict[str, str]]) -> None:
+    folder, _ = walked
+    done = sh("vxp cite run", folder)
+    assert done.returncode == 2
+    said = done.stderr.partition("is cited: ")[2].strip()
+    assert said.startswith("vxp cite run/results/"), done.stderr
+    assert sh(said, folder).stdout.startswith("@misc{vxp-")
 
 
 # ------------------------------------------------------------------------------------------------ the results repository

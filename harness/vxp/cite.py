@@ -94,6 +94,9 @@ def cite(path: Path) -> str:
         return of_result(document)
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a result.json, its folder, or a bundle")
+    inside = sorted(path.glob("results/*/result.json")) if not (path / ROOT).is_file() else []
+    if inside:
+        raise VxpError(f"{path} holds {len(inside)} results, and one is cited: vxp cite {shlex.quote(str(inside[0].parent))}")
     bundle = open_bundle(path)
     results = [bundle.document(d["path"]) for d in bundle.submission["results"]]
     return of_submission(bundle.submission, bundle.root_digest, results)

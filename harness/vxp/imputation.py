@@ -18,15 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vxp.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
+
 NLI_NOISE = 0.01
 """Standard deviation of the noise on imputed pixels, per channel in raw space."""
 TOLERANCE = 2e-5
 """Estimated error in raw units (the V-cycle of the residual, largest value) at which an image is done."""
-DAMPING = 0.85
-STEPS = 60
-REFINEMENTS = 4
-COARSEST = 5
-"""A grid of at most this many points along its shorter side is solved directly."""
 
 
 def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float = TOLERANCE) -> Tensor:

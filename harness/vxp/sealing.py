@@ -31,7 +31,8 @@ FORM: Mapping[str, Any] = {
     "code_available": False,
     "statement_of_tuning": "",
 }
-"""What `vxp seal` writes where there is no statement yet; the empty texts are refused until they are filled in."""
+"""What `vxp seal` writes where there is no statement yet; the empty texts are refused until they are filled in, except the
+affiliation, which may stay empty."""
 TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 
@@ -92,6 +93,9 @@ def read_statement(path: Path) -> dict[str, Any]:
         raise VxpError(f"{path}: {error}") from None
     if not isinstance(said, dict):
         raise VxpError(f"{path}: got {type(said).__name__}, expected an object with the fields {', '.join(STATEMENT)}")
+    submitter = said.get("submitter")
+    if isinstance(submitter, dict) and submitter.get("affiliation") == "":
+        del submitter["affiliation"]  # of somebody on their own
     problems = [f"the field {name!r} is missing" for name in STATEMENT if name not in said]
     known = (*STATEMENT, *OPTIONAL)
     problems += [f"{name!r} is unknown{nearest(name, known)}; vxp seal fills in the rest" for name in said if name not in known]

@@ -1,0 +1,7 @@
+"""What both solvers of the imputation share: `imputation` by tensors, `imputation_cpu` compiled."""
+
+DAMPING = 0.85
+STEPS = 60
+REFINEMENTS = 4
+COARSEST = 5
+"""A grid of at most this many points along its shorter side is solved directly."""

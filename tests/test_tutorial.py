@@ -98,7 +98,7 @@ def test_one_result_of_a_run_is_cited(walked: tuple[Path, dict[str, str]]) -> No
     folder, _ = walked
     done = sh("vxp cite run", folder)
     assert done.returncode == 2
-    said = done.stderr.partition("is cited: ")[2].strip()
+    said = done.stderr.partition("is cited: ")[2].splitlines()[0]
     assert said.startswith("vxp cite run/results/"), done.stderr
     assert sh(said, folder).stdout.startswith("@misc{vxp-")
 

@@ -33,12 +33,11 @@ def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float
     """
     if raw.device.type == "cpu" and raw.dtype == torch.float32:
         # image by image, as many at once as torch has threads
-        threads = min(torch.get_num_threads(), len(raw))
-        one = partial(_compiled, mean=mean, tolerance=tolerance)
-        if threads <= 1:
-            return torch.stack([one(*pair) for pair in zip(raw, removed, strict=True)]) if len(raw) else raw.clone()
-        with ThreadPoolExecutor(threads) as pool:
-            return torch.stack(list(pool.map(one, raw, removed)))
+        filled = raw.clone()
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for i, image in enumerate(pool.map(partial(_compiled, mean=mean, tolerance=tolerance), raw, removed)):
+                filled[i] = image
+        return filled
     return _solved(*_started(raw, removed, mean), tolerance)
 
 

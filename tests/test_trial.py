@@ -118,7 +118,8 @@ def test_a_trial_leaves_model_and_generators_as_they_were() -> None:
     model = models.load("shapes-cnn")
     digest = models.state_dict_digest(model.module)
     before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1]
-    trial.tried(explainers.bind(careless), tasks.load("shapes"), model)
+    with pytest.raises(VxpError, match=r"left changed: the model in train mode.*Nothing was started"):
+        trial.tried(explainers.bind(careless), tasks.load("shapes"), model)
     assert models.state_dict_digest(model.module) == digest
     assert not model.module.training
     assert not model.module._forward_pre_hooks

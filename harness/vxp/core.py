@@ -40,6 +40,15 @@ class NotExplainedError(Exception):
         self.code = code
 
 
+class ModelChangedError(NotExplainedError):
+    """An explainer left the model, or what the model's numbers depend on, changed; it was undone."""
+
+    def __init__(self, explainer: str, changed: Sequence[str]) -> None:
+        named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        super().__init__("changed-model", f"explainer {explainer!r} left changed: {named}. It was undone; expected everything "
+                         "as it was given, so that the next explainer sees the same model")
+
+
 # ---------------------------------------------------------------------------------------------------- what is explained
 
 

@@ -12,8 +12,8 @@ import vxp_schemas
 from torch import Tensor, nn
 
 from vxp.catalogue import find, nearest, number, split
-from vxp.core import Batch, Explainer, VxpError, keyword_defaults
-from vxp.models import from_file
+from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
+from vxp.models import from_file, guard
 
 GROUP = "vxp.explainers"
 REFERENCES = ("random", "centre-gaussian", "edges", "oracle", "oracle-binary")
@@ -61,8 +61,12 @@ class BoundExplainer:
         return replace(self, parameters=dict(training.resolve(model, **self.parameters)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Maps [B, h, w] float32; VxpError where the explainer returns another shape."""
-        maps = self.explainer.explain(model, batch, **self.parameters)
+        """Maps [B, h, w] float32; VxpError where the explainer returns another shape, ModelChangedError where it leaves the
+        model changed."""
+        with guard.kept(model, batch.inputs.device.type) as changed:
+            maps = self.explainer.explain(model, batch, **self.parameters)
+        if changed:
+            raise ModelChangedError(self.name, changed)
         if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != len(batch):
             got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, h, w]: one map per "

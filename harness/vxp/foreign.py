@@ -80,23 +80,9 @@ def _explainer(tool: object, asked: Asked, pool: str | None, *, signed: bool) ->
     name = getattr(function, "__name__", type(function).__name__).replace("_", "-").lower()
 
     def explain(module: nn.Module, batch: Batch) -> Tensor:
-        with _gradients_kept(module):
-            return _mapped(asked(module, batch), tool, batch, pool)
+        return _mapped(asked(module, batch), tool, batch, pool)
 
     return Explainer(name, explain, {}, signed=signed)
-
-
-@contextlib.contextmanager
-def _gradients_kept(module: nn.Module) -> Iterator[None]:
-    """The parameters' .grad as before on exit: some packages call backward(), which adds to it."""
-    before = [(parameter, parameter.grad) for parameter in module.parameters()]
-    for parameter, _ in before:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for parameter, gradient in before:
-            parameter.grad = gradient
 
 
 def _mapped(found: object, tool: object, batch: Batch, pool: str | None) -> Tensor:

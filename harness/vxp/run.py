@@ -28,7 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from vxp import division, doubts, explainers, models, result, store
-from vxp.core import OK, Batch, Case, Edit, Filled, NotExplainedError, Outcome, Unchanged, VxpError
+from vxp.core import OK, Batch, Case, Edit, Filled, ModelChangedError, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
@@ -446,6 +446,9 @@ def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, li
         maps = bound(model.module, batch)
     except (VxpError, torch.OutOfMemoryError):
         raise
+    except ModelChangedError as error:
+        log.warning("%s. Its items %s ... have no map", error, ", ".join(batch.ids[:3]))
+        return torch.zeros(len(batch), *batch.space), [f"failed:{error.code}"] * len(batch)
     except Exception as error:  # third-party code: its failure is a status of the item, not the end of the run
         if len(batch) > 1:
             parts = [_made(bound, model, batch.select([i])) for i in range(len(batch))]

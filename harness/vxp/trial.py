@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from vxp import explainers, models
-from vxp.core import Batch, NotExplainedError, VxpError, resampled
+from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError, resampled
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
@@ -33,18 +30,17 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
     """Explain one item; VxpError where the explainer refuses, or returns a map that cannot be scored.
 
     Another error is the item's fault until a second item has it too. An explainer of few passes is also asked for both
-    at once, since a run asks for several. The model is a copy, and the global generators are as before, so that nothing
-    of a run depends on its trial.
+    at once, since a run asks for several. What it changes is undone (`guard.kept`), so that nothing of a run depends on
+    its trial.
     """
-    twin = _copy(model.module)
-    batch = _batch(task, model, twin, device)
+    module = model.module
+    batch = _batch(task, model, module, device)
     heavy = bound.passes > FEW and explainers.catalogue().get(bound.id) is bound.explainer
 
     def on(places: Sequence[int]) -> Exception | None:
         """The error on these items that a run would take for theirs."""
-        with _untouched(device), Engine(twin, 1, precision).arithmetic(batch.inputs.device), \
-                _at_most(FEW, twin) if heavy else nullcontext():
-            return _error(lambda: _explained(bound, twin, batch.select(places)))
+        with Engine(module, 1, precision).arithmetic(batch.inputs.device), _at_most(FEW, module) if heavy else nullcontext():
+            return _error(lambda: _explained(bound, module, batch.select(places)))
 
     first = on([0])
     if first is not None and (len(batch) == 1 or on([1]) is not None):
@@ -68,6 +64,8 @@ def _error(explain: Callable[[], None]) -> Exception | None:
         explain()
     except (VxpError, torch.OutOfMemoryError):
         raise
+    except ModelChangedError as error:  # of every item, so that nothing would be left of the run
+        raise VxpError(f"{error}. Nothing was started: mend it, or leave it out") from None
     except (NotExplainedError, _Enough):
         return None
     except Exception as error:  # third-party code
@@ -81,25 +79,6 @@ def _batch(task: Task, model: Model, module: nn.Module, device: str) -> Batch:
     with torch.no_grad():
         said = models.predicted(module(loaded.inputs.to(device)))
     return loaded.batch(loaded.targets(said)).to(device)
-
-
-def _copy(module: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(module)
-    except Exception:  # a module that holds what cannot be copied, such as a lock, is tried as it is
-        return module
-
-
-@contextmanager
-def _untouched(device: str) -> Iterator[None]:
-    """The global generators of Python, NumPy and PyTorch, afterwards as before."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import safetensors.numpy
+import torch
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import audit, result, validation
+from vxp import audit, metrics, result, stats, validation
 from vxp.audit import Audit, Order, measure, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.metrics import bind, catalogue
@@ -121,6 +123,20 @@ def valid(broken: Broken) -> Path:
     return broken.folder
 
 
+def set_again(changed: Broken) -> None:
+    """The number of the set computed again from what is kept per item."""
+    table, kept = pq.read_table(changed.path("samples")), safetensors.numpy.load_file(changed.path("statistics"))[BOXES]
+    metric = metrics.bind(BOXES).metric
+
+    def again(document: dict[str, Any]) -> None:
+        score = next(s for s in document["scores"] if s["signature"] == BOXES)
+        found = stats.set_summary(metric.reduce, torch.from_numpy(kept), table[f"{BOXES}#status"].to_pylist(),
+                                  table["cluster"].to_pylist(), range=metric.range)
+        score.update(mean=found["mean"], ci=dict(found["ci"]) | {"cluster_key": score["ci"]["cluster_key"]},
+                     statuses=found["statuses"])
+    changed.json("result", again)
+
+
 def test_a_score_that_was_changed_by_a_hundredth(changed: Broken) -> None:
     changed.table("samples", lambda t: t[DELETION].__setitem__(7, t[DELETION][7] - 0.01))
     found = audited(valid(changed))
@@ -214,7 +230,53 @@ def test_an_explainer_that_fails_is_no_verdict(honest: Path, tmp_path: Path) -> 
     assert "no memory" in found.not_checked[-1]["reason"]
 
 
-def test_items_that_failed_are_not_explained_again(tmp_path: Path) -> None:
+def hidden(changed: Broken, rows: list[int]) -> Path:
+    """The bundle with these items marked as failed, and everything that follows from it made right."""
+    changed.tensors("shard", lambda t: t["values"].__setitem__(rows, 0))
+    changed.tensors("curves", lambda t: [t[k].__setitem__(rows, np.nan) for k in t if not k.endswith("#x")])
+    changed.tensors("statistics", lambda t: [t[k].__setitem__(rows, 0) for k in t])
+
+    def fail(t: dict[str, list[Any]]) -> None:
+        for row in rows:
+            for name in t:
+                if name == "status" or name.endswith("#status"):
+                    t[name][row] = "failed:explainer-error"
+                    t[name.removesuffix("#status")][row] = None if name != "status" else t[name][row]
+    changed.table("items", fail)
+    changed.table("samples", fail)
+    changed.rescore()
+    set_again(changed)
+    return valid(changed)
+
+
+def test_hard_items_that_are_said_to_have_failed(changed: Broken) -> None:
+    bundle = hidden(changed, list(range(12)))
+    assert audited(bundle).verdict == "reproduced"  # who does not run the explainer cannot tell
+    found = audited(bundle, regenerate="saliency")
+    assert (found.verdict, found.evidence, codes(found)) == ("differs", "E0", {"VXP-R007"})
+    assert found.findings.all[0].count == 12
+
+
+def test_maps_made_by_another_system_than_the_bundle_names(tmp_path: Path, honest: Path) -> None:
+    (tmp_path / "own.py").write_text("""
+from vxp.explainers import catalogue
+
+def revolution(model, batch):
+    return catalogue()["saliency"].explain(model, batch)
+""")
+    run = made_run(tmp_path / "run", f"{tmp_path / 'own.py'}:revolution", metrics=("entropy", "deletion|steps:4"))
+    found = audited(sealed(run, tmp_path / "bundle", "revolution"), regenerate="saliency")
+    assert (found.verdict, found.evidence, codes(found)) == ("reproduced", "E2", {"VXP-F016"})
+    assert audited(honest, regenerate="saliency").evidence == "E3"
+
+
+def test_where_nothing_could_be_compared_nothing_was_reproduced() -> None:
+    found = Audit("a-lab-saliency", "sha256:" + "0" * 64, Order())
+    found.scores = [{"result": "r", "signature": DELETION, "n": 0, "tolerance": 1e-6, "largest": 0.0, "mean": 0.0, "beyond": 0}]
+    assert (found.verdict, found.evidence, found.exit_code) == ("incomplete", "E1", 3)
+
+
+def test_items_that_failed_fail_again(tmp_path: Path) -> None:
     """One class that the explainer was not trained for, as the learned ones have: its items are in the draw like any."""
     (tmp_path / "own.py").write_text('''
 from vxp import explainer
@@ -237,20 +299,8 @@ def partial(model, batch):
 
 
 def test_statistics_of_a_set_that_were_changed(changed: Broken) -> None:
-    from vxp import metrics, stats
     changed.tensors("statistics", lambda t: t[BOXES].__setitem__(3, 1 - t[BOXES][3]))
-
-    def again(document: dict[str, Any]) -> None:
-        import pyarrow.parquet as pq
-        import safetensors.torch
-        table = pq.read_table(changed.path("samples"))
-        score = next(s for s in document["scores"] if s["signature"] == BOXES)
-        metric = metrics.bind(BOXES).metric
-        kept = safetensors.torch.load_file(changed.path("statistics"))[BOXES]
-        found = stats.set_summary(metric.reduce, kept, table[f"{BOXES}#status"].to_pylist(), table["cluster"].to_pylist(),
-                                  range=metric.range)
-        score.update(mean=found["mean"], ci=dict(found["ci"]) | {"cluster_key": score["ci"]["cluster_key"]})
-    changed.json("result", again)
+    set_again(changed)
     assert codes(audited(valid(changed))) == {"VXP-R006"}
 
 

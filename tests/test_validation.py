@@ -29,7 +29,7 @@ from vxp.validation.report import CODES, Report
 
 ELSEWHERE = {
     **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F014")},
-    **{f"VXP-{code}": "test_audit.py" for code in ("R001", "R002", "R003", "R005", "R006", "F004", "F008")},
+    **{f"VXP-{code}": "test_audit.py" for code in ("R001", "R002", "R003", "R005", "R006", "R007", "F004", "F008", "F016")},
 }
 """Rules that are checked by other commands, and where their bundles are."""
 
@@ -244,6 +244,9 @@ case("VXP-C010", "rows that share a map", cell("items", "shard_row", 3, 2))
 case("VXP-C011", "a status of one's own", cell("items", "status", 3, "failed:bad-luck"))
 case("VXP-C011", "a score's status of one's own", cell("samples", f"{DELETION}#status", 3, "fine"))
 case("VXP-C012", "a failed row with a map", cell("items", "status", 3, "failed:explainer-error"))
+case("VXP-C016", "every item failed", lambda b: (
+    b.tensors("shard", lambda t: t["values"].__imul__(0)),
+    b.table("items", lambda t: t.update(status=["failed:explainer-error"] * len(t["status"])))))
 case("VXP-C013", "a probability above 1", cell("items", "target_score", 3, 1.5))
 case("VXP-C013", "a negative time", cell("items", "runtime_ms", 3, -1.0))
 case("VXP-C013", "a class that the model does not have", cell("items", "prediction", 3, 1000))

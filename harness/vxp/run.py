@@ -424,10 +424,10 @@ def _made_where(
     """Maps and statuses of a range; items of which the model's output is not finite are not explained."""
     good = [i for i, lost in enumerate(broken) if not lost]
     if len(good) == len(batch):
-        return _made(bound, model, batch)
+        return explained(bound, model, batch)
     if not good:
         return torch.zeros(len(batch), *batch.space), [BROKEN] * len(batch)
-    made, states = _made(bound, model, batch.select(good))
+    made, states = explained(bound, model, batch.select(good))
     maps, status = made.new_zeros(len(batch), *made.shape[1:]), [BROKEN] * len(batch)
     maps[good] = made
     for i, state in zip(good, states, strict=True):
@@ -440,7 +440,7 @@ def _shared(total: int, n: int) -> list[int]:
     return [total // n + (i < total % n) for i in range(n)]
 
 
-def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
+def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
     """Maps and statuses of a range. An explainer that fails is asked item by item, so that one item costs only itself."""
     try:
         maps = bound(model.module, batch)
@@ -451,7 +451,7 @@ def _made(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, li
         return torch.zeros(len(batch), *batch.space), [f"failed:{error.code}"] * len(batch)
     except Exception as error:  # third-party code: its failure is a status of the item, not the end of the run
         if len(batch) > 1:
-            parts = [_made(bound, model, batch.select([i])) for i in range(len(batch))]
+            parts = [explained(bound, model, batch.select([i])) for i in range(len(batch))]
             return _on_one_grid(bound.id, parts)
         if isinstance(error, NotExplainedError):
             return torch.zeros(1, *batch.space), [f"failed:{error.code}"]

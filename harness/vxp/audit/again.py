@@ -30,7 +30,7 @@ from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
-from vxp.run import BROKEN, UNIT, Progress, Quiet
+from vxp.run import BROKEN, UNIT, Progress, Quiet, explained
 from vxp.tasks import Task
 from vxp.validation import arrays
 
@@ -83,7 +83,7 @@ class Audit:
             return "refused"
         if self.findings.errors:
             return "differs"
-        return "reproduced" if self.scores and not self.left_out else "incomplete"
+        return "reproduced" if any(s["n"] for s in self.scores) and not self.left_out else "incomplete"
 
     @property
     def exit_code(self) -> int:
@@ -91,10 +91,11 @@ class Audit:
 
     @property
     def evidence(self) -> str:
-        """E3 only where every set's maps were made again; E2 where the scores that need no explainer agree."""
+        """E3 only where every set's maps were made again by the system that the bundle names; E2 where the scores that need
+        no explainer agree."""
         if self.verdict != "reproduced":
             return {"refused": "E0", "differs": "E0", "incomplete": "E1"}[self.verdict]
-        again = {m["result"] for m in self.maps}
+        again = {m["result"] for m in self.maps if m["same_system"]}
         return "E3" if again and {s["result"] for s in self.scores} <= again else "E2"
 
     def predicate(self) -> dict[str, Any]:
@@ -355,6 +356,8 @@ class _Again:
         made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
         if self.explainer.available and made:
             self._maps(rows, batch, maps, made)
+        if self.explainer.available:
+            self._failures(rows, batch)
         found = self.engine.score([Job(self.case(batch, maps), tuple(self.metrics), self.explainer)], known)[0]
         for bound in self.metrics:
             self._scores(bound, found[bound.signature], rows)
@@ -384,7 +387,7 @@ class _Again:
                                         "the model's prediction for the task's image")
 
     def _maps(self, rows: Sequence[int], batch: Batch, maps: Tensor, made: Sequence[int]) -> None:
-        """Maps made again beside the stored ones, of the items that have one: the others failed, and would again."""
+        """Maps made again beside the stored ones, of the items that have one."""
         from scipy.stats import spearmanr  # takes a second to import, which no other command needs
 
         with self.engine.arithmetic(batch.inputs.device):
@@ -404,6 +407,20 @@ class _Again:
                 self.beyond.setdefault("maps", []).append(
                     (self._where(rows[i]), f"{self.map_off[-1]:.3g} of the map's range off, rank correlation "
                      f"{self.ranks[-1]:.3f}", f"at most {limit:g} off"))
+
+    def _failures(self, rows: Sequence[int], batch: Batch) -> None:
+        """Items that are said to have failed are tried as well: who hides the hard ones would gain by it."""
+        claim = self.claim
+        for i, row in enumerate(rows):
+            stated = str(claim.items["status"][row])
+            if stated in (OK, BROKEN):
+                continue
+            with self.engine.arithmetic(batch.inputs.device):
+                _, [here] = explained(self.explainer, claim.model, batch.select([i]))
+            if here != stated:
+                self.audit.findings.add("VXP-R007", f"{claim.folder}/{claim.manifest['items']['path']}",
+                                        f"{self._where(row)}, status", f"{stated}, here {here}",
+                                        "the status that the explainer gives to the item here")
 
     def _scores(self, bound: Bound, outcome: Outcome, rows: Sequence[int]) -> None:
         claim, signature = self.claim, bound.signature
@@ -479,6 +496,11 @@ class _Again:
             "beyond": len(beyond)})
         for where, said, expected in beyond:
             self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", where, said, expected)
+        if not self.same and not beyond:
+            facts = self.claim.document["explainer"]
+            self.audit.findings.add("VXP-F016", f"{self.claim.folder}/set.json", "/system", f"the same maps are made by "
+                                    f"{self.audit.order.regenerate}, which is not the system of the bundle",
+                                    f"the system document of the bundle, which says {facts['id']}")
 
     # --------------------------------------------------------------------------------------------------------------- flags
 

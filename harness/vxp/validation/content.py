@@ -307,6 +307,12 @@ def _maps(state: State, found: ASet, items: Table, maps: Maps) -> None:
     for where, i in _where(np.flatnonzero(filled), items):
         state.findings.add("VXP-C012", found.items_path, where, f"values from {maps.lowest[i]:g} to {maps.highest[i]:g} with "
                            f"status {items['status'][i]}", "a map of zeros")
+    if len(ok) and not ok.any():
+        state.findings.add("VXP-C016", found.items_path, "", f"{len(ok)} items, none with the status ok",
+                           "a map of at least one item")
+    if len(ok) and not ok.any():
+        state.findings.add("VXP-C016", found.items_path, "", f"{len(ok)} items, none with the status ok",
+                           "a map of at least one item")
     _flags(state, found, items, maps, ok)
 
 

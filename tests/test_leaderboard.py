@@ -57,7 +57,8 @@ def audited(bundle: Path, out: Path | None = None, **order: Any) -> Path:
 def added(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("added")
     for bundle in bundles.values():
-        assert said(leaderboard.add_, bundle, folder, [])[0] == 0
+        statement = bundle.with_name(f"{bundle.name}.audit.json")
+        assert said(leaderboard.add_, bundle, folder, [statement] if statement.exists() else [])[0] == 0
     return folder
 
 
@@ -194,6 +195,13 @@ def test_an_audit_of_another_bundle_is_refused(bundles: dict[str, Path], tmp_pat
     assert code == 1
     assert "VXP-I007" in text
     assert not (tmp_path / "records").exists()
+
+
+def test_an_audit_that_lies_beside_a_bundle_is_not_taken(bundles: dict[str, Path], tmp_path: Path) -> None:
+    """Anybody can write one and lay it there."""
+    assert bundles["saliency"].with_name("saliency.tar.audit.json").exists()
+    assert said(leaderboard.add_, bundles["saliency"], tmp_path / "records", [])[0] == 0
+    assert not list((tmp_path / "records").glob("*/audits"))
 
 
 def test_an_audit_put_beside_another_record_is_found(kept: Path, tmp_path: Path) -> None:

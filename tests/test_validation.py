@@ -163,18 +163,23 @@ case("VXP-S014", "ids that are not the folders'", lambda b: (edit("set", set_id=
                                                              edit("result", result_id="other")(b)))
 
 
-def header(change: Callable[[dict[str, Any]], object], tail: bytes = b"") -> Break:
-    """Change the header of the shard, leaving its data."""
+def header(change: Callable[[dict[str, Any]], object], tail: bytes = b"", *, spaces: int = 0, between: str = ":") -> Break:
+    """Change the header of the shard, leaving its data; as the standard writes headers, but for `spaces` and `between`."""
     def within(data: bytes) -> bytes:
         (n,) = struct.unpack("<Q", data[:8])
         document = json.loads(data[8 : 8 + n])
         change(document)
-        text = json.dumps(document).encode()
+        text = json.dumps(document, separators=(",", between)).encode()
+        text += b" " * (-len(text) % 8 + spaces)
         return struct.pack("<Q", len(text)) + text + data[8 + n :] + tail
     return lambda b: b.bytes("shard", within)
 
 
 case("VXP-S020", "a header longer than the file", lambda b: b.bytes("shard", lambda d: struct.pack("<Q", 2**62) + d[8:]))
+case("VXP-S020", "900 kB of metadata", header(lambda h: h.update(__metadata__={"note": "x" * 900_000})))
+case("VXP-S020", "100 kB of spaces behind the header", header(lambda h: None, spaces=100_000))
+case("VXP-S020", "eight spaces more than it needs", header(lambda h: None, spaces=8))
+case("VXP-S020", "white space within the header", header(lambda h: None, between=": "))
 case("VXP-S020", "a shape of 8 TB", header(lambda h: h["values"].update(shape=[2**20, 2**10, 2**11])))
 case("VXP-S020", "a shape beyond 64 bits", header(lambda h: h["values"].update(shape=[2**52, 2**52, 2**52])))
 case("VXP-S020", "a hole at the end", header(lambda h: None, b"\0" * 64))
@@ -465,11 +470,36 @@ def _packed(whole: Path, out: Path, change: Callable[[tarfile.TarInfo], object] 
             info.size, info.mode = file.stat().st_size, 0o644
             change(info)
             tar.addfile(info, file.open("rb"))
+        end = tar.offset
+    if mode == "w":
+        os.truncate(out, end + 1024)  # without the zeros up to a whole record
     return out
 
 
-def test_a_tar_of_another_program_with_the_same_fields_is_read(whole: Path, tmp_path: Path) -> None:
-    assert not codes(validate(_packed(whole, tmp_path / "b.tar")), "error")
+def test_a_tar_of_another_program_with_the_same_bytes_is_read(whole: Path, tarred: Path, tmp_path: Path) -> None:
+    packed = _packed(whole, tmp_path / "b.tar")
+    assert packed.read_bytes() == tarred.read_bytes()
+    assert not codes(validate(packed), "error")
+
+
+@pytest.mark.parametrize("place", ["padding", "behind-name", "link-name", "device", "reserved", "end", "one-block-more"])
+def test_bytes_that_no_digest_binds_cannot_travel_in_a_tar(place: str, tarred: Path, tmp_path: Path) -> None:
+    data = bytearray(tarred.read_bytes())
+    with tarfile.open(tarred) as tar:
+        info = next(i for i in tar if i.size % 512)
+    header = info.offset
+    if place == "one-block-more":
+        data += bytes(512)
+    elif place == "padding":
+        data[info.offset_data + info.size] = 1
+    elif place == "end":
+        data[-1] = 1
+    else:
+        data[header + {"behind-name": 99, "link-name": 200, "device": 330, "reserved": 505}[place]] = 1
+        total = sum(data[header : header + 148]) + 8 * 32 + sum(data[header + 156 : header + 512])
+        data[header + 148 : header + 156] = f"{total:06o}\0 ".encode()
+    (tmp_path / "hidden.tar").write_bytes(data)
+    assert codes(validate(tmp_path / "hidden.tar"), "error") == {"VXP-S005"}
 
 
 @pytest.mark.parametrize(("words", "change", "more"), [

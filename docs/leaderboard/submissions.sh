@@ -40,7 +40,7 @@ for task in "$@"; do
     }
     [ -e "$bundle.audit.json" ] ||
       vxp verify "$bundle" --sample "$sample" $regenerate --threads "$threads" --batch-size "$batch"
-    vxp leaderboard add "$bundle" --records "$here/records"
+    vxp leaderboard add "$bundle" --records "$here/records" --audit "$bundle.audit.json"
   done
 done
 vxp leaderboard build --records "$here/records" --out "$here"

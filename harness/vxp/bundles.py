@@ -32,8 +32,6 @@ MAX_ARRAYS: Final = 2 * 2**30
 """Bytes of a table, or of a result's curves or statistics."""
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
-MAX_TAIL: Final = 2**20
-"""Zeros after the end of a tar."""
 
 PATH: Final = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
 RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -224,8 +222,7 @@ def _acceptable(entries: Sequence[Entry], findings: Findings) -> Iterator[Entry]
     seen: dict[str, str] = {}
     files: set[str] = set()
     for entry in entries:
-        path = entry.path.removesuffix("/")  # a tar lists folders as well
-        name = shown(entry.path)
+        path, name = entry.path, shown(entry.path)
         if not PATH.fullmatch(path) or len(path) > MAX_PATH:
             findings.add("VXP-S002", name, "", f"the name '{name}' of {len(entry.path)} characters",
                          "a relative path of A-Z a-z 0-9 . _ - and /, without . or .. as a part, of at most 200 characters")
@@ -236,19 +233,17 @@ def _acceptable(entries: Sequence[Entry], findings: Findings) -> Iterator[Entry]
                          "names that every operating system can store: no device such as CON or NUL, no point at the end")
             continue
         # a folder's name counts too: a/x and A/y share a folder on some systems and not on others
-        folders = [path[:i] for i, c in enumerate(path) if c == "/"] + ([path] if path != entry.path else [])
+        folders = [path[:i] for i, c in enumerate(path) if c == "/"]
         clash = next((seen[p.casefold()] for p in [*folders, path] if seen.get(p.casefold(), p) != p), None)
         if clash is None:
-            again = path == entry.path and seen.get(path.casefold()) == path
-            clash = path if again else next((p for p in folders if p in files), None)
+            clash = path if path.casefold() in seen else next((p for p in folders if p in files), None)
         if clash is not None:
-            findings.add("VXP-S003", name, "", f"the names {clash!r} and {entry.path!r}",
+            findings.add("VXP-S003", name, "", f"the names {clash!r} and {path!r}",
                          "names that differ by more than upper and lower case, each once, and each a file or a folder")
             continue
         seen |= {p.casefold(): p for p in [*folders, path]}
-        if path == entry.path:
-            files.add(path)
-            yield entry
+        files.add(path)
+        yield entry
 
 
 def _of_folder(root: Path, findings: Findings) -> Iterator[Entry]:
@@ -342,33 +337,28 @@ def _of_tar(path: Path, findings: Findings) -> Iterator[Entry]:
             if encoded <= previous:
                 header.faults.append("a name that does not come after the one before it")
             previous = encoded
-            if header.faults:
-                findings.add("VXP-S005", name, f"byte {start - BLOCK}", "; ".join(header.faults),
-                             "names in bytewise order, each once; owner and group 0, time 0, mode 644 (folders 755)")
-            if header.kind == b"5":  # nothing to read, but a name that others unpack
-                yield Entry(header.name.removesuffix("/") + "/", path, start, 0, stamp)
-                continue
             if header.kind != b"0":
                 findings.add("VXP-S004", name, f"byte {start - BLOCK}", f"an entry of type {header.kind!r}",
                              "a regular file (type '0')")
                 continue
+            if not header.faults and block != (own := _own_header(header)):
+                at = next(i for i, (a, b) in enumerate(zip(block, own, strict=True)) if a != b)
+                header.faults.append(f"byte {at} of the header is {block[at]:#04x}, {own[at]:#04x} in that of vxp seal")
+            file.seek(start + header.size)
+            if file.read(place - start - header.size).strip(b"\0"):
+                header.faults.append("bytes between the file's end and the next header")
+            if header.faults:
+                findings.add("VXP-S005", name, f"byte {start - BLOCK}", "; ".join(header.faults),
+                             "names in bytewise order, each once; owner and group 0, time 0, mode 644; zeros wherever nothing "
+                             "stands: the one tar that the files give")
             yield Entry(header.name, path, start, header.size, stamp)
         if not ended:
             findings.add("VXP-S005", "", f"byte {place}", "the end of the file", "two blocks of zeros that end a tar")
-        elif length - place > MAX_TAIL:
-            findings.add("VXP-S005", "", f"byte {place}", f"{length - place} bytes after the end of the archive",
-                         f"two blocks of zeros, and at most {MAX_TAIL} bytes")
-        elif _rest(file, place):
-            findings.add("VXP-S005", "", f"byte {place}", "bytes after the end of the archive", "zeros, or nothing")
-
-
-def _rest(file: BinaryIO, place: int) -> bool:
-    """Whether anything but zeros stands after a place."""
-    file.seek(place)
-    while part := file.read(1 << 20):
-        if part.strip(b"\0"):
-            return True
-    return False
+            return
+        file.seek(place)
+        if file.read(2 * BLOCK + 1) != bytes(2 * BLOCK):
+            findings.add("VXP-S005", "", f"byte {place}", f"{length - place} bytes after the last file",
+                         f"two blocks of zeros ({2 * BLOCK} bytes), which end the archive")
 
 
 def _header(block: bytes) -> _Header | str:
@@ -389,13 +379,10 @@ def _header(block: bytes) -> _Header | str:
     name = (prefix + b"/" + base if prefix else base).decode("utf-8", "surrogateescape")
     header = _Header(name, numbers["mode"], numbers["uid"], numbers["gid"], numbers["size"], numbers["mtime"],
                      block[156:157].replace(b"\0", b"0"))
-    folder = header.kind == b"5"
     if (header.uid, header.gid, header.mtime) != (0, 0, 0):
         header.faults.append(f"owner {header.uid}, group {header.gid}, time {header.mtime}")
-    if header.mode != (0o755 if folder else 0o644):
+    if header.mode != 0o644:
         header.faults.append(f"mode {header.mode:o}")
-    if folder and header.size:
-        return f"a folder of {header.size} bytes"
     return header
 
 
@@ -419,6 +406,14 @@ def write_tar(out: Path, files: Mapping[str, Path]) -> None:
         raise VxpError(f"could not write {out}: {error.strerror}. Nothing half-written is left") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _own_header(header: _Header) -> bytes:
+    """The header that `write_tar` writes for such a file; no bytes where it writes none."""
+    try:
+        return _tar_header(header.name, header.size)
+    except (VxpError, UnicodeEncodeError):
+        return bytes(BLOCK)
 
 
 def _tar_header(path: str, size: int) -> bytes:

@@ -330,8 +330,8 @@ Records = Annotated[Path, typer.Option(help="The folder of the records.")]
 def leaderboard_add(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
     records: Records = Path("records"),
-    audit: Annotated[list[Path] | None, typer.Option(help="A statement of vxp verify; repeatable. By default the one beside "
-                                                     "the bundle, where there is one.")] = None,
+    audit: Annotated[list[Path] | None, typer.Option(help="A statement of vxp verify that you trust; repeatable. None is "
+                                                     "taken because it lies there.")] = None,
 ) -> None:
     """Validate a bundle and write its record: everything but maps and curves. Again for a bundle that is there: add audits."""
     raise typer.Exit(boards.add_(console, bundle, records, audit or []))

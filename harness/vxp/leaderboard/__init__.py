@@ -27,8 +27,7 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
     """Add a bundle's record, or audits to it; prints what stands in the way and returns the exit code."""
     if not bundle.exists():
         raise VxpError(f"{bundle} does not exist: expected a folder or tar that vxp seal wrote")
-    beside = bundle.with_name(f"{bundle.name}.audit.json")
-    target, validation, findings = add(bundle, records, audits or ([beside] if beside.exists() else []))
+    target, validation, findings = add(bundle, records, audits)
     if validation.exit_code != 0:
         report.show(console, validation)
         return validation.exit_code

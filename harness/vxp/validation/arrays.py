@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,15 +64,20 @@ def tensors(stream: BinaryIO, size: int) -> dict[str, Tensor]:
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > min(MAX_HEADER, size - 8):
         raise Malformed(f"a header of {length} bytes in a file of {size}", f"at most {MAX_HEADER} bytes, inside the file")
+    text = stream.read(length)
     try:
-        header = vxp_schemas.loads(stream.read(length))
+        header = vxp_schemas.loads(text)
     except vxp_schemas.SchemaError as error:
         raise Malformed(f"a header that is no strict JSON: {' '.join(str(error).split())[:300]}", "a JSON object") from None
     if not isinstance(header, dict):
         raise Malformed("a header that is no object", "a JSON object of tensors by name")
-    note = header.pop("__metadata__", {})
-    if not isinstance(note, dict) or not all(isinstance(v, str) for v in note.values()):
-        raise Malformed("__metadata__ of another kind", "texts by name")
+    if "__metadata__" in header:
+        raise Malformed(f"__metadata__ of {len(str(header['__metadata__']))} characters", "tensors alone, since nothing "
+                        "says what stands beside them")
+    if text.rstrip(b" ") != json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode() or \
+            length != 8 * -(-len(text.rstrip(b" ")) // 8):
+        raise Malformed(f"a header of {length} bytes with other characters than its content needs", "JSON without white space, "
+                        "filled up with spaces to a multiple of 8 bytes")
     if not header or len(header) > MAX_TENSORS:
         raise Malformed(f"{len(header)} tensors", f"1 to {MAX_TENSORS}")
     found = {name: _tensor(name, facts, 8 + length) for name, facts in header.items()}

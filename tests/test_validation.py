@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import json
 import os
 import re
@@ -356,6 +358,44 @@ case("VXP-K021", "a task that nobody has",
      lambda b: (edit("set", task__id="my-task")(b), edit("result", task__id="my-task")(b)))
 
 
+for said in ("TODO", "N/A", "tbd.", "-", "  .  ", "None", "\u3000", "Lorem ipsum dolor sit amet"):
+    case("VXP-K023", f"tuning {said!a}", edit("submission.json", statement_of_tuning=said))
+case("VXP-K023", "conflicts to do", edit("submission.json", conflicts_of_interest="todo"))
+case("VXP-K023", "an author to do", edit("submission.json", authors=["A. Author", "TBD"]))
+case("VXP-K023", "a contact of nobody", edit("submission.json", submitter__contact="n/a"))
+case("VXP-K024", "a Cyrillic letter", edit("submission.json", submitter__name="A L\u0430b"))
+case("VXP-K024", "a letter of no width", edit("submission.json", submitter__name="A Lab\u200b"))
+case("VXP-K024", "a soft hyphen", edit("submission.json", authors=["A. Au\u00adthor"]))
+case("VXP-K024", "a Greek letter", edit("submission.json", authors=["\u0391uthor"]))
+case("VXP-K025", "the year 2099", edit("submission.json", created="2099-01-01T00:00:00Z"))
+case("VXP-K025", "before the standard", edit("result", created="2019-01-01T00:00:00Z"))
+case("VXP-K025", "no day of the calendar", edit("result", created="2026-02-31T23:59:59Z"))
+case("VXP-K025", "a second too many", edit("result", created="2026-02-21T23:59:60Z"))
+case("VXP-K025", "a set made after its result", edit(
+    "set", created=(datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")))
+case("VXP-K026", "source code of zeros", lambda b: (b.json("system.json", lambda d: d["implementation"].update(
+    source_digest="sha256:" + "0" * 64)), _rebind(b)))
+case("VXP-K026", "the container of an empty file", lambda b: (b.json("system.json", lambda d: d["implementation"].update(
+    container_digest=f"sha256:{hashlib.sha256(b'').hexdigest()}")), _rebind(b)))
+case("VXP-K026", "a commit of zeros", lambda b: (b.json("system.json", lambda d: d["implementation"].update(
+    commit="0" * 40)), _rebind(b)))
+
+
+def left_out(signature: str, why: str) -> Break:
+    """A score that is said not to have run."""
+    def change(b: Broken) -> None:
+        b.table("samples", lambda t: t.update({signature: [None] * 24, f"{signature}#status": [f"not-run:{why}"] * 24}))
+        b.json("result", lambda d: next(s for s in d["scores"] if s["signature"] == signature).update(
+            statuses={f"not-run:{why}": 24}))
+    return change
+
+
+case("VXP-K027", "no truth, where the task has it", left_out("pointing-game@1|tolerance:15.0", "no-truth"))
+case("VXP-K027", "no budget for a score that needs none", left_out(DELETION, "budget"))
+case("VXP-K027", "no explainer for a score that needs none", left_out(DELETION, "no-explainer"))
+case("VXP-K027", "a reference, which it is not", left_out(DELETION, "reference"))
+
+
 def _rebind(b: Broken) -> None:
     system = json.loads(b.path("system.json").read_bytes())
     edit("set", system=result.identity(system))(b)
@@ -428,6 +468,14 @@ def test_every_rule_finds_its_fault(code: str, number: int, broken: Broken) -> N
     assert mine["expected"]
     assert mine["fix"]
     vxp_schemas.validate(found.document())
+
+
+def test_names_in_any_one_script_are_names(broken: Broken) -> None:
+    names = ["\u0410\u043d\u043d\u0430 \u041a.", "Zo\u00eb D\u2019Arc", "\u738b \u5c0f\u660e",
+             "\u0391\u03bd\u03bd\u03b1 B. Smith"]
+    edit("submission.json", authors=names, conflicts_of_interest="None.")(broken)
+    broken.seal()
+    assert not codes(validate(broken.folder), "error")
 
 
 def test_every_rule_has_a_bundle_that_breaks_it() -> None:

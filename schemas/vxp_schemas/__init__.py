@@ -4,7 +4,7 @@ Nothing here needs torch, nothing is fetched, and everything is read from the in
 """
 
 from vxp_schemas._digest import canonical, digest, file_digest
-from vxp_schemas._errors import Fault, InvalidDocument, SchemaError, UnknownName
+from vxp_schemas._errors import Fault, InvalidDocument, SchemaError, UnknownName, pointer
 from vxp_schemas._registry import (
     STATUSES,
     metric_digest,
@@ -33,6 +33,7 @@ __all__ = [
     "file_digest",
     "loads",
     "metric_digest",
+    "pointer",
     "reference",
     "registry",
     "registry_bytes",

@@ -17,8 +17,9 @@ import vxp_schemas
 from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.explainers import references
+from vxp.models.loading import RELABELLED
 from vxp.tasks import referred
-from vxp.validation import arrays
+from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State
 
@@ -46,6 +47,7 @@ def check(state: State) -> None:
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)
     _whole(state)
+    statements.check(state)
 
 
 # ------------------------------------------------------------------------------------------------------------ references
@@ -282,6 +284,7 @@ def _aggregates(state: State, result_: AResult, samples: Table) -> None:
     for number, score in enumerate(document["scores"]):
         signature = score["signature"]
         rows = Rows(signature, signature, "statistics", samples[signature], samples[f"{signature}#status"])
+        _could_have_run(state, result_, number, score, task)
         _aggregate(state, result_, f"/scores/{number}", score, rows, clusters, task,
                    ("mean", "mean_worst_bound", "median", "sd"))
     found = result_.reference_samples
@@ -295,6 +298,23 @@ def _aggregates(state: State, result_: AResult, samples: Table) -> None:
                         found["status"][places[place]])
             _aggregate(state, result_, f"/references/{number}/scores/{index}", score, rows, clusters, task, ("mean",))
     _ties(state, result_, found, places)
+
+
+def _could_have_run(state: State, result_: AResult, number: int, score: Mapping[str, Any], task: Document | None) -> None:
+    """A score that was left out for a reason that the task, the system or the metric does not have."""
+    metric = _installed(score["signature"])
+    if metric is None or task is None:
+        return
+    limit = task["budget"].get("max_passes_per_map")
+    passes = int(state.system["method"]["needs"]["passes_per_map"]) if state.system is not None else 0
+    holds = {"not-run:no-truth": not set(metric.truth) & set(task["truth"]),
+             "not-run:budget": metric.re_explains and limit is not None and passes > limit,
+             "not-run:reference": False, "not-run:no-explainer": metric.re_explains,
+             "not-run:no-relabelled-model": metric.needs_relabelled and result_.document["model"]["id"] not in RELABELLED}
+    for status in score["statuses"]:
+        if not holds.get(status, True):
+            state.findings.add("VXP-K027", result_.path, f"/scores/{number}/statuses", f"{status}: {score['signature']}",
+                               "a number, or the reason that holds")
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,14 +22,12 @@ import vxp_schemas
 from vxp import store
 from vxp.core import VxpError
 from vxp.findings import Finding, Findings
+from vxp.store import MAX_ARRAYS, MAX_JSON
 
 ROOT: Final = "submission.json"
 MAX_TOTAL: Final = 64 * 2**30
 MAX_FILES: Final = 10_000
 MAX_PATH: Final = 200
-MAX_JSON: Final = 16 * 2**20
-MAX_ARRAYS: Final = 2 * 2**30
-"""Bytes of a table, or of a result's curves or statistics."""
 BLOCK: Final = 512
 """Bytes of a block of a tar."""
 
@@ -431,5 +429,5 @@ def _tar_header(path: str, size: int) -> bytes:
     return block[:148] + total + block[156:]
 
 
-__all__ = ["MAX_FILES", "MAX_JSON", "MAX_TOTAL", "PATH", "ROOT", "Bundle", "Entry", "Finding", "open_bundle", "scan",
+__all__ = ["MAX_FILES", "MAX_TOTAL", "PATH", "ROOT", "Bundle", "Entry", "Finding", "open_bundle", "scan",
            "shown", "write_tar"]

@@ -42,7 +42,7 @@ def migrate(path: Path, out: Path) -> str:
         raise VxpError(f"{path} is a folder: a bundle is not migrated, since its digest is its identity. Migrate the documents "
                        "of the run and seal it again")
     try:
-        data = path.read_bytes()
+        data = store.read_file(path)
         document = vxp_schemas.loads(data)
     except OSError as error:
         raise VxpError(f"{path}: {error.strerror}") from None

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import resource
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -533,7 +532,7 @@ def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | Non
             raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
     return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
-                      store.digest((folder / "set.json").read_bytes()))
+                      store.digest(store.read_file(folder / "set.json")))
 
 
 def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -567,10 +566,10 @@ def _copied(given: Path, folder: Path) -> None:
     """The set's files beside the result; set.json last, since its presence says that the set is whole."""
     if (folder / "set.json").exists() or given.resolve() == folder.resolve():
         return
-    (folder / "payload").mkdir(parents=True, exist_ok=True)
-    for file in [given / "items.parquet", *sorted((given / "payload").iterdir())]:
-        shutil.copyfile(file, folder / file.relative_to(given))
-    store.write_bytes(folder / "set.json", (given / "set.json").read_bytes())
+    document = store.read_document(given / "set.json")
+    for described in [document["items"], *(shard["descriptor"] for shard in document["shards"])]:
+        store.write_bytes(folder / described["path"], store.read_described(given, described))
+    store.write_bytes(folder / "set.json", store.read_file(given / "set.json"))
 
 
 # -------------------------------------------------------------------------------------------------------- stage: scores

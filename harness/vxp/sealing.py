@@ -84,7 +84,7 @@ def write_form(path: Path) -> None:
 def read_statement(path: Path) -> dict[str, Any]:
     """What the submitter says; VxpError names every missing, unknown and empty field."""
     try:
-        said = vxp_schemas.loads(path.read_bytes())
+        said = vxp_schemas.loads(store.read_file(path))
     except FileNotFoundError:
         write_form(path)
         raise VxpError(f"{path} did not exist: a form has been written there. Fill it in and run the same command "

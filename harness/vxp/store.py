@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,12 @@ JSON = "application/json"
 SHARD_ROWS = 8192
 """Rows of a payload shard at most (and 512 MiB)."""
 SHARD_BYTES = 512 * 2**20
+MAX_JSON = 16 * 2**20
+"""Bytes of a document."""
+MAX_ARRAYS = 2 * 2**30
+"""Bytes of a table, or of a result's curves or statistics."""
+MAX_CELLS = 2 * 2**30
+"""Rows x columns x 8 bytes of a table, and bytes of one of its columns of texts."""
 
 
 # ---------------------------------------------------------------------------------------------------------- whole files
@@ -70,10 +77,28 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     write_bytes(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
+def read_file(path: Path, limit: int = MAX_JSON) -> bytes:
+    """The bytes of a regular file of at most `limit` bytes, whoever laid it there: a pipe or a device is not waited for, and
+    what a hole claims is not reserved. FileNotFoundError where nothing is; VxpError for anything else."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise VxpError(f"{path}: {error.strerror}; expected a file") from None
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+        os.close(handle)
+        got = f"{facts.st_size} bytes" if stat.S_ISREG(facts.st_mode) else "no regular file"
+        raise VxpError(f"{path}: got {got}, expected a file of at most {limit} bytes")
+    with os.fdopen(handle, "rb") as file:
+        return file.read(limit)
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """Read and validate a document; VxpError names the file and all its faults."""
     try:
-        document = vxp_schemas.loads(path.read_bytes())
+        document = vxp_schemas.loads(read_file(path))
         vxp_schemas.validate(document)
     except FileNotFoundError:
         raise VxpError(f"{path} does not exist: expected a document of a VXP run or explanation set there") from None
@@ -98,7 +123,7 @@ def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
     """The bytes of a described file; VxpError where size or digest differ."""
     path = root / str(described["path"])
     try:
-        data = path.read_bytes()
+        data = read_file(path, MAX_ARRAYS)
     except FileNotFoundError:
         raise VxpError(f"{path} is missing; expected {described['size']} bytes with {described['digest']}") from None
     if digest(data) != described["digest"]:
@@ -113,6 +138,9 @@ def check_described(root: Path, described: Mapping[str, Any]) -> None:
     path = root / str(described["path"])
     if not path.is_file():
         raise VxpError(f"{path} is missing; expected {described['size']} bytes with {described['digest']}")
+    if path.stat().st_size != described["size"]:
+        raise VxpError(f"{path} has {path.stat().st_size} bytes, expected {described['size']} with {described['digest']}. Run "
+                       "the same command again, or take the file from a backup")
     found = vxp_schemas.file_digest(path)
     if found != described["digest"]:
         raise VxpError(f"{path} is damaged or was changed: got {found}, expected {described['digest']}. Run the same command "
@@ -166,7 +194,26 @@ def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
 
 
 def read_table(data: bytes) -> pa.Table:
-    return pq.read_table(pa.BufferReader(data))
+    """A table of these bytes; VxpError where it is none, or unfolds to more than MAX_CELLS."""
+    limits = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 10**6}
+    try:
+        facts = pq.read_metadata(pa.BufferReader(data))
+        if max(facts.num_rows, 0) * facts.num_columns * 8 > MAX_CELLS:
+            raise VxpError(f"a table of {facts.num_rows} rows and {facts.num_columns} columns; expected at most {MAX_CELLS} "
+                           "bytes of cells")
+        schema = pq.read_schema(pa.BufferReader(data))
+        texts = [field.name for field in schema if field.type in (pa.string(), pa.binary())]
+        # words stay apart from the rows that say them until their bytes are counted
+        table = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, **limits).read()
+        for name in texts:
+            column = table[name].unify_dictionaries()
+            words = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
+            longest = max((len(word) for word in words.to_pylist() if word is not None), default=0)
+            if longest * len(table) > MAX_CELLS:
+                raise VxpError(f"the column {name!r} unfolds to {longest * len(table)} bytes; expected at most {MAX_CELLS}")
+        return table.cast(schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise VxpError(f"a table that cannot be read: {' '.join(str(error).split())[:300]}") from None
 
 
 def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def write(audit: Audit, target: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """A statement that `write` could have written; VxpError for anything else."""
     try:
-        said = vxp_schemas.loads(path.read_bytes())
+        said = vxp_schemas.loads(store.read_file(path))
         if not isinstance(said, dict) or (said.get("_type"), said.get("predicateType")) != (STATEMENT, PREDICATE):
             raise VxpError(f"{path}: expected an in-toto Statement v1 with an audit of vxp verify")
         vxp_schemas.validate(said["predicate"])

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from vxp import audit, compare, result, store, validation
-from vxp.bundles import MAX_JSON, Bundle, open_bundle, shown
+from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
 from vxp.validation import arrays
@@ -219,9 +219,9 @@ def _irregular(place: Path, findings: Findings) -> None:
             findings.add("VXP-S004", shown(path.relative_to(place.parent).as_posix()), "", "a link or another kind of file",
                          "a folder" if folder else "a regular file")
             return
-        if not folder and facts.st_size > MAX_JSON:
+        if not folder and facts.st_size > store.MAX_JSON:
             findings.add("VXP-S006", shown(path.relative_to(place.parent).as_posix()), "", f"{facts.st_size} bytes",
-                         f"at most {MAX_JSON} bytes (16 MiB)")
+                         f"at most {store.MAX_JSON} bytes (16 MiB)")
 
 
 def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[dict[str, Any]]]:

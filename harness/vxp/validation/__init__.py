@@ -65,7 +65,7 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
 
 
 def _readable(state: State) -> bool:
-    return bundles.ROOT in state.bundle.entries and state.bundle.size(bundles.ROOT) <= bundles.MAX_JSON
+    return bundles.ROOT in state.bundle.entries and state.bundle.size(bundles.ROOT) <= store.MAX_JSON
 
 
 def _run(step: Callable[[], None]) -> str | None:

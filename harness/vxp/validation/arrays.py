@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 import vxp_schemas
 
 from vxp.core import VxpError
+from vxp.store import MAX_CELLS
 
 MAX_HEADER: Final = 2**20
 MAX_TENSORS: Final = 1024
-MAX_CELLS: Final = 2 * 2**30
-"""Rows x columns x 8 bytes of a table."""
 MAX_COLUMNS: Final = 2000
 MAX_TEXTS: Final = 64 * 2**20
 """Bytes of the different texts of one column."""

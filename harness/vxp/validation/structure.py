@@ -116,8 +116,8 @@ def document(state: State, path: str, *names: str) -> Document | None:
     add = state.findings.add
     if path not in state.bundle.entries:
         return None
-    if state.bundle.size(path) > bundles.MAX_JSON:
-        add("VXP-S006", path, "", f"{state.bundle.size(path)} bytes", f"at most {bundles.MAX_JSON} bytes (16 MiB)")
+    if state.bundle.size(path) > store.MAX_JSON:
+        add("VXP-S006", path, "", f"{state.bundle.size(path)} bytes", f"at most {store.MAX_JSON} bytes (16 MiB)")
         return None
     try:
         found = vxp_schemas.loads(state.bundle.read(path))
@@ -214,10 +214,10 @@ def _result(state: State, found: AResult) -> AResult:
 def _small(state: State, path: str) -> bool:
     """Whether a table, or a result's arrays, keep to the cap on their file."""
     size = state.bundle.size(path)
-    if size > bundles.MAX_ARRAYS:
-        state.findings.add("VXP-S006", path, "", f"{size} bytes", f"at most {bundles.MAX_ARRAYS} bytes (2 GiB) in a table, or "
+    if size > store.MAX_ARRAYS:
+        state.findings.add("VXP-S006", path, "", f"{size} bytes", f"at most {store.MAX_ARRAYS} bytes (2 GiB) in a table, or "
                            "in a result's curves or statistics")
-    return size <= bundles.MAX_ARRAYS
+    return size <= store.MAX_ARRAYS
 
 
 def opened(state: State, path: str, read: Callable[[Any, int], T]) -> T | None:

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -386,9 +387,10 @@ def _header(block: bytes) -> _Header | str:
 
 def write_tar(out: Path, files: Mapping[str, Path]) -> None:
     """A bundle as one tar: the same files give the same bytes. VxpError where a name is too long for a ustar header."""
-    temporary = out.with_name(f".{out.name}.part")
+    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")  # its own, and no link that lay there
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as tar:
+        with os.fdopen(handle, "wb") as tar:
             for path in sorted(files, key=str.encode):
                 size = files[path].stat().st_size
                 tar.write(_tar_header(path, size))
@@ -399,6 +401,7 @@ def write_tar(out: Path, files: Mapping[str, Path]) -> None:
             tar.write(bytes(2 * BLOCK))
             tar.flush()
             os.fsync(tar.fileno())
+        os.chmod(temporary, 0o644)
         os.replace(temporary, out)
     except OSError as error:
         raise VxpError(f"could not write {out}: {error.strerror}. Nothing half-written is left") from error

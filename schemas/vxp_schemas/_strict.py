@@ -19,6 +19,8 @@ from vxp_schemas._errors import MAX_FAULTS, Fault, InvalidDocument, pointer, sho
 
 MAX_BYTES: Final = 16 * 2**20
 MAX_DEPTH: Final = 64
+MAX_COMMAS: Final = 1_000_000
+"""Millions of empty lists cost minutes in every check, and their commas are counted before anything is built."""
 MAX_INTEGER: Final = 2**53 - 1
 
 _NOT_UTF8: Final = {
@@ -43,7 +45,7 @@ def loads(data: bytes) -> Any:
     """The value of a JSON text, read strictly.
 
     Refuses a byte-order mark, any encoding but UTF-8, repeated keys, NaN and Infinity, numbers that a double cannot
-    hold, integers beyond 2^53-1, surrogates and noncharacters, more than 64 levels and more than 16 MiB.
+    hold, integers beyond 2^53-1, surrogates and noncharacters, more than 64 levels, 1,000,000 commas and 16 MiB.
     Raises InvalidDocument with every such fault at once, up to 1,000 (a syntax error alone, with its line and column).
     """
     text = _decoded(data)
@@ -127,6 +129,8 @@ def _decoded(data: bytes) -> str:
     except UnicodeDecodeError as error:
         found = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise InvalidDocument([Fault("", found, "UTF-8 without a byte-order mark")]) from None
+    if text.count(",") > MAX_COMMAS:
+        raise InvalidDocument([Fault("", f"{text.count(',')} commas", f"at most {MAX_COMMAS}, and so about as many values")])
     if "\0" in text[:4]:
         # UTF-16 and UTF-32 of ASCII text without a mark are valid UTF-8 with zero bytes
         raise InvalidDocument([Fault("", "a zero byte among the first four: UTF-16 or UTF-32", "UTF-8")])

@@ -265,6 +265,10 @@ def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
     if "|" not in head:
         # values from the bundle are checked by type like any that somebody types
         shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters and v != bound.parameters[k]}
+        files = [f"{k}:{v}" for k, v in shared.items() if isinstance(v, str) and any(c in v for c in "/\\")]
+        if files:  # it would be opened on this machine
+            raise VxpError(f"the bundle's parameter {files[0]} names a file: give the file that you trust with --regenerate "
+                           f"'{head}|{files[0].partition(':')[0]}:FILE'")
         bound = explainers.bind(head, shared)
     return bound, result.system_digest(bound) == claim.manifest["system"]
 

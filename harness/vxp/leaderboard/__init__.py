@@ -67,6 +67,9 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
 
 def _write(files: dict[str, bytes], out: Path) -> None:
     """Pages of submissions that are gone go too; nothing else in the folder is touched."""
+    for place in (out / "submissions", *(out / path for path in files)):
+        if place.is_symlink():
+            raise VxpError(f"{place} is a link, and a board is written to its own folder only: delete the link")
     for path, data in files.items():
         store.write_bytes(out / path, data)
     for old in (out / "submissions").glob("*.html"):

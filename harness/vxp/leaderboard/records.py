@@ -164,17 +164,20 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
     for described in whole.submission["results"]:
         document = whole.document(described["path"])
         left_out |= {document["curves"]["path"]} if "curves" in document else set()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-        top = Path(temporary) / "record"
-        for path in whole.paths:
-            if path not in left_out:
-                copy = top / BUNDLE / path
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with whole.stream(path) as source, copy.open("wb") as sink:
-                    shutil.copyfileobj(source, sink, 1 << 20)
-        store.write_document(top / REPORT, report.document())
-        os.replace(top, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+            top = Path(temporary) / "record"
+            for path in whole.paths:
+                if path not in left_out:
+                    copy = top / BUNDLE / path
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    with whole.stream(path) as source, copy.open("wb") as sink:
+                        shutil.copyfileobj(source, sink, 1 << 20)
+            store.write_document(top / REPORT, report.document())
+            os.replace(top, target)
+    except OSError as error:
+        raise VxpError(f"could not write {target}: {error.strerror}. Nothing half-written is left") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading

@@ -123,9 +123,11 @@ def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record
     # -P: the working folder is no place to import from, since it may be the bundle itself
     command = [sys.executable, "-P", "-m", "vxp.validation", level, "record" if record else "whole"]
     given = "".join(f"{json.dumps(str(path))}\n" for path in paths).encode()
+    # nor is a folder that PYTHONPATH names from here
+    own = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT, check=False,
-                              env=os.environ | {"OMP_NUM_THREADS": "1"})
+                              env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(own)})
         said, last = done.stdout, done.stderr.decode(errors="replace").strip().splitlines()
         why = f"the checking process ended with {done.returncode}" + (f": {plain(last[-1][:300])}" if last else "")
     except subprocess.TimeoutExpired as late:
@@ -149,6 +151,9 @@ def main(
         raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
+    for out in (json_, junit, sarif, html):
+        if out is not None and path.is_dir() and path.resolve() in out.resolve().parents:
+            raise VxpError(f"{out} lies in the bundle, which is never changed: choose a place beside it")
     found = apart(path, level, strict=strict)
     if level == "recompute":
         found = recompute(found)

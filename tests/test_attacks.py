@@ -24,7 +24,7 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
-from vxp import bundles, cite, compare, importing, stats, validation
+from vxp import bundles, cite, compare, importing, stats, store, validation
 from vxp.bundles import open_bundle
 from vxp.core import VxpError
 from vxp.findings import Findings, plain, rules
@@ -439,7 +439,7 @@ def test_a_tensor_of_a_result_larger_than_its_cap_is_not_read(broken: Broken, mo
     monkeypatch.setattr(arrays, "MAX_TENSOR", 100)
     assert "VXP-S006" in codes(validate(broken.folder))
     monkeypatch.setattr(arrays, "MAX_TENSOR", 2**29)
-    monkeypatch.setattr(bundles, "MAX_ARRAYS", 100)
+    monkeypatch.setattr(store, "MAX_ARRAYS", 100)
     assert "VXP-S006" in codes(validate(broken.folder))
 
 

@@ -6,7 +6,6 @@ import io
 import json
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 from vxp import leaderboard
 
@@ -15,11 +14,11 @@ LIGHT = ("grad-cam", "grad-cam-plus-plus", "layer-cam", "eigen-cam", "fem", "mlf
 HEAVY = ("integrated-gradients", "smoothgrad", "occlusion", "score-cam", "ablation-cam", "rise", "extremal-perturbation",
          "lime", "kernel-shap", "sobol")
 LEARNED = ("l-cam-fm", "l-cam-img", "tame")
-OF = {task: LIGHT + HEAVY + (LEARNED if task in ("shapes", "stamps") else ())  # no class of the photos was trained
-      for task in ("shapes", "stamps", "photos", "mosaic-photos")}
+# no class of the photos was trained; stamps, and the other methods on the mosaics, are not run again yet for draft.2
+OF = {"shapes": LIGHT + HEAVY + LEARNED, "photos": LIGHT + HEAVY,
+      "mosaic-photos": (*LIGHT, "integrated-gradients", "smoothgrad")}
 
 
-@pytest.mark.xfail(strict=True, reason="the records are of 1.0.0-draft.1 and are not made again yet: draft.2 refuses them")
 def test_the_board_is_what_its_records_give() -> None:
     said = io.StringIO()
     assert leaderboard.build(Console(file=said, width=200), BOARD / "records", BOARD, check=True) == 0, said.getvalue()

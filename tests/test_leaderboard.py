@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import re
@@ -350,7 +351,8 @@ def test_a_gain_on_every_item_is_flagged(bundles: dict[str, Path], kept: Path, t
             0.9 * v for v in t["deletion@1|steps:4|fill:mean"]]}))
         b.rescore()
 
-    facts = {"submitter": root["submitter"], "supersedes": root["root_digest"], "created": "2099-01-01T00:00:00Z"}
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    facts = {"submitter": root["submitter"], "supersedes": root["root_digest"], "created": later.strftime("%Y-%m-%dT%H:%M:%SZ")}
     bundle = changed(bundles, tmp_path, "saliency", gain, submission_id="gain", **facts)
     assert said(leaderboard.add_, bundle, kept, [])[0] == 0
     document = built(kept)

@@ -23,7 +23,6 @@ import vxp_schemas
 from vxp import store
 from vxp.core import VxpError
 from vxp.findings import Finding, Findings
-from vxp.store import MAX_ARRAYS, MAX_JSON
 
 ROOT: Final = "submission.json"
 MAX_TOTAL: Final = 64 * 2**30
@@ -77,7 +76,7 @@ class Bundle:
                            "there at first. Copy the bundle to a place where nobody writes, and check it there")
         return io.BufferedReader(Window(os.fdopen(handle, "rb", buffering=0), entry.start, entry.size), 1 << 20)
 
-    def read(self, path: str, limit: int = MAX_JSON) -> bytes:
+    def read(self, path: str, limit: int = store.MAX_JSON) -> bytes:
         """The bytes of a file of at most `limit` bytes; VxpError otherwise."""
         if self.size(path) > limit:
             raise VxpError(f"{self.root}: {path} has {self.size(path)} bytes, expected at most {limit}")
@@ -96,7 +95,7 @@ class Bundle:
     def described(self, described: Mapping[str, Any]) -> bytes:
         """The bytes of a descriptor of the root or a result; VxpError where size or digest differ."""
         path, size = str(described["path"]), int(described["size"])
-        data = self.read(path, min(max(size, 1), MAX_ARRAYS))
+        data = self.read(path, min(max(size, 1), store.MAX_ARRAYS))
         if store.digest(data) != described["digest"]:
             raise VxpError(f"{self.root}: {path} has {len(data)} bytes with {store.digest(data)}, expected {size} with "
                            f"{described['digest']}: it was changed after sealing (see vxp validate)")
@@ -387,26 +386,25 @@ def _header(block: bytes) -> _Header | str:
 
 def write_tar(out: Path, files: Mapping[str, Path]) -> None:
     """A bundle as one tar: the same files give the same bytes. VxpError where a name is too long for a ustar header."""
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")  # its own, and no link that lay there
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as tar:
-            for path in sorted(files, key=str.encode):
-                size = files[path].stat().st_size
-                tar.write(_tar_header(path, size))
-                with files[path].open("rb") as source:
-                    while part := source.read(1 << 20):
-                        tar.write(part)
-                tar.write(bytes(-size % BLOCK))
-            tar.write(bytes(2 * BLOCK))
-            tar.flush()
-            os.fsync(tar.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise VxpError(f"could not write {out}: {error.strerror}. Nothing half-written is left") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with store.whole(out):
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")  # its own, and no link that lay there
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as tar:
+                for path in sorted(files, key=str.encode):
+                    size = files[path].stat().st_size
+                    tar.write(_tar_header(path, size))
+                    with files[path].open("rb") as source:
+                        while part := source.read(1 << 20):
+                            tar.write(part)
+                    tar.write(bytes(-size % BLOCK))
+                tar.write(bytes(2 * BLOCK))
+                tar.flush()
+                os.fsync(tar.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _own_header(header: _Header) -> bytes:

@@ -204,10 +204,8 @@ def _write(out: Path, files: Mapping[str, Path], root: bytes) -> None:
         if out.suffix == ".tar":
             bundles.write_tar(out, dict(files) | {bundles.ROOT: top / bundles.ROOT})
             return
-        try:
+        with store.whole(out):
             for path, source in files.items():
                 (top / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, top / path)
             os.replace(top, out)
-        except OSError as error:
-            raise VxpError(f"could not write {out}: {error.strerror}. Nothing half-written is left") from error

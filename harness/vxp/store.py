@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ MAX_JSON = 16 * 2**20
 """Bytes of a document."""
 MAX_ARRAYS = 2 * 2**30
 """Bytes of a table, or of a result's curves or statistics."""
+PARQUET_LIMITS = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 10**6}
+"""What the footer of a table may claim."""
 MAX_CELLS = 2 * 2**30
 """Rows x columns x 8 bytes of a table, and bytes of one of its columns of texts."""
 
@@ -60,6 +62,21 @@ def write_bytes(path: Path, data: bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[None]:
+    """For what is written beside its place and then renamed: an OSError within is a VxpError that names the target."""
+    try:
+        yield
+    except OSError as error:
+        raise VxpError(f"could not write {target}: {error.strerror}. Nothing half-written is left") from error
+
+
+def outside(bundle: Path, out: Path) -> None:
+    """VxpError where a file to be written lies in the bundle that it is about."""
+    if bundle.is_dir() and bundle.resolve() in out.resolve().parents:
+        raise VxpError(f"{out} lies in the bundle, which is never changed: choose a place beside it")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -195,16 +212,15 @@ def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
 
 def read_table(data: bytes) -> pa.Table:
     """A table of these bytes; VxpError where it is none, or unfolds to more than MAX_CELLS."""
-    limits = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 10**6}
     try:
-        facts = pq.read_metadata(pa.BufferReader(data))
+        footer = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
+        facts, schema = footer.metadata, footer.schema_arrow
         if max(facts.num_rows, 0) * facts.num_columns * 8 > MAX_CELLS:
             raise VxpError(f"a table of {facts.num_rows} rows and {facts.num_columns} columns; expected at most {MAX_CELLS} "
                            "bytes of cells")
-        schema = pq.read_schema(pa.BufferReader(data))
         texts = [field.name for field in schema if field.type in (pa.string(), pa.binary())]
         # words stay apart from the rows that say them until their bytes are counted
-        table = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, **limits).read()
+        table = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts, **PARQUET_LIMITS).read()
         for name in texts:
             column = table[name].unify_dictionaries()
             words = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())

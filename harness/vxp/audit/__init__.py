@@ -32,8 +32,7 @@ def main(console: Console, path: Path, order: Order, out: Path | None, progress:
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
     target = out or path.with_name(f"{path.name}.audit.json")
-    if path.is_dir() and path.resolve() in target.resolve().parents:
-        raise VxpError(f"--out {target} lies in the bundle, which is never changed: choose a place beside it")
+    store.outside(path, target)
     audit = verify(path, order, progress)
     write(audit, target)
     show(console, audit, path.name)

@@ -265,10 +265,10 @@ def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
     if "|" not in head:
         # values from the bundle are checked by type like any that somebody types
         shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters and v != bound.parameters[k]}
-        files = [f"{k}:{v}" for k, v in shared.items() if isinstance(v, str) and any(c in v for c in "/\\")]
-        if files:  # it would be opened on this machine
-            raise VxpError(f"the bundle's parameter {files[0]} names a file: give the file that you trust with --regenerate "
-                           f"'{head}|{files[0].partition(':')[0]}:FILE'")
+        file = next((k for k, v in shared.items() if isinstance(v, str) and ("/" in v or "\\" in v)), None)
+        if file is not None:  # it would be opened on this machine
+            raise VxpError(f"the bundle's parameter {file}:{shared[file]} names a file: give the file that you trust with "
+                           f"--regenerate '{head}|{file}:FILE'")
         bound = explainers.bind(head, shared)
     return bound, result.system_digest(bound) == claim.manifest["system"]
 
@@ -358,9 +358,9 @@ class _Again:
         self._unchanged(rows, batch, known[Unchanged()])
         maps = claim.maps(rows)
         made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
-        if self.explainer.available and made:
-            self._maps(rows, batch, maps, made)
         if self.explainer.available:
+            if made:
+                self._maps(rows, batch, maps, made)
             self._failures(rows, batch)
         found = self.engine.score([Job(self.case(batch, maps), tuple(self.metrics), self.explainer)], known)[0]
         for bound in self.metrics:

@@ -164,7 +164,7 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
     for described in whole.submission["results"]:
         document = whole.document(described["path"])
         left_out |= {document["curves"]["path"]} if "curves" in document else set()
-    try:
+    with store.whole(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
             top = Path(temporary) / "record"
@@ -176,8 +176,6 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
                         shutil.copyfileobj(source, sink, 1 << 20)
             store.write_document(top / REPORT, report.document())
             os.replace(top, target)
-    except OSError as error:
-        raise VxpError(f"could not write {target}: {error.strerror}. Nothing half-written is left") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading

@@ -152,8 +152,8 @@ def main(
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
     for out in (json_, junit, sarif, html):
-        if out is not None and path.is_dir() and path.resolve() in out.resolve().parents:
-            raise VxpError(f"{out} lies in the bundle, which is never changed: choose a place beside it")
+        if out is not None:
+            store.outside(path, out)
     found = apart(path, level, strict=strict)
     if level == "recompute":
         found = recompute(found)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import vxp_schemas
 
 from vxp.core import VxpError
-from vxp.store import MAX_CELLS
+from vxp.store import MAX_CELLS, PARQUET_LIMITS
 
 MAX_HEADER: Final = 2**20
 MAX_TENSORS: Final = 1024
@@ -73,8 +73,8 @@ def tensors(stream: BinaryIO, size: int) -> dict[str, Tensor]:
     if "__metadata__" in header:
         raise Malformed(f"__metadata__ of {len(str(header['__metadata__']))} characters", "tensors alone, since nothing "
                         "says what stands beside them")
-    if text.rstrip(b" ") != json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode() or \
-            length != 8 * -(-len(text.rstrip(b" ")) // 8):
+    compact = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    if text != compact + b" " * (-len(compact) % 8):
         raise Malformed(f"a header of {length} bytes with other characters than its content needs", "JSON without white space, "
                         "filled up with spaces to a multiple of 8 bytes")
     if not header or len(header) > MAX_TENSORS:
@@ -181,8 +181,7 @@ def table(stream: BinaryIO, size: int, columns: Mapping[str, str], rows: int | N
 
 
 def _table(stream: BinaryIO, columns: Mapping[str, str], rows: int | None) -> Table:
-    limits = {"thrift_string_size_limit": 2**24, "thrift_container_size_limit": 10**6}
-    file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), **limits)
+    file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), **PARQUET_LIMITS)
     facts = file.metadata
     if facts.num_columns > MAX_COLUMNS or max(facts.num_rows, 0) * facts.num_columns * 8 > MAX_CELLS:
         raise VxpError(f"{facts.num_rows} rows of {facts.num_columns} columns; at most {MAX_COLUMNS} columns and "
@@ -205,7 +204,7 @@ def _table(stream: BinaryIO, columns: Mapping[str, str], rows: int | None) -> Ta
         raise Malformed(f"{facts.num_rows} rows", f"{rows} rows, as its descriptor says")
     texts = [name for name, kind in columns.items() if kind == "text"]
     stream.seek(0)
-    file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=texts, **limits)
+    file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=texts, **PARQUET_LIMITS)
     found: dict[str, Column] = {}
     empty: dict[str, int] = {}
     for name, kind in columns.items():

@@ -64,7 +64,7 @@ def _scores(board: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     columns = {head: s for head, start in columns.items() if (s := _signature(board, start))}
     first = next(iter(columns.values()))
     sign = -1 if _better(board, first) == "higher" else 1
-    methods = sorted(board["entries"], key=lambda e: (sign * _of(e)[first].get("mean", np.inf), e["explainer"]))
+    methods = sorted(board["entries"], key=lambda e: (sign * _of(e)[first].get("figure", np.inf), e["explainer"]))
     rows = [[code(e["explainer"]), *(_cell(_of(e).get(s, {})) for s in columns.values())]
             for e in [*methods, *board["references"]]]
     heads = [f"{head} {_arrow(board, s)}" for head, s in columns.items()]
@@ -72,10 +72,10 @@ def _scores(board: Mapping[str, Any], columns: Mapping[str, str]) -> str:
 
 
 def _cell(score: Mapping[str, Any]) -> str:
-    if "mean" not in score:
+    figure, ci = (score.get(k, score.get(of)) for k, of in (("figure", "mean"), ("figure_ci", "ci")))
+    if figure is None:
         return str(next(iter(score.get("statuses", {"": 0}))))
-    ci = score.get("ci")
-    return _shown(f"{score['mean']:.3f}", f"{ci['lo']:.3f} to {ci['hi']:.3f}" if ci else "", score.get("tied_for_best", False))
+    return _shown(f"{figure:.3f}", f"{ci['lo']:.3f} to {ci['hi']:.3f}" if ci else "", score.get("tied_for_best", False))
 
 
 def _shown(number: str, beneath: str, bold: bool = False) -> str:
@@ -84,17 +84,19 @@ def _shown(number: str, beneath: str, bold: bool = False) -> str:
 
 
 def _ranks(board: Mapping[str, Any]) -> str:
-    """Rank by the mean, and the interval of ranks that the paired tests leave."""
+    """Place by the figure, and the interval of ranks that the paired tests of all pairs leave (7.4.4)."""
     columns = {head: _signature(board, (KEPT | OTHER)[head]) for head in (*TRAINED_FOR, *NOT_TRAINED_FOR)}
     scores = {e["explainer"]: _of(e) for e in board["entries"]}
+    compared = compare.group([_samples(board, e["explainer"]) for e in board["entries"]], intervals=False)
+    ranks = {s.signature: s.ranks for s in compared.scores}
     rows = []
     for method in (*LEARNED, PEER):
         cells = []
         for s in columns.values():
-            means = {name: found[s]["mean"] for name, found in scores.items() if "mean" in found[s]}
+            figures = {name: found[s]["figure"] for name, found in scores.items() if "figure" in found[s]}
             low = _better(board, s) == "lower"
-            place = 1 + sum((m < means[method]) if low else (m > means[method]) for m in means.values())
-            first, last = scores[method][s]["rank"]
+            place = 1 + sum((m < figures[method]) if low else (m > figures[method]) for m in figures.values())
+            first, last = ranks[s][method]
             cells.append(_shown(str(place), f"{first} to {last}"))
         rows.append([code(method), *cells])
     return table(["method", *columns], rows)

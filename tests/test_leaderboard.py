@@ -12,16 +12,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
 from vxp import audit, explainers, leaderboard, validation
-from vxp.leaderboard import records
+from vxp.core import VxpError
+from vxp.leaderboard import records, references
 from vxp.leaderboard.board import board
 
-METRICS = ("entropy", "deletion|steps:4", "insertion|steps:4", "max-sensitivity|samples:1", "max-box-acc-v2|thresholds:20")
+METRICS = ("entropy", "deletion|steps:28", "insertion|steps:28", "max-sensitivity|samples:4", "max-box-acc-v2|thresholds:20")
+"""Scores of the task but for the last, which is in no test."""
 NAMES = ("saliency", "grad-cam", "input-x-gradient")
 FAST = {"nonce": "00", "batch_size": 24}
 
@@ -59,14 +62,16 @@ def added(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("added")
     for bundle in bundles.values():
         statement = bundle.with_name(f"{bundle.name}.audit.json")
-        assert said(leaderboard.add_, bundle, folder, [statement] if statement.exists() else [])[0] == 0
+        assert said(leaderboard.add_, bundle, folder / "records", [statement] if statement.exists() else [])[0] == 0
+    assert said(leaderboard.keep, bundles["saliency"].parent / "run", folder / "records")[0] == 0
     return folder
 
 
 @pytest.fixture
 def kept(added: Path, tmp_path: Path) -> Path:
-    """Records of the three."""
-    return Path(shutil.copytree(added, tmp_path / "records"))
+    """Records of the three, and the references beside them."""
+    shutil.copytree(added, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "records"
 
 
 def said(command: Callable[..., int], *arguments: Any, **options: Any) -> tuple[int, str]:
@@ -78,7 +83,7 @@ def said(command: Callable[..., int], *arguments: Any, **options: Any) -> tuple[
 def built(folder: Path) -> dict[str, Any]:
     found, wrong = records.read_all(folder)
     assert not wrong
-    return board(found)
+    return board(found, references.read_all(folder))
 
 
 def of(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -103,10 +108,10 @@ def test_a_record_is_the_bundle_without_maps_and_curves(kept: Path, bundles: dic
         assert sum(p.stat().st_size for p in record.rglob("*") if p.is_file()) < 250_000
 
 
-def test_the_same_records_give_the_same_bytes(kept: Path, tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_bytes(kept: Path, added: Path, tmp_path: Path) -> None:
     assert said(leaderboard.build, kept, tmp_path / "a", check=False)[0] == 0
-    shutil.copytree(kept, tmp_path / "elsewhere")
-    assert said(leaderboard.build, tmp_path / "elsewhere", tmp_path / "b", check=False)[0] == 0
+    shutil.copytree(added, tmp_path / "elsewhere")
+    assert said(leaderboard.build, tmp_path / "elsewhere" / "records", tmp_path / "b", check=False)[0] == 0
     first, second = ({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
                      for out in (tmp_path / "a", tmp_path / "b"))
     assert len(first) == 3 + len(NAMES)
@@ -139,14 +144,15 @@ def test_only_what_was_computed_again_is_shown_and_ranked(kept: Path) -> None:
     (table,) = document["tables"]
     entries = {e["explainer"]: {s["signature"].partition("@")[0]: s for s in e["scores"]} for e in table["entries"]}
     assert {r["explainer"] for r in table["references"]} == set(explainers.REFERENCES)
-    assert not any("rank" in s for s in entries["input-x-gradient"].values())
+    assert not any("tied_for_best" in s for s in entries["input-x-gradient"].values())
     # grad-cam's audit was made without the explainer, so that nobody has computed this one again
     assert entries["grad-cam"]["max-sensitivity"]["evidence"] == "E1"
     assert entries["saliency"]["max-sensitivity"]["evidence"] == "E3"
-    assert not any("rank" in e["max-sensitivity"] for e in entries.values())
-    ranks = [entries[n]["deletion"]["rank"] for n in ("saliency", "grad-cam")]
-    assert all(1 <= low <= high <= 2 for low, high in ranks)
+    assert not any("tied_for_best" in e["max-sensitivity"] for e in entries.values())
+    assert entries["grad-cam"]["max-sensitivity"]["why_not_ranked"] == "not computed again by an audit"
     assert any(entries[n]["deletion"]["tied_for_best"] for n in ("saliency", "grad-cam"))
+    assert entries["saliency"]["max-box-acc-v2"]["why_not_ranked"] == "not a metric of the task"
+    assert all(s["figure"] == s["mean"] for s in entries["saliency"].values())
     assert entries["saliency"]["max-box-acc-v2"]["evidence"] == "E3"
 
 
@@ -265,8 +271,8 @@ def test_an_audit_that_differs_is_shown_and_hides_the_submission(
     bundles: dict[str, Path], kept: Path, tmp_path: Path
 ) -> None:
     def better(b: Broken) -> None:
-        b.table("samples", lambda t: t.update({"deletion@1|steps:4|fill:mean": [
-            max(0.0, v - 0.01) for v in t["deletion@1|steps:4|fill:mean"]]}))
+        b.table("samples", lambda t: t.update({"deletion@1|steps:28|fill:mean": [
+            max(0.0, v - 0.01) for v in t["deletion@1|steps:28|fill:mean"]]}))
         b.rescore()
 
     bundle = changed(bundles, tmp_path, "saliency", better, submission_id="tampered",
@@ -341,14 +347,35 @@ def test_maps_scaled_to_hide_a_copy_are_flagged(bundles: dict[str, Path], kept: 
     assert "equal scores on 100% of the items" in found["examples"][0]["found"]
 
 
+def test_scores_that_move_with_anothers_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F030: the maps of another with noise, which changes every score a little; not those of one's own."""
+    def noisy(b: Broken) -> None:
+        b.tensors("shard", lambda t: t.update(values=t["values"] + 1e-3))
+        factors = np.random.default_rng(0).uniform(0.998, 1.0, 24)
+        b.table("samples", lambda t: t.update({name: [v if v is None else v * f for v, f in zip(column, factors, strict=True)]
+                                               for name, column in t.items() if "@" in name and not name.endswith("#status")}))
+        b.rescore()
+
+    for submitter in (STRANGER, of(built(kept), "lab-saliency")["submitter"]):
+        (tmp_path / submitter["name"]).mkdir()
+        bundle = changed(bundles, tmp_path / submitter["name"], "saliency", noisy, submission_id="noisy", submitter=submitter)
+        code, text = said(leaderboard.add_, bundle, kept, [])
+        assert code == 0, text
+        document = built(kept)
+        assert ("VXP-F030" in codes(document, "noisy")) == (submitter is STRANGER)
+        assert "VXP-F011" not in codes(document, "noisy")
+        assert "VXP-F030" not in codes(document, "lab-grad-cam")
+        shutil.rmtree(next(kept.glob("noisy-*")))
+
+
 def test_a_gain_on_every_item_is_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
     """VXP-F012."""
     root = of(built(kept), "lab-saliency")
 
     def gain(b: Broken) -> None:
         b.tensors("shard", lambda t: t.update(values=t["values"] + 1e-3))
-        b.table("samples", lambda t: t.update({"deletion@1|steps:4|fill:mean": [
-            0.9 * v for v in t["deletion@1|steps:4|fill:mean"]]}))
+        b.table("samples", lambda t: t.update({"deletion@1|steps:28|fill:mean": [
+            0.9 * v for v in t["deletion@1|steps:28|fill:mean"]]}))
         b.rescore()
 
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
@@ -370,18 +397,40 @@ def test_a_stranger_supersedes_nothing(bundles: dict[str, Path], kept: Path, tmp
     assert of(built(kept), "lab-grad-cam")["shown"]
 
 
-def test_references_unlike_those_of_others_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
-    """VXP-F014: references made worse make a method look better."""
-    def worse(b: Broken) -> None:
-        b.table("references", lambda t: t.update(value=[v if v is None or not s.startswith("deletion@") else min(1, v + 0.05)
-                                                        for s, v in zip(t["signature"], t["value"], strict=True)]))
-        b.rescore()
+def worse(b: Broken) -> None:
+    """References made worse make a method look better."""
+    b.table("references", lambda t: t.update(value=[v if v is None or not s.startswith("deletion@") else min(1, v + 0.05)
+                                                    for s, v in zip(t["signature"], t["value"], strict=True)]))
+    b.rescore()
 
+
+def test_references_unlike_the_repositorys_are_refused(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-K030, when a record is added and when one that is there is built."""
     bundle = changed(bundles, tmp_path, "grad-cam", worse, submission_id="weak-references", submitter=STRANGER)
+    code, text = said(leaderboard.add_, bundle, kept, [])
+    assert (code, "VXP-K030" in text, len(list(kept.iterdir()))) == (1, True, len(NAMES))
+    shutil.move(kept.parent / "references", tmp_path / "aside")
     assert said(leaderboard.add_, bundle, kept, [])[0] == 0
-    document = built(kept)
-    assert "VXP-F014" in codes(document, "weak-references")
-    assert not any("VXP-F014" in codes(document, f"lab-{n}") for n in NAMES)
+    (table,) = built(kept)["tables"]
+    assert table["references"] == []  # never those of a submission
+    assert not any("against" in s for e in table["entries"] for s in e["scores"])
+    shutil.move(tmp_path / "aside", kept.parent / "references")
+    code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert (code, "VXP-K030" in text, (tmp_path / "site").exists()) == (1, True, False)
+
+
+def test_references_are_kept_whole_and_once(bundles: dict[str, Path], added: Path, tmp_path: Path) -> None:
+    run = bundles["saliency"].parent / "run"
+    with pytest.raises(VxpError, match="is there already"):
+        leaderboard.keep(Console(quiet=True), run, added / "records")
+    with pytest.raises(VxpError, match="no result with references beside it"):
+        leaderboard.keep(Console(quiet=True), tmp_path, tmp_path / "records")
+    assert not (tmp_path / "references").exists()
+    shutil.copytree(added, tmp_path / "board")
+    file = next((tmp_path / "board" / "references").rglob("samples.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(VxpError, match=r"samples\.parquet"):
+        leaderboard.build(Console(quiet=True), tmp_path / "board" / "records", tmp_path / "site", check=False)
 
 
 # ------------------------------------------------------------------------------------------------------------- strangers
@@ -411,7 +460,7 @@ def test_texts_of_strangers_are_nothing_but_text_on_the_pages(
     bundles: dict[str, Path], added: Path, kept: Path, tmp_path: Path
 ) -> None:
     """Every text that a submitter can choose, in every place where it is shown, against the pages of an honest one."""
-    said(leaderboard.build, added, tmp_path / "honest", check=False)
+    said(leaderboard.build, added / "records", tmp_path / "honest", check=False)
     honest = [Page(p.read_text()) for p in (tmp_path / "honest").rglob("*.html")]
 
     def everywhere(b: Broken) -> None:

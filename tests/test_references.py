@@ -8,8 +8,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,7 +17,6 @@ from bundle_tools import METRICS, Broken, made_run, sealed
 from rich.console import Console
 from vxp import compare, explainers, models, report, result, run, stats, tasks
 from vxp.core import VxpError
-from vxp.leaderboard.board import _standing as standing_of
 from vxp.report import console_tables, page, read
 from vxp.validation import validate
 
@@ -116,21 +113,16 @@ def test_a_table_of_references_that_does_not_fit_is_named(finished: Path, tmp_pa
 # ------------------------------------------------------------------------------------------------------- one function
 
 
-def test_report_comparison_and_board_agree_on_who_is_tied_for_best(finished: Path) -> None:
+def test_report_and_comparison_agree_on_who_is_tied_for_best(finished: Path) -> None:
     samples = [compare.read(found_in(finished, n)) for n in ("grad-cam", "saliency")]
     marked = compare.group(samples).marked()
     assert set(marked) == {s["signature"] for s in samples[0].document["scores"]}
     assert any(len(names) == 1 for names in marked.values())  # somebody is told apart
     reported, below = page._standing(read.read(finished))
     assert {signature: set(names) for signature, names in reported.items()} == {s: set(n) for s, n in marked.items()}
-    records: Any = [SimpleNamespace(name=s.name, evidence_of=lambda *score: "E2") for s in samples]
-    standing = standing_of(list(zip(records, samples, strict=True)))
-    for signature, names in marked.items():
-        assert {n for n, scores in standing.items() if scores[signature].get("tied_for_best")} == set(names)
-    for name, scores in standing.items():
-        for signature, found in scores.items():
-            not_above = [r for r, verdict in found["against"].items() if verdict != "better" and r not in explainers.ORACLES]
-            assert below.get((name, signature), []) == not_above
+    for row in (r for score in compare.group(samples).scores for r in score.against):
+        above = row.separated and row.winner == row.a
+        assert (row.b in below.get((row.a, row.signature), [])) == (not above and row.b not in explainers.ORACLES)
 
 
 def test_correction_spans_a_family() -> None:

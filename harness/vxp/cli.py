@@ -337,6 +337,15 @@ def leaderboard_add(
     raise typer.Exit(boards.add_(console, bundle, records, audit or []))
 
 
+@board_app.command("references")
+def leaderboard_references(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished vxp run of the task, in fp32.")],
+    records: Records = Path("records"),
+) -> None:
+    """Keep the references of your own run: the board shows these for the task, and holds submissions to them."""
+    raise typer.Exit(boards.keep(console, run, records))
+
+
 @board_app.command("build")
 def leaderboard_build(
     records: Records = Path("records"),

@@ -18,14 +18,15 @@ from rich.text import Text
 
 from vxp import result, stats, store, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
-from vxp.core import VxpError
+from vxp.core import OK, VxpError
 from vxp.validation import arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A result document with its per-sample scores; origin: the submission or result that it comes from. references: those
-    that were scored beside it on the same items, by their ids."""
+    """A result document with its per-sample scores; origin: the submission or result that it comes from. lost: by
+    signature, per item, whether it has no number and could have one (12.7.8). references: those that were scored beside it on
+    the same items, by their ids."""
 
     name: str
     origin: str
@@ -34,11 +35,16 @@ class Samples:
     clusters: list[str]
     values: dict[str, np.ndarray]
     kept: dict[str, stats.Kept]
+    lost: dict[str, np.ndarray] = field(default_factory=dict)
     references: dict[str, Samples] = field(default_factory=dict)
 
     @property
     def inference(self) -> stats.Inference:
         return stats.Inference.of(self.document["inference"])
+
+    def with_values(self, signature: str, values: np.ndarray) -> Samples:
+        """The same with other numbers of one score."""
+        return replace(self, values=self.values | {signature: values})
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,19 @@ def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str,
         raise VxpError(f"{described['path']} of {origin}: got {error.found}, expected {error.expected}") from None
     kept = result.read_kept(read, document, {s: table[f"{s}#status"] for s in signatures})
     own = Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
-                  {s: np.asarray(table[s], float) for s in signatures}, kept)
+                  {s: np.asarray(table[s], float) for s in signatures}, kept,
+                  {s: _lost(table[f"{s}#status"]) for s in signatures})
     return replace(own, references=_references(own, read))
+
+
+ITS_OWN = frozenset({
+    "undefined:empty-truth", "undefined:full-truth", "undefined:no-mass", "undefined:too-few-regions", "undefined:saturated",
+    "undefined:unsure", "undefined:no-rise", "undefined:single-class", "failed:model-non-finite"})
+"""Statuses that an item has for every explanation, by its image, its truth and the model (12.7.8); those of `not-run` too."""
+
+
+def _lost(statuses: Sequence[str]) -> np.ndarray:
+    return np.array([s != OK and s not in ITS_OWN and not s.startswith("not-run:") for s in statuses], bool)
 
 
 def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dict[str, Samples]:
@@ -170,7 +187,8 @@ def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dic
         name, scores = reference["explainer"], reference["scores"]
         values = {s: np.asarray(table["value"][rows], float) for (of, s), rows in places.items() if of == name}
         found[name] = Samples(name, own.origin, own.document | {"scores": scores}, own.items, own.clusters, values,
-                              {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept})
+                              {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept},
+                              {s: _lost(table["status"][rows]) for (of, s), rows in places.items() if of == name})
     return found
 
 
@@ -259,6 +277,12 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
     return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+
+
+def difference(score: Mapping[str, Any], a: Samples, b: Samples) -> stats.Paired:
+    """The paired difference a - b of a score of the set or of its items, without its interval; p = 1 where there is none."""
+    tested = _of_set(a, b, score["signature"]) if score["level"] == "set" else _of_items(a, b, score["signature"], False)
+    return stats.Paired(0.0, None, 1.0, None, 0, 0, "none") if tested is None else tested[0]
 
 
 def _having(score: Mapping[str, Any], systems: Mapping[str, Samples]) -> dict[str, Samples]:
@@ -352,4 +376,5 @@ def as_json(groups: Sequence[Group]) -> bytes:
     return result.plain_json({"groups": [asdict(g) for g in groups]})
 
 
-__all__ = ["Group", "Row", "Samples", "Score", "as_json", "compare", "group", "of_bundle", "read", "tables"]
+__all__ = ["ITS_OWN", "Group", "Row", "Samples", "Score", "as_json", "compare", "difference", "group", "of_bundle", "read",
+           "tables"]

@@ -89,11 +89,17 @@ def reasons(
         yield Reason("the task's card is not the registry's", "/task", "an active task of the registry")
     if dict(model) not in [dict(admitted) for admitted in (card["model"], *card.get("also_models", ()))]:
         yield Reason(f"the model {model['id']} is not the task's", "/model", str(card["model"]["id"]))
-    wanted = [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
+    wanted = own_scores(task)
     missing = [signature for signature in wanted if signature not in signatures]
     if missing and signatures:
         yield Reason(f"{len(missing)} of the task's {len(wanted)} scores were left out: {_named(missing)}", "/scores",
                      f"all {len(wanted)} of the task")
+
+
+def own_scores(task: Mapping[str, Any]) -> list[str]:
+    """The signatures of the scores that a task's card asks for; none where the registry has no such task."""
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    return [] if card is None else [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
 
 
 def of_result(document: Mapping[str, Any]) -> list[Reason]:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from vxp import result, store
 from vxp.core import VxpError
-from vxp.leaderboard import page
+from vxp.findings import Findings
+from vxp.leaderboard import page, references
 from vxp.leaderboard.board import board
 from vxp.leaderboard.records import add, read_all
 from vxp.validation import report
@@ -41,16 +42,29 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
     return 0
 
 
+def keep(console: Console, run: Path, records: Path) -> int:
+    """Keep the references of a run beside the records, and say where."""
+    target = references.keep(run, records)
+    console.print(f"References: {target}", soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
 def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     """Write the board from its records, or hold what is there against them; prints what differs, returns the exit code."""
     found, wrong = read_all(records)
+    kept = references.read_all(records)
+    for record in found:
+        findings = Findings()
+        references.check(record.samples, kept, findings)
+        if findings.errors:
+            wrong[record.name] = [f.document() for f in findings.all]
     for name, errors in wrong.items():
         console.print(f"{name}:", style="bold", markup=False)
         report.show_findings(console, errors)
     if wrong:
         console.print(f"{len(wrong)} records with errors: nothing was written", soft_wrap=True)
         return 1
-    document = board(found)
+    document = board(found, kept)
     files = {path: text.encode() for path, text in page.pages(document, found).items()}
     files |= {DOCUMENT: result.plain_json(document), TABLE: _parquet(rows(document))}
     if check:
@@ -102,17 +116,18 @@ def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
                   "model": table["model"]["id"], "model_digest": table["model"]["digest"], "items": table["items"],
                   "clusters": table["clusters"]}
         for entry in [*table["entries"], *table["references"]]:
-            said = submissions[entry["record"]] if "result_id" in entry else None
+            said = submissions[entry["record"]] if "record" in entry else None
             for score in entry["scores"]:
-                fact, ci = facts[score["signature"]], score.get("ci", {})
-                rank = score.get("rank", [None, None])
+                fact = facts[score["signature"]]
+                ci = score.get("figure_ci" if said else "ci", {})
                 found.append(common | {
-                    "method": entry["explainer"], "reference": said is None, "record": entry["record"],
+                    "method": entry["explainer"], "reference": said is None, "record": entry.get("record"),
                     "root_digest": said["root_digest"] if said else None, "shown": said["shown"] if said else True,
                     "evidence": score.get("evidence"), "signature": score["signature"], "family": fact["family"],
                     "better": fact["better"], "level": fact["level"], "n": score["n"],
-                    "n_ok": score.get("statuses", {}).get("ok", 0), "mean": score.get("mean"), "lo": ci.get("lo"),
-                    "hi": ci.get("hi"), "rank_lo": rank[0], "rank_hi": rank[1], "tied_for_best": score.get("tied_for_best"),
+                    "n_ok": score.get("statuses", {}).get("ok", 0), "mean": score.get("mean"),
+                    "coverage": score.get("coverage"), "figure": score.get("figure" if said else "mean"),
+                    "lo": ci.get("lo"), "hi": ci.get("hi"), "tied_for_best": score.get("tied_for_best"),
                     "forward_per_map": entry["cost"]["forward_per_map"] if said else None,
                     "backward_per_map": entry["cost"]["backward_per_map"] if said else None,
                     "ms_per_map": entry["cost"]["ms_per_map"] if said else None})
@@ -124,8 +139,8 @@ SCHEMA = pa.schema([
     ("model_digest", pa.string()), ("items", pa.int64()), ("clusters", pa.int64()), ("method", pa.string()),
     ("reference", pa.bool_()), ("record", pa.string()), ("root_digest", pa.string()), ("shown", pa.bool_()),
     ("evidence", pa.string()), ("signature", pa.string()), ("family", pa.string()), ("better", pa.string()),
-    ("level", pa.string()), ("n", pa.int64()), ("n_ok", pa.int64()), ("mean", pa.float64()), ("lo", pa.float64()),
-    ("hi", pa.float64()), ("rank_lo", pa.int32()), ("rank_hi", pa.int32()), ("tied_for_best", pa.bool_()),
+    ("level", pa.string()), ("n", pa.int64()), ("n_ok", pa.int64()), ("mean", pa.float64()), ("coverage", pa.float64()),
+    ("figure", pa.float64()), ("lo", pa.float64()), ("hi", pa.float64()), ("tied_for_best", pa.bool_()),
     ("forward_per_map", pa.float64()), ("backward_per_map", pa.float64()), ("ms_per_map", pa.float64())])
 
 
@@ -143,4 +158,4 @@ def _rows(data: bytes) -> list[dict[str, Any]] | None:
         return None
 
 
-__all__ = ["DOCUMENT", "TABLE", "add_", "board", "build", "rows"]
+__all__ = ["DOCUMENT", "TABLE", "add_", "board", "build", "keep", "rows"]

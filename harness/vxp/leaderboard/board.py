@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import vxp_schemas
 
-from vxp import compare, division, result
+from vxp import division, metrics, result, stats
 from vxp.compare import Samples
-from vxp.leaderboard import flags
+from vxp.leaderboard import flags, references
 from vxp.leaderboard.records import Record
+from vxp.leaderboard.standing import Counted, Standing, System, standings
 
 SHOWN = "E2"
 """The least evidence that is shown without being asked for."""
@@ -19,8 +20,11 @@ DIGITS = 9
 """Significant digits of numbers: what other machines reproduce."""
 
 
-def board(records: Sequence[Record]) -> dict[str, Any]:
-    """The document of these records."""
+References = Mapping[references.Place, Mapping[str, Samples]]
+
+
+def board(records: Sequence[Record], kept: References) -> dict[str, Any]:
+    """The document of these records and of the references that the repository keeps."""
     raised = flags.raised(records)
     latest = max((r.submission["created"] for r in records), default="1970-01-01T00:00:00Z")
     submissions = [_submission(r, records, raised[r.name].all) for r in records]
@@ -35,7 +39,7 @@ def board(records: Sequence[Record]) -> dict[str, Any]:
     document: dict[str, Any] = _rounded({
         "type": result.TYPE.format("leaderboard"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
         "latest": latest, "submissions": submissions,
-        "tables": [_table(together[key], shown) for key in sorted(together)],
+        "tables": [_table(together[key], shown, kept) for key in sorted(together)],
     })
     vxp_schemas.validate(document)
     return document
@@ -100,52 +104,46 @@ def _files(record: Record) -> list[dict[str, str]]:
 # ----------------------------------------------------------------------------------------------------------------- tables
 
 
-def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool]) -> dict[str, Any]:
-    """One task and model. Ranks and ties are those among what is shown, tested in pairs of rows with the same items."""
+def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool], kept: References) -> dict[str, Any]:
+    """One task and model. Who is tied for best is said among what is shown, of rows with the same items."""
     document = rows[0][1].document
     clusters, inference = len(set(rows[0][1].clusters)), rows[0][1].inference
-    visible = [(r, s) for r, s in rows if shown[r.name]]
-    groups: list[list[tuple[Record, Samples]]] = []
-    for record, samples in visible:
-        home = next((g for g in groups if g[0][1].items == samples.items), None)
-        groups.append([(record, samples)]) if home is None else home.append((record, samples))
-    standing = {name: found for g in groups for name, found in _standing(g).items()}
-    entries = [_entry(record, samples, standing.get(record.name, {})) for record, samples in rows]
     known: dict[str, Mapping[str, Any]] = {}
     for _, samples in rows:
         for score in samples.document["scores"]:
             known.setdefault(score["signature"], score)
+    own = frozenset(division.own_scores(document["task"]) or known)
+    beside = kept.get(references.place(document), {})
+    groups: list[list[System]] = []
+    for record, samples in (row for row in rows if shown[row[0].name]):
+        system = System(record.name, party(record), samples, frozenset(
+            s for s in samples.values if record.evidence_of(samples.document["result_id"], s) >= SHOWN))
+        home = next((g for g in groups if g[0].samples.items == samples.items), None)
+        groups.append([system]) if home is None else home.append(system)
+    standing: dict[str, dict[str, Standing]] = {}
+    for group in groups:
+        same = {name: r for name, r in beside.items() if r.items == group[0].samples.items}
+        standing |= standings(group, same, list(known.values()), own)
     return {
         "task": document["task"], "dataset": document["dataset"], "model": document["model"],
         "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < inference.min_clusters,
         "limited": document["settings"]["limit"] is not None,
         **({"selection": dict(document["selection"])} if "selection" in document else {}),
-        "scores": [{k: s[k] for k in ("signature", "family", "better", "level", "range", "flags") if k in s}
-                   for s in known.values()],
-        "entries": entries, "references": _references(rows),
+        "scores": [{**{k: s[k] for k in ("signature", "family", "better", "level", "range", "flags") if k in s},
+                    "of_task": s["signature"] in own} for s in known.values()],
+        "entries": [_entry(record, samples, standing.get(record.name, {})) for record, samples in rows],
+        "references": [{"explainer": name, "scores": [
+            {k: s[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in s} for s in r.document["scores"]
+        ]} for name, r in beside.items()],
     }
 
 
-def _standing(group: Sequence[tuple[Record, Samples]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By record and signature the interval of ranks, whether it is tied for best, and how it does against the references
-    beside it; scores that nobody has computed again are in no rank and no test."""
-    found: dict[str, dict[str, dict[str, Any]]] = {record.name: {} for record, _ in group}
-    checked = [replace(samples, values={k: v for k, v in samples.values.items()
-                                        if record.evidence_of(samples.document["result_id"], k) >= SHOWN})
-               for record, samples in group]
-    compared = compare.group(checked, intervals=False)
-    names = dict(zip(compared.names, (record.name for record, _ in group), strict=True))
-    marked = compared.marked()
-    for score in compared.scores:
-        for name, (low, high) in score.ranks.items():
-            found[names[name]][score.signature] = {"rank": [low, high], "tied_for_best": name in marked[score.signature]}
-        for row in () if compared.few_clusters else score.against:
-            verdict = "not-separated" if not row.separated else "better" if row.winner == row.a else "worse"
-            found[names[row.a]].setdefault(score.signature, {}).setdefault("against", {})[row.b] = verdict
-    return found
+def party(record: Record) -> str:
+    """Who answers for a record: what shares one part of the admitted error (12.7.10)."""
+    return str(record.submission["submitter"]["name"]).casefold()
 
 
-def _entry(record: Record, samples: Samples, standing: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing]) -> dict[str, Any]:
     document = samples.document
     cost = document["cost"]
     explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
@@ -161,20 +159,37 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Mapping[str,
                  "ms_per_map": 1000 * explain["seconds"] / maps, "device": cost["device"],
                  "score_rows": cost["score"]["rows_run"], "score_seconds": cost["score"]["seconds"]},
         "scores": [{
-            **{k: score[k] for k in ("signature", "n", "statuses", "mean", "mean_worst_bound", "ci") if k in score},
+            **{k: score[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in score},
+            **_counted(samples, score),
             "evidence": record.evidence_of(document["result_id"], score["signature"]),
-            **standing.get(score["signature"], {}),
+            **_stands(standing.get(score["signature"])),
         } for score in document["scores"]],
     }
 
 
-def _references(rows: Sequence[tuple[Record, Samples]]) -> list[dict[str, Any]]:
-    """The references as the submission of the best evidence states them; those that differ elsewhere are flagged there."""
-    best = max(record.evidence for record, _ in rows)
-    record, samples = next((r, s) for r, s in rows if r.evidence == best)
-    return [{"explainer": r["explainer"], "record": record.name,
-             "scores": [{k: s[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in s} for s in r["scores"]]}
-            for r in samples.document["references"]]
+def _counted(samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
+    """The figure of the board with its interval where items were lost; where none were, it is the mean."""
+    counted = Counted.of(samples, score)
+    found: dict[str, Any] = {} if counted.coverage is None else {"coverage": counted.coverage}
+    if counted.figure is None:
+        return found
+    found["figure"] = counted.figure
+    if score["level"] == "set" or not samples.lost[score["signature"]].any():
+        return found | ({"figure_ci": score["ci"]} if "ci" in score else {})
+    metric = metrics.catalogue().get(score["signature"].partition("@")[0])
+    how, low_high = samples.inference, score["range"]
+    ci = stats.interval(counted.values, samples.clusters, range=(low_high[0], low_high[1]), level=how.level,
+                        binary=metric is not None and metric.binary, resamples=how.resamples,
+                        seed=samples.document["settings"]["seed"])
+    return found | ({} if ci is None else {"figure_ci": asdict(ci)})
+
+
+def _stands(standing: Standing | None) -> dict[str, Any]:
+    if standing is None:
+        return {}
+    return {**({"why_not_ranked": standing.why_not} if standing.why_not else {}),
+            **({} if standing.tied_for_best is None else {"tied_for_best": standing.tied_for_best}),
+            **({"against": dict(standing.against)} if standing.against else {})}
 
 
 def _rounded(value: Any) -> Any:
@@ -185,4 +200,4 @@ def _rounded(value: Any) -> Any:
     return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-__all__ = ["SHOWN", "board"]
+__all__ = ["SHOWN", "board", "party"]

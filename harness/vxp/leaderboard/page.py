@@ -52,7 +52,8 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
             "name": family, "about": FAMILIES.get(family, ""),
             "columns": [{"metric": heads[s["signature"]][0], "telling": _telling(heads[s["signature"]][1], s["level"]),
                          "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
-                         "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ())} for s in scores],
+                         "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ()),
+                         "of_task": s["of_task"]} for s in scores],
             "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s), e) for s in scores]}
                      for e in entries],
             "references": [{"name": r["explainer"], "cells": [_cell(s, _of(r, s), r) for s in scores]}
@@ -73,18 +74,26 @@ def _of(entry: Mapping[str, Any], score: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A number with its interval, what has none, whether it is tied for best, and its rank where that says something."""
+    """The figure with its interval, what has none, why it is not ranked, whether it is tied for best, and the references
+    that it was not shown to beat."""
     if found is None:
-        return {"mean": "", "interval": "", "note": "not scored", "tied": False, "rank": "", "less": "", "below": ""}
-    whole = {**found, "metric": {"id": score["signature"].partition("@")[0]}}
-    low, high = found.get("rank", (0, 0))
+        return {"figure": "", "interval": "", "note": "not scored", "tied": False, "why_not": "", "less": "", "below": ""}
+    submitted = "record" in entry
+    whole = {"statuses": {}, **found, "metric": {"id": score["signature"].partition("@")[0]}}
+    if submitted:
+        whole = {k: v for k, v in whole.items() if k != "ci"} | ({"ci": found["figure_ci"]} if "figure_ci" in found else {})
+    figure = found.get("figure" if submitted else "mean")
+    filled = submitted and figure is not None and "mean" in found and figure != found["mean"]
+    mean = number(found["mean"], whole["metric"]["id"]) if filled else ""
     return {
-        "mean": number(found["mean"], whole["metric"]["id"]) if "mean" in found else "", "interval": interval(whole),
-        "note": note({"statuses": {}, **whole}), "tied": found.get("tied_for_best", False),
-        "rank": (f"{low}" if low == high else f"{low} to {high}") if low else "",
+        "figure": "" if figure is None else number(figure, whole["metric"]["id"]), "interval": interval(whole),
+        "note": note(whole) + (f"; {mean} without the items that it lost" if filled else ""),
+        "tied": found.get("tied_for_best", False),
+        # what has no number, or no audit, says so already
+        "why_not": why if (why := found.get("why_not_ranked", "")).startswith("a number for") else "",
         "below": ", ".join(name for name, verdict in found.get("against", {}).items()
                            if verdict != "better" and name not in ORACLES),
-        "less": found.get("evidence", "") if found.get("evidence") == "E1" and entry.get("record") else "",
+        "less": found.get("evidence", "") if found.get("evidence") == "E1" and submitted else "",
     }
 
 

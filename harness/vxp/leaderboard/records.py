@@ -28,6 +28,7 @@ from vxp import audit, compare, result, store, validation
 from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
+from vxp.leaderboard import references
 from vxp.validation import arrays
 
 BUNDLE, REPORT, AUDITS = "bundle", "report.json", "audits"
@@ -123,6 +124,7 @@ def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None
     statements = {path: audit.read(path) for path in audits}
     for path, statement in statements.items():
         _own(whole.root_digest, statement, str(path), findings)
+    references.check(compare.of_bundle(whole), references.read_all(folder), findings)
     if findings.errors:
         return None, report, findings
     target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"

@@ -112,7 +112,7 @@ def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str
 
 def _samples(system: System, references: dict[str, compare.Samples]) -> compare.Samples:
     return compare.Samples(system.name, system.document["result_id"], dict(system.document), list(system.items),
-                           list(system.clusters), dict(system.values), dict(system.kept), references)
+                           list(system.clusters), dict(system.values), dict(system.kept), references=references)
 
 
 def _cell(score: Mapping[str, Any], tied: bool, below: Sequence[str]) -> dict[str, Any]:

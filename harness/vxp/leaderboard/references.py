@@ -1,0 +1,95 @@
+"""The references of a results repository: computed by its keepers once per task and model, never taken from a submission.
+
+```
+references/<task id>-<first 12 digits of the digest of the task's and the model's digests>/
+  results/<set>/result.json  samples.parquet  references.parquet ...    of one reference, which has all of them beside it
+```
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import vxp_schemas
+
+from vxp import compare, store
+from vxp.audit import tolerances
+from vxp.compare import Samples
+from vxp.core import VxpError
+from vxp.findings import Findings
+
+FOLDER = "references"
+KEPT = ("samples", "statistics", "reference_samples", "reference_statistics", "environment")
+"""The files of a result that are kept: all but the curves."""
+
+Place = tuple[str, str]
+"""The digests of a task and a model."""
+
+
+def place(document: Mapping[str, Any]) -> Place:
+    """Task and model of a result, by digest."""
+    return str(document["task"]["digest"]), str(document["model"]["digest"])
+
+
+def beside(records: Path) -> Path:
+    """The folder of the references of the records in this folder."""
+    return records.parent / FOLDER
+
+
+def keep(run: Path, records: Path) -> Path:
+    """Keep the references of a finished run for the task and model that it was made on; returns their folder.
+
+    VxpError unless the run was made in fp32 and is finished.
+    """
+    file = next((f for f in sorted(run.glob("results/*/result.json")) if compare.read(f).references), None)
+    if file is None:
+        raise VxpError(f"{run} has no result with references beside it: expected the folder of a finished vxp run")
+    document = compare.read(file).document
+    if document["settings"]["precision"] != "fp32":
+        raise VxpError(f"{run} was computed in {document['settings']['precision']}: expected fp32, the reference precision")
+    digest = vxp_schemas.digest(list(place(document))).removeprefix("sha256:")
+    target = beside(records) / f"{document['task']['id']}-{digest[:12]}"
+    if target.exists():
+        raise VxpError(f"{target} is there already: delete it first if its figures are to be replaced")
+    with store.whole(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+            top = Path(temporary) / "references"
+            store.write_bytes(top / "results" / file.parent.name / file.name, store.read_file(file))
+            for described in (document[k] for k in KEPT if k in document):
+                store.write_bytes(top / described["path"], store.read_described(run, described))
+            os.replace(top, target)
+    return target
+
+
+def read_all(records: Path) -> dict[Place, dict[str, Samples]]:
+    """By task and model the kept references by their ids; none where none were kept. VxpError where a file is damaged."""
+    found = {}
+    for file in sorted(beside(records).glob("[!.]*/results/*/result.json")):
+        samples = compare.read(file)
+        found[place(samples.document)] = samples.references
+    return found
+
+
+def check(results: Sequence[Samples], kept: Mapping[Place, Mapping[str, Samples]], findings: Findings) -> None:
+    """What a submission states of the references and what the repository computed of them must be one."""
+    for samples in results:
+        own, precision = kept.get(place(samples.document), {}), samples.document["settings"]["precision"]
+        for reference in samples.document["references"]:
+            known = own.get(reference["explainer"])
+            means = {} if known is None else {s["signature"]: s.get("mean") for s in known.document["scores"]}
+            for score in reference["scores"]:
+                signature, expected, got = score["signature"], means.get(score["signature"]), score.get("mean")
+                if expected is None or got is None:
+                    continue
+                limit = tolerances.of_score(signature, (precision, "fp32")) * max(1.0, abs(expected))
+                if abs(got - expected) > limit:
+                    findings.add("VXP-K030", samples.document["result_id"], f"{reference['explainer']}, {signature}",
+                                 f"mean {got:.6g}", f"{expected:.6g} within {limit:.2g}, which the repository computed")
+
+
+__all__ = ["FOLDER", "beside", "check", "keep", "place", "read_all"]

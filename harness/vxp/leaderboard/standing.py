@@ -1,0 +1,224 @@
+"""Who is tied for best and who beats the references, by rules under which neither hiding items nor crowding pays (12.7.8 to
+12.7.10): every item counts, comparisons are with the best only, and nobody's many systems cost another anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from vxp import compare, stats
+from vxp.compare import Samples
+
+COVERAGE = 0.9
+"""The least share of the items that an explanation could have a number for, and has, to be ranked."""
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A result that may be ranked: its record, the party that answers for it, its numbers, and the signatures of it that an
+    audit computed again."""
+
+    record: str
+    party: str
+    samples: Samples
+    checked: frozenset[str]
+
+    def counted(self, score: Mapping[str, Any]) -> Counted:
+        """Its numbers of a score as the board counts them."""
+        return Counted.of(self.samples, score)
+
+    @cached_property
+    def stated(self) -> dict[str, Mapping[str, Any]]:
+        return {s["signature"]: s for s in self.samples.document["scores"]}
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """The numbers of a score with every item that the explanation lost at the worst end. values: per item, NaN where the
+    item itself has no number for anybody; coverage: the share of the others that the explanation has a number for, None
+    where there are none; figure: the number that is shown and ranked."""
+
+    values: np.ndarray
+    coverage: float | None
+    figure: float | None
+
+    @classmethod
+    def of(cls, samples: Samples, score: Mapping[str, Any]) -> Counted:
+        signature = score["signature"]
+        values, lost = samples.values[signature], samples.lost[signature]
+        kept = samples.kept.get(signature)
+        has = int((np.isfinite(values) if kept is None else kept.ok).sum())
+        could = has + int(lost.sum())
+        coverage = has / could if could else None
+        if score["level"] == "set":  # a number of the set has no items to put at an end: coverage is all that holds it
+            stated = next(s for s in samples.document["scores"] if s["signature"] == signature)
+            return cls(values, coverage, stated.get("mean"))
+        if not has:
+            return cls(values, coverage, None)
+        low, high = score["range"]
+        worst = low if score["better"] == "higher" else high
+        if worst is None:  # no end: as bad as its own worst item
+            known = values[np.isfinite(values)]
+            worst = known.min() if score["better"] == "higher" else known.max()
+        filled = np.where(lost, worst, values)
+        return cls(filled, coverage, float(np.nanmean(filled)))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a system does on one score. why_not: why it is in no test, if it is in none; against: by reference."""
+
+    figure: float | None = None
+    coverage: float | None = None
+    why_not: str = ""
+    tied_for_best: bool | None = None
+    against: Mapping[str, str] = field(default_factory=dict)
+
+
+def standings(
+    systems: Sequence[System], references: Mapping[str, Samples], scores: Sequence[Mapping[str, Any]], own: frozenset[str],
+) -> dict[str, dict[str, Standing]]:
+    """By record and signature how the systems of one task, model and list of items stand.
+
+    references: the task's references by id. own: the signatures of the task's own metrics; no other score is tested, since
+    whoever adds scores would make the tests of all weaker.
+    """
+    found: dict[str, dict[str, Standing]] = {s.record: {} for s in systems}
+    families: dict[str, list[Mapping[str, Any]]] = {}
+    for score in scores:
+        families.setdefault(score["family"], []).append(score)
+    parties = len({s.party for s in systems})
+    for family in families.values():
+        ranked = {score["signature"]: _ranked(systems, score, own, found) for score in family}
+        _best(family, ranked, parties, found)
+        _references(family, ranked, references, parties, found)
+    return found
+
+
+Ranked = dict[str, tuple[System, Counted]]
+"""By record the systems that are ranked on a score, and their numbers."""
+
+
+def _ranked(
+    systems: Sequence[System], score: Mapping[str, Any], own: frozenset[str], found: dict[str, dict[str, Standing]]
+) -> Ranked:
+    """The systems that are ranked on a score; all that have it get their figure and coverage."""
+    signature, ranked = score["signature"], {}
+    for system in systems:
+        if signature not in system.stated:
+            continue
+        counted = system.counted(score)
+        why = _why_not(system, signature, counted, own)
+        found[system.record][signature] = Standing(counted.figure, counted.coverage, why)
+        if not why:
+            ranked[system.record] = system, counted
+    return ranked
+
+
+def _why_not(system: System, signature: str, counted: Counted, own: frozenset[str]) -> str:
+    if counted.figure is None:
+        return "no number"
+    if signature not in own:
+        return "not a metric of the task"
+    if signature not in system.checked:
+        return "not computed again by an audit"
+    if counted.coverage is None or counted.coverage < COVERAGE:
+        return f"a number for {counted.coverage or 0:.0%} of the items, below {COVERAGE:.0%}"
+    return ""
+
+
+def _best(
+    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], parties: int, found: dict[str, dict[str, Standing]]
+) -> None:
+    """Every ranked system against the one with the best figure: multiple comparisons with the best (Hsu 1981).
+
+    p is taken times the scores of the family, the parties, and the systems of the best one's party that the system could
+    have lost to. So a system that is truly best is left unmarked with a probability of at most 5 %, summed over whoever could
+    be luckier; a party pays for its many systems where one of them leads, and nowhere else.
+    """
+    tested = [score for score in family if len(ranked[score["signature"]]) > 1]
+    for score in tested:
+        some = ranked[score["signature"]]
+        sign = 1 if score["better"] == "higher" else -1
+        top = max(some, key=lambda record: sign * (some[record][1].figure or 0.0))
+        ahead = some[top][0].party
+        leaders = [record for record, (system, _) in some.items() if system.party == ahead]
+        for record, (system, counted) in some.items():
+            how, apart = system.samples.inference, False
+            if record != top:
+                test = _Test.of(score, (system, counted), some[top], other=top)
+                chances = len(tested) * parties * sum(leader != record for leader in leaders)
+                p = test.paired.p if how.correction == "none" else min(1.0, chances * test.paired.p)
+                apart = how.separated(p, test.paired.n_clusters)
+            tied = not apart and not how.few(system.samples.clusters)
+            found[record][score["signature"]] = replace(found[record][score["signature"]], tied_for_best=tied)
+
+
+def _references(
+    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], references: Mapping[str, Samples], parties: int,
+    found: dict[str, dict[str, Standing]],
+) -> None:
+    """Every ranked system against every reference of the task."""
+    tests: list[_Test] = []
+    for score in family:
+        signature = score["signature"]
+        for name, reference in references.items():
+            beside = Counted.of(reference, score) if signature in reference.values else None
+            if beside is None or beside.figure is None:
+                continue
+            other = System(name, "", reference, frozenset())
+            tests += [_Test.of(score, one, (other, beside), other=name) for one in ranked[signature].values()
+                      if not one[0].samples.inference.few(one[0].samples.clusters)]
+    apart = _separated(tests, parties)
+    for test in tests:
+        wins = test.key in apart and (test.paired.delta > 0) == (test.better == "higher")
+        verdict = "not-separated" if test.key not in apart else "better" if wins else "worse"
+        standing = found[test.record][test.signature]
+        found[test.record][test.signature] = replace(standing, against={**standing.against, test.other: verdict})
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A paired difference of a system to the best or to a reference."""
+
+    record: str
+    party: str
+    signature: str
+    other: str
+    better: str
+    paired: stats.Paired
+    inference: stats.Inference
+
+    @classmethod
+    def of(cls, score: Mapping[str, Any], a: tuple[System, Counted], b: tuple[System, Counted], *, other: str) -> _Test:
+        (system, own), (against, theirs) = a, b
+        first, second = (s.samples.with_values(score["signature"], c.values) for s, c in ((system, own), (against, theirs)))
+        paired = compare.difference(score, first, second)
+        return cls(system.record, system.party, score["signature"], other, score["better"], paired, system.samples.inference)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.record, self.signature, self.other
+
+
+def _separated(tests: Sequence[_Test], parties: int) -> set[tuple[str, str, str]]:
+    """Which tests separate: p by Holm over the tests of one party, times the number of parties, so that how many systems one
+    party has changes nothing for another."""
+    of_party: dict[str, list[_Test]] = {}
+    for test in tests:
+        of_party.setdefault(test.party, []).append(test)
+    apart = set()
+    for some in of_party.values():
+        inference = some[0].inference
+        for test, p in zip(some, inference.adjusted([t.paired.p for t in some]), strict=True):
+            corrected = p if inference.correction == "none" else min(1.0, parties * p)
+            if inference.separated(corrected, test.paired.n_clusters):
+                apart.add(test.key)
+    return apart
+
+
+__all__ = ["COVERAGE", "Counted", "Standing", "System", "standings"]

@@ -89,6 +89,21 @@ def test_the_best_is_left_unmarked_as_seldom_as_promised() -> None:
     assert lost / rounds <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / rounds)
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.02, 0.05, 0.1, 0.3])
+def test_bounds_hold_the_p_of_the_test_between_them(gap: float) -> None:
+    """Also of numbers with few distinct values and of very unequal clusters."""
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        a, b = generator.normal(0.5 + gap, 0.1, 60), generator.normal(0.5, 0.1, 60)
+        clusters = [f"c{k}" for k in generator.integers(0, 5 + 4 * seed, 60)]
+        for first, second in ((a, b), (np.round(a, 1), np.round(b, 1))):
+            low, high = stats.sign_flip_bounds(first, second, clusters)
+            p = stats.paired(first, second, clusters, intervals=False).p
+            assert low <= p * 1.1 + 1e-12
+            assert p <= high * 1.1
+    assert stats.sign_flip_bounds(a, a, clusters) == (1.0, 1.0)
+
+
 def test_scores_that_the_task_does_not_ask_for_are_in_no_test() -> None:
     """Two systems that share 400 more scores would otherwise make every test of the family 134 times weaker."""
     extra = [{**SCORES[0], "signature": f"more{k}@1"} for k in range(400)]

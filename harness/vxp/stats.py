@@ -256,6 +256,21 @@ def paired(
     return Paired(float(sums.sum()) / n, ci, p, effect, n, g, method)
 
 
+def sign_flip_bounds(a: Sequence[float] | Floats, b: Sequence[float] | Floats, clusters: Sequence[str]) -> tuple[float, float]:
+    """Bounds below and above the p of `paired`, which need no draws: where one of them decides, none are made.
+
+    Of a sum of sizes with fair signs and variance v, the share at t or more in absolute value is at most 2 exp(-t^2 / 2v)
+    (Hoeffding 1963), and at least (1 - t^2 / v)^2 / 3 where t^2 < v (Paley and Zygmund 1932, with a fourth moment of at most
+    3 v^2).
+    """
+    sums, _, g = _by_cluster(_difference(a, b), clusters)
+    variance, reached = float(np.square(sums).sum()), _at_least(sums)
+    if g == 0 or variance == 0 or reached <= 0:
+        return 1.0, 1.0
+    z = reached**2 / variance
+    return max(0.0, 1 - z) ** 2 / 3, min(1.0, 2 * float(np.exp(-z / 2)))
+
+
 def _flipped(sums: Floats, resamples: int, seed: int) -> float:
     """The share of all choices of signs that reach the observed sum in absolute value, by importance sampling.
 

@@ -146,15 +146,11 @@ def _best(
         sign = 1 if score["better"] == "higher" else -1
         top = max(some, key=lambda record: sign * (some[record][1].figure or 0.0))
         ahead = some[top][0].party
-        leaders = [record for record, (system, _) in some.items() if system.party == ahead]
+        leaders = sum(system.party == ahead for system, _ in some.values())
         for record, (system, counted) in some.items():
-            how, apart = system.samples.inference, False
-            if record != top:
-                test = _Test.of(score, (system, counted), some[top], other=top)
-                chances = len(tested) * parties * sum(leader != record for leader in leaders)
-                p = test.paired.p if how.correction == "none" else min(1.0, chances * test.paired.p)
-                apart = how.separated(p, test.paired.n_clusters)
-            tied = not apart and not how.few(system.samples.clusters)
+            chances = len(tested) * parties * (leaders - (system.party == ahead))
+            apart = record != top and _Test(score, system, counted, *some[top]).separated(chances)
+            tied = not apart and not system.samples.inference.few(system.samples.clusters)
             found[record][score["signature"]] = replace(found[record][score["signature"]], tied_for_best=tied)
 
 
@@ -162,63 +158,74 @@ def _references(
     family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], references: Mapping[str, Samples], parties: int,
     found: dict[str, dict[str, Standing]],
 ) -> None:
-    """Every ranked system against every reference of the task."""
-    tests: list[_Test] = []
+    """Every ranked system against every reference of the task: p by Holm over the tests of one party, times the number of
+    parties, so that how many systems one party has changes nothing for another."""
+    of_party: dict[str, list[_Test]] = {}
     for score in family:
-        signature = score["signature"]
         for name, reference in references.items():
-            beside = Counted.of(reference, score) if signature in reference.values else None
+            beside = Counted.of(reference, score) if score["signature"] in reference.values else None
             if beside is None or beside.figure is None:
                 continue
             other = System(name, "", reference, frozenset())
-            tests += [_Test.of(score, one, (other, beside), other=name) for one in ranked[signature].values()
-                      if not one[0].samples.inference.few(one[0].samples.clusters)]
-    apart = _separated(tests, parties)
-    for test in tests:
-        wins = test.key in apart and (test.paired.delta > 0) == (test.better == "higher")
-        verdict = "not-separated" if test.key not in apart else "better" if wins else "worse"
-        standing = found[test.record][test.signature]
-        found[test.record][test.signature] = replace(standing, against={**standing.against, test.other: verdict})
+            for system, counted in ranked[score["signature"]].values():
+                if not system.samples.inference.few(system.samples.clusters):
+                    of_party.setdefault(system.party, []).append(_Test(score, system, counted, other, beside))
+    for tests in of_party.values():
+        how = tests[0].a.samples.inference
+        p_values = [test.p(len(tests) * parties) for test in tests]
+        for test, p in zip(tests, how.adjusted(p_values), strict=True):
+            apart = how.separated(p if how.correction == "none" else min(1.0, parties * p), test.clusters)
+            verdict = "not-separated" if not apart else "better" if test.wins else "worse"
+            standing = found[test.a.record][test.score["signature"]]
+            found[test.a.record][test.score["signature"]] = replace(
+                standing, against={**standing.against, test.b.record: verdict})
 
 
 @dataclass(frozen=True)
 class _Test:
-    """A paired difference of a system to the best or to a reference."""
+    """The paired difference of a system to the best or to a reference."""
 
-    record: str
-    party: str
-    signature: str
-    other: str
-    better: str
-    paired: stats.Paired
-    inference: stats.Inference
+    score: Mapping[str, Any]
+    a: System
+    of_a: Counted
+    b: System
+    of_b: Counted
 
-    @classmethod
-    def of(cls, score: Mapping[str, Any], a: tuple[System, Counted], b: tuple[System, Counted], *, other: str) -> _Test:
-        (system, own), (against, theirs) = a, b
-        first, second = (s.samples.with_values(score["signature"], c.values) for s, c in ((system, own), (against, theirs)))
-        paired = compare.difference(score, first, second)
-        return cls(system.record, system.party, score["signature"], other, score["better"], paired, system.samples.inference)
+    @cached_property
+    def paired(self) -> stats.Paired:
+        signature = self.score["signature"]
+        return compare.difference(self.score, self.a.samples.with_values(signature, self.of_a.values),
+                                  self.b.samples.with_values(signature, self.of_b.values))
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.record, self.signature, self.other
+    def wins(self) -> bool:
+        higher = (self.of_a.figure or 0.0) > (self.of_b.figure or 0.0)
+        return bool(higher == (self.score["better"] == "higher"))
 
+    @cached_property
+    def clusters(self) -> int:
+        """Clusters that have an item with both numbers."""
+        if self.score["level"] == "set":
+            return self.paired.n_clusters
+        both = np.isfinite(self.of_a.values) & np.isfinite(self.of_b.values)
+        return len({c for c, has in zip(self.a.samples.clusters, both, strict=True) if has})
 
-def _separated(tests: Sequence[_Test], parties: int) -> set[tuple[str, str, str]]:
-    """Which tests separate: p by Holm over the tests of one party, times the number of parties, so that how many systems one
-    party has changes nothing for another."""
-    of_party: dict[str, list[_Test]] = {}
-    for test in tests:
-        of_party.setdefault(test.party, []).append(test)
-    apart = set()
-    for some in of_party.values():
-        inference = some[0].inference
-        for test, p in zip(some, inference.adjusted([t.paired.p for t in some]), strict=True):
-            corrected = p if inference.correction == "none" else min(1.0, parties * p)
-            if inference.separated(corrected, test.paired.n_clusters):
-                apart.add(test.key)
-    return apart
+    def p(self, chances: int) -> float:
+        """The p of the test, or a bound that decides it whichever of `chances` tests it is: above 5 % from below, or under the
+        smallest limit from above."""
+        how = self.a.samples.inference
+        if self.score["level"] != "set":
+            low, high = stats.sign_flip_bounds(self.of_a.values, self.of_b.values, self.a.samples.clusters)
+            if how.separated(high * (1 if how.correction == "none" else chances), how.min_clusters):
+                return high
+            if not how.separated(low, how.min_clusters):
+                return low
+        return self.paired.p
+
+    def separated(self, chances: int) -> bool:
+        how = self.a.samples.inference
+        p = self.p(chances)
+        return how.separated(p if how.correction == "none" else min(1.0, chances * p), self.clusters)
 
 
 __all__ = ["COVERAGE", "Counted", "Standing", "System", "standings"]

@@ -11,7 +11,7 @@ import numpy as np
 from vxp.audit import tolerances
 from vxp.compare import Samples
 from vxp.findings import Findings
-from vxp.leaderboard.records import Record
+from vxp.leaderboard.records import Record, supersedes
 from vxp.metrics import catalogue
 
 ALIKE = 0.5
@@ -70,12 +70,6 @@ def alike(first: Samples, second: Samples) -> float:
         return 0.0
     equal = [np.isclose(x, y, rtol=CLOSE, atol=CLOSE, equal_nan=True) for x, y in both]
     return float(np.all(equal, axis=0).mean())
-
-
-def supersedes(later: Record, earlier: Record) -> bool:
-    """Whether a submission takes the place of another, which only its own submitter may say."""
-    return bool(later.submission.get("supersedes") == earlier.bundle.root_digest
-                and later.submission["submitter"] == earlier.submission["submitter"])
 
 
 def _gains(a: Record, b: Record, first: Samples, second: Samples, found: Mapping[str, Findings]) -> None:

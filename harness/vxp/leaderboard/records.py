@@ -177,45 +177,67 @@ def add(
     whole = open_bundle(bundle)
     if whole.root_digest != report.root_digest:
         raise VxpError(f"{bundle} changed while it was checked: copy it to a place where nobody writes, and add it from there")
-    trust = trusting.read(folder)
-    given = _Given(trust, whole, findings)
-    statements = [given.checked(path, signing.AUDIT) for path in audits]
-    signed = given.checked(signature, signing.SIGNATURE) if signature else None
-    withdrawn = given.checked(withdrawal, signing.WITHDRAWAL) if withdrawal else None
     target = bundle.absolute().parent if own else folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
-    if target.exists() or target.is_symlink():
-        _irregular(target, findings)  # a pull request may have brought it, with links that lead elsewhere
-    if not findings.errors:
-        signed = _better(trust, signed, target / SIGNATURE, whole)
-        if withdrawn is not None:
-            given.withdrawn_by_its_signer(withdrawn, signed, str(withdrawal))
+    given = _Given(trusting.read(folder), whole, target, findings)
+    given.take(audits, signature, withdrawal)
     if findings.errors:
         return None, report, findings
     if not target.exists():
         _write(whole, report, target)
     elif not own and not _says(target / REPORT, report):
         store.write_document(target / REPORT, report.document())
-    for statement in statements:
-        _keep(target / AUDITS / signing.name(statement), statement)
-    for name, kept in ((SIGNATURE, signed), (WITHDRAWAL, withdrawn)):
-        if kept is not None:
-            store.write_bytes(target / name, kept.stored)
+    given.store()
     return target, report, findings
+
+
+def attach(
+    record: Record, trust: Trust, audits: Sequence[Path] = (), *, signature: Path | None = None, withdrawal: Path | None = None
+) -> Findings:
+    """Add statements to a record that `read_all` gave, whose bundle is therefore not checked again; what is wrong with them,
+    and where that is an error nothing is written."""
+    given = _Given(trust, record.bundle, record.folder, Findings())
+    given.take(audits, signature, withdrawal)
+    if not given.findings.errors:
+        given.store()
+    return given.findings
 
 
 def _is_record(bundle: Path, folder: Path) -> bool:
     return bundle.name == BUNDLE and bundle.absolute().parent.parent.resolve() == folder.resolve()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Given:
-    """Statements that somebody wants to add to the record of a bundle."""
+    """Statements that somebody wants to add to the record of a bundle in the folder `target`."""
 
     trust: Trust
     bundle: Bundle
+    target: Path
     findings: Findings
+    audits: Sequence[Signed] = ()
+    signature: Signed | None = None
+    withdrawal: Signed | None = None
 
-    def checked(self, path: Path, kind: str) -> Signed:
+    def take(self, audits: Sequence[Path], signature: Path | None, withdrawal: Path | None) -> None:
+        """Read and check all; what is wrong is a finding."""
+        self.audits = [self._checked(path, signing.AUDIT) for path in audits]
+        signed = self._checked(signature, signing.SIGNATURE) if signature else None
+        self.withdrawal = self._checked(withdrawal, signing.WITHDRAWAL) if withdrawal else None
+        if self.target.exists() or self.target.is_symlink():
+            _irregular(self.target, self.findings)  # a pull request may have brought it, with links that lead elsewhere
+        if not self.findings.errors:
+            self.signature = _better(self.trust, signed, self.target / SIGNATURE, self.bundle)
+            self._withdrawn_by_its_signer(str(withdrawal))
+
+    def store(self) -> None:
+        """Write them into the record, which is there by now."""
+        for statement in self.audits:
+            _keep(self.target / AUDITS / signing.name(statement), statement)
+        for name, kept in ((SIGNATURE, self.signature), (WITHDRAWAL, self.withdrawal)):
+            if kept is not None:
+                store.write_bytes(self.target / name, kept.stored)
+
+    def _checked(self, path: Path, kind: str) -> Signed:
         """A statement about this bundle, by keys that are valid today: a signature may not be dated back to when they were."""
         given = signing.read(path)
         said = signing.statement(given.payload, kind, path)
@@ -227,14 +249,15 @@ class _Given:
             self.findings.add("VXP-I009", str(path), "", f"a signature by {who}", "one by a key that has not expired")
         return given
 
-    def withdrawn_by_its_signer(self, withdrawal: Signed, signature: Signed | None, file: str) -> None:
-        name = self.bundle.submission["submitter"]["name"]
-        there = _standing(self.trust, signature, signing.SIGNATURE, self.bundle)
-        taken = _standing(self.trust, withdrawal, signing.WITHDRAWAL, self.bundle)
+    def _withdrawn_by_its_signer(self, file: str) -> None:
+        if self.withdrawal is None:
+            return
+        there = _standing(self.trust, self.signature, signing.SIGNATURE, self.bundle)
+        taken = _standing(self.trust, self.withdrawal, signing.WITHDRAWAL, self.bundle)
         if not there.trusted or not taken.trusted:
             why = f"the withdrawal: {taken.why_not}" if there.trusted else f"the submission: {there.why_not}"
-            self.findings.add("VXP-I010", file, "", why, f"submission and withdrawal signed by {name} with a key of "
-                              f"{trusting.FILE}")
+            self.findings.add("VXP-I010", file, "", why, "submission and withdrawal signed by "
+                              f"{self.bundle.submission['submitter']['name']} with a key of {trusting.FILE}")
 
 
 def _standing(trust: Trust, given: Signed | None, kind: str, bundle: Bundle) -> Standing:
@@ -404,5 +427,5 @@ def _statement(path: Path, kind: str, bundle: Bundle, findings: Findings) -> tup
     return given, said["predicate"]
 
 
-__all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "SIGNATURE", "WITHDRAWAL", "Record", "Withdrawal", "add", "counts", "read",
-           "read_all", "supersedes", "why_not_superseded"]
+__all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "SIGNATURE", "WITHDRAWAL", "Record", "Withdrawal", "add", "attach", "counts",
+           "read", "read_all", "supersedes", "why_not_superseded"]

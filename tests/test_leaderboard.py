@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
-from bundle_tools import Broken, made_run, sealed
+from bundle_tools import Broken, key, made_run, sealed, trusted
 from rich.console import Console
-from vxp import audit, explainers, leaderboard, validation
+from vxp import audit, explainers, leaderboard, signing, validation
 from vxp.core import VxpError
 from vxp.leaderboard import records, references
 from vxp.leaderboard.board import board
@@ -48,29 +48,33 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                           submitter={"name": f"Lab {name}", "contact": "lab@example.org"}) for name in NAMES}
     audited(found["saliency"], regenerate="saliency")
     audited(found["grad-cam"])
+    signing.main(found["saliency"], key("lab"))
     return found
 
 
 def audited(bundle: Path, out: Path | None = None, **order: Any) -> Path:
+    """The audit of a bundle in an envelope, signed by the auditor."""
     target = out or bundle.with_name(f"{bundle.name}.audit.json")
     audit.write(audit.verify(bundle, audit.Order(**{"sample": None, **FAST, **order})), target)
-    return target
+    return signing.main(target, key("auditor"), target)[0]
 
 
 @pytest.fixture(scope="module")
 def added(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("added")
+    folder = tmp_path_factory.mktemp("added") / "records"
+    trusted(folder, lab="Lab saliency")
     for bundle in bundles.values():
-        statement = bundle.with_name(f"{bundle.name}.audit.json")
-        assert said(leaderboard.add_, bundle, folder / "records", [statement] if statement.exists() else [])[0] == 0
-    assert said(leaderboard.keep, bundles["saliency"].parent / "run", folder / "records")[0] == 0
+        statement, signature = (bundle.with_name(f"{bundle.name}.{what}.json") for what in ("audit", "dsse"))
+        assert said(leaderboard.add_, bundle, folder, [statement] if statement.exists() else [],
+                    signature=signature if signature.exists() else None)[0] == 0
+    assert said(leaderboard.keep, bundles["saliency"].parent / "run", folder)[0] == 0
     return folder
 
 
 @pytest.fixture
 def kept(added: Path, tmp_path: Path) -> Path:
-    """Records of the three, and the references beside them."""
-    shutil.copytree(added, tmp_path, dirs_exist_ok=True)
+    """Records of the three, with the trust and the references beside them."""
+    shutil.copytree(added.parent, tmp_path, dirs_exist_ok=True)
     return tmp_path / "records"
 
 
@@ -110,7 +114,7 @@ def test_a_record_is_the_bundle_without_maps_and_curves(kept: Path, bundles: dic
 
 def test_the_same_records_give_the_same_bytes(kept: Path, added: Path, tmp_path: Path) -> None:
     assert said(leaderboard.build, kept, tmp_path / "a", check=False)[0] == 0
-    shutil.copytree(added, tmp_path / "elsewhere")
+    shutil.copytree(added.parent, tmp_path / "elsewhere")
     assert said(leaderboard.build, tmp_path / "elsewhere" / "records", tmp_path / "b", check=False)[0] == 0
     first, second = ({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()}
                      for out in (tmp_path / "a", tmp_path / "b"))
@@ -243,11 +247,14 @@ def test_an_edited_report_gives_way_to_the_reviewers(kept: Path, bundles: dict[s
 
 def test_a_small_sample_raises_nothing(bundles: dict[str, Path], tmp_path: Path) -> None:
     small = audited(bundles["input-x-gradient"], tmp_path / "small.json", sample=2)
-    assert json.loads(small.read_bytes())["predicate"]["evidence"] == "E2"
+    assert audit.read(small)["predicate"]["evidence"] == "E2"
+    trusted(tmp_path / "records")
     said(leaderboard.add_, bundles["input-x-gradient"], tmp_path / "records", [small])
     document = built(tmp_path / "records")
     assert of(document, "lab-input-x-gradient")["evidence"] == "E1"
-    assert of(document, "lab-input-x-gradient")["audits"][0]["smallest_share"] > 0.05
+    [listed] = of(document, "lab-input-x-gradient")["audits"]
+    assert listed["trusted"]
+    assert listed["smallest_share"] > 0.05
 
 
 def changed(bundles: dict[str, Path], tmp_path: Path, name: str, change: Callable[[Broken], object], **root: Any) -> Path:
@@ -381,7 +388,8 @@ def test_a_gain_on_every_item_is_flagged(bundles: dict[str, Path], kept: Path, t
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
     facts = {"submitter": root["submitter"], "supersedes": root["root_digest"], "created": later.strftime("%Y-%m-%dT%H:%M:%SZ")}
     bundle = changed(bundles, tmp_path, "saliency", gain, submission_id="gain", **facts)
-    assert said(leaderboard.add_, bundle, kept, [])[0] == 0
+    signature, _ = signing.main(bundle, key("lab"))
+    assert said(leaderboard.add_, bundle, kept, [], signature=signature)[0] == 0
     document = built(kept)
     assert "VXP-F012" in codes(document, "gain")
     assert "VXP-F012" not in codes(document, "lab-saliency")
@@ -422,11 +430,11 @@ def test_references_unlike_the_repositorys_are_refused(bundles: dict[str, Path],
 def test_references_are_kept_whole_and_once(bundles: dict[str, Path], added: Path, tmp_path: Path) -> None:
     run = bundles["saliency"].parent / "run"
     with pytest.raises(VxpError, match="is there already"):
-        leaderboard.keep(Console(quiet=True), run, added / "records")
+        leaderboard.keep(Console(quiet=True), run, added)
     with pytest.raises(VxpError, match="no result with references beside it"):
         leaderboard.keep(Console(quiet=True), tmp_path, tmp_path / "records")
     assert not (tmp_path / "references").exists()
-    shutil.copytree(added, tmp_path / "board")
+    shutil.copytree(added.parent, tmp_path / "board")
     file = next((tmp_path / "board" / "references").rglob("samples.parquet"))
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(VxpError, match=r"samples\.parquet"):
@@ -460,7 +468,7 @@ def test_texts_of_strangers_are_nothing_but_text_on_the_pages(
     bundles: dict[str, Path], added: Path, kept: Path, tmp_path: Path
 ) -> None:
     """Every text that a submitter can choose, in every place where it is shown, against the pages of an honest one."""
-    said(leaderboard.build, added / "records", tmp_path / "honest", check=False)
+    said(leaderboard.build, added, tmp_path / "honest", check=False)
     honest = [Page(p.read_text()) for p in (tmp_path / "honest").rglob("*.html")]
 
     def everywhere(b: Broken) -> None:
@@ -520,9 +528,11 @@ def test_a_report_too_large_is_not_read_and_strays_are_named(kept: Path, tmp_pat
 def test_an_audit_that_contradicts_itself_raises_nothing(kept: Path, tmp_path: Path) -> None:
     record = next(kept.glob("lab-grad-cam-*"))
     (file,) = (record / "audits").iterdir()
-    statement = json.loads(file.read_bytes())
+    statement = audit.read(file)
     statement["predicate"]["evidence"] = "E0"
     file.write_text(json.dumps(statement))
+    signing.main(file, key("auditor"), file)
+    assert of(built(kept), "lab-grad-cam")["audits"][0]["trusted"]
     assert of(built(kept), "lab-grad-cam")["evidence"] == "E1"
     assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
 

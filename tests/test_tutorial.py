@@ -130,6 +130,9 @@ def test_the_workflow_gives_a_fork_nothing() -> None:
 @pytest.mark.parametrize(("path", "admitted"), [
     ("records/a-lab-x-0123456789ab/bundle/submission.json", True),
     ("records/a-lab-x-0123456789ab/report.json", True),
+    ("records/a-lab-x-0123456789ab/signature.json", True),
+    ("records/a-lab-x-0123456789ab/withdrawal.json", True),
+    ("trust.json", False),
     ("records/a-lab-x-0123456789ab/audits/0123456789ab.json", False),
     (".github/workflows/other.yml", False),
     ("records/a-lab-x-0123456789ab/../../x", False),
@@ -173,6 +176,7 @@ def test_the_template_builds_its_pages(walked: tuple[Path, dict[str, str]], tmp_
     (command,) = [s["run"] for s in steps if s.get("run", "").startswith("vxp ")]
     repository = Path(shutil.copytree(TEMPLATE, tmp_path / "repository"))
     shutil.copytree(folder / "records", repository / "records")
+    shutil.copy(folder / "trust.json", repository)
     done = sh(command, repository)
     assert done.returncode == 0, done.stderr
     assert (repository / "site" / "index.html").exists()

@@ -2,11 +2,13 @@
 # The submissions of the reference explainers: run, sealed, verified and added as records. Hours on a CPU; a run that is
 # stopped goes on, and what is there already is not made again.
 #   submissions.sh FOLDER TASK ...      such as: docs/leaderboard/submissions.sh runs shapes photos
+# KEYS, a folder outside of the repository, holds the private keys; sign.py makes them where they are missing.
 set -eu
 here=$(dirname "$0")
 folder=$1
 shift
 threads=${THREADS:-1}
+keys=${KEYS:?a folder outside of the repository for the private keys, such as KEYS=~/vxp-keys}
 # those of a few passes are made again by the audit; of the others the scores are computed again from the stored maps
 light="grad-cam grad-cam-plus-plus layer-cam eigen-cam fem mlfem saliency input-x-gradient lrp"
 learned="l-cam-fm l-cam-img tame"
@@ -43,4 +45,5 @@ for task in "$@"; do
     vxp leaderboard add "$bundle" --records "$here/records" --audit "$bundle.audit.json"
   done
 done
+python "$here/sign.py" "$keys"
 vxp leaderboard build --records "$here/records" --out "$here"

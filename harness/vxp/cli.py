@@ -26,6 +26,7 @@ from vxp import compare as comparison
 from vxp import conformance as conformity
 from vxp import leaderboard as boards
 from vxp import migrate as migrating
+from vxp import signing as signatures
 from vxp import validation as validator
 from vxp.core import VxpError
 from vxp.importing import Method
@@ -263,6 +264,34 @@ def verify(
     raise typer.Exit(code)
 
 
+@app.command()
+def sign(
+    what: Annotated[Path | None, typer.Argument(metavar="BUNDLE|AUDIT", help="A bundle that you submit, or the statement "
+                                                "(.json) of your audit.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Your private key, ed25519 in PEM.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The envelope to write; by default beside what is "
+                                             "signed.")] = None,
+    replaces: Annotated[Path | None, typer.Option(help="With an audit: an earlier one of yours, which this one "
+                                                  "withdraws.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="With a bundle: take the submission back.")] = False,
+    reason: Annotated[str, typer.Option(help="With --withdraw: why, for readers of the board.")] = "",
+    new_key: Annotated[Path | None, typer.Option(help="Write a new pair instead: NAME.pem, which stays with you, and "
+                                                 "NAME.pub.pem.", metavar="NAME")] = None,
+) -> None:
+    """Sign a submission or an audit: a DSSE envelope over an in-toto statement about the bundle's root digest."""
+    if new_key is not None:
+        private, public, keyid = signatures.new_key(new_key)
+        console.print(f"Private key, for you alone: {private}\nPublic key: {public}\nKey id: {keyid}", soft_wrap=True,
+                      highlight=False, markup=False)
+        return
+    if what is None or key is None:
+        raise VxpError("sign needs BUNDLE or AUDIT and --key PRIVATE.pem; vxp sign --new-key NAME writes a key")
+    if withdraw != bool(reason):
+        raise VxpError("--withdraw and --reason TEXT go together")
+    written, kind = signatures.main(what, key, out, replaces=replaces, reason=reason or None)
+    console.print(f"Signed: {written}, {kind}", soft_wrap=True, highlight=False, markup=False)
+
+
 @app.command("explain-code")
 def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C002.")]) -> None:
     """Say what a rule of the validator asks for, why, and what to do."""
@@ -332,9 +361,30 @@ def leaderboard_add(
     records: Records = Path("records"),
     audit: Annotated[list[Path] | None, typer.Option(help="A statement of vxp verify that you trust; repeatable. None is "
                                                      "taken because it lies there.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The submitter's signature, which vxp sign wrote.")] = None,
+    withdrawal: Annotated[Path | None, typer.Option(help="The submitter's withdrawal, which vxp sign --withdraw "
+                                                    "wrote.")] = None,
 ) -> None:
-    """Validate a bundle and write its record: everything but maps and curves. Again for a bundle that is there: add audits."""
-    raise typer.Exit(boards.add_(console, bundle, records, audit or []))
+    """Validate a bundle and write its record: everything but maps and curves. Again for a bundle that is there, or for the
+    folder `bundle` of its record: add statements."""
+    raise typer.Exit(boards.add_(console, bundle, records, audit or [], signature=signature, withdrawal=withdrawal))
+
+
+@board_app.command("trust")
+def leaderboard_trust(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="A short id of the person or group: a-z 0-9 . _ -.")],
+    key: Annotated[Path, typer.Option(help="The public key, ID.pub.pem.")],
+    name: Annotated[str, typer.Option(help="The name; of a submitter as in submission.json.")],
+    records: Records = Path("records"),
+    auditor: Annotated[bool, typer.Option("--auditor", help="Audits by this key count.")] = False,
+    submitter: Annotated[bool, typer.Option("--submitter", help="From the first on, only submissions signed by a submitter can "
+                                            "have more than E1.")] = False,
+    expires: Annotated[str | None, typer.Option(help="UTC time after which the key does not count, such as "
+                                                "2027-12-31T00:00:00Z.")] = None,
+) -> None:
+    """Name a public key in the trust.json beside the records, for maintainers: whose signatures count, and as what."""
+    raise typer.Exit(boards.trust_(console, records, identity, key, name=name, auditor=auditor, submitter=submitter,
+                                   expires=expires))
 
 
 @board_app.command("references")

@@ -54,8 +54,13 @@ TIE = "references-tie"
 def header(kind: str) -> dict[str, Any]:
     """The header that every document carries."""
     return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": now(),
             "generator": {"name": "vxp", **harness()}, "extensions": {}}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @cache

@@ -25,7 +25,7 @@ from vxp_schemas._strict import loads, value_faults
 
 BASE: Final = "https://vxp.example/schemas/v1/"
 SCHEMA_NAMES: Final = ("task", "dataset", "model", "metric", "set", "result", "environment", "system", "run", "submission",
-                       "report", "audit", "leaderboard")
+                       "report", "audit", "signature", "withdrawal", "trust", "leaderboard")
 DOCUMENT_TYPES: Final[Mapping[str, str]] = {f"https://vxp.example/{name}/v1": name for name in SCHEMA_NAMES}
 
 Schema = Mapping[str, Any]

@@ -10,15 +10,14 @@ import vxp_schemas
 from rich.console import Console
 from rich.text import Text
 
-from vxp import result, store
+from vxp import result, signing, store
 from vxp.audit.again import SAMPLE, Audit, Order, verify
 from vxp.core import VxpError
 from vxp.findings import plain
 from vxp.run import Progress
 from vxp.validation import report
 
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "https://vxp.example/audit/v1"
+STATEMENT, PREDICATE = signing.STATEMENT, signing.AUDIT
 SAID = {
     "reproduced": "reproduced: everything that was computed again agrees",
     "differs": "differs: what was computed again is not what the bundle says",
@@ -73,20 +72,8 @@ def write(audit: Audit, target: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A statement that `write` could have written; VxpError for anything else."""
-    try:
-        said = vxp_schemas.loads(store.read_file(path))
-        if not isinstance(said, dict) or (said.get("_type"), said.get("predicateType")) != (STATEMENT, PREDICATE):
-            raise VxpError(f"{path}: expected an in-toto Statement v1 with an audit of vxp verify")
-        vxp_schemas.validate(said["predicate"])
-        [subject] = said["subject"]
-        if set(said) != {"_type", "subject", "predicateType", "predicate"} or not isinstance(subject["digest"]["sha256"], str):
-            raise VxpError(f"{path}: expected one subject with a SHA-256, and no other fields")
-    except OSError as error:
-        raise VxpError(f"{path}: {error.strerror}") from None
-    except (vxp_schemas.SchemaError, KeyError, TypeError, ValueError) as error:
-        raise VxpError(f"{path} is no audit of vxp verify: {' '.join(str(error).split())[:300]}") from None
-    return said
+    """A statement that `write` could have written, alone or in an envelope; VxpError for anything else."""
+    return signing.statement(signing.read(path).payload, PREDICATE, path)
 
 
 def show(console: Console, audit: Audit, name: str) -> None:

@@ -15,20 +15,24 @@ from rich.console import Console
 
 from vxp import result, store
 from vxp.core import VxpError
-from vxp.findings import Findings
-from vxp.leaderboard import page, references
+from vxp.findings import Findings, plain
+from vxp.leaderboard import page, references, trust
 from vxp.leaderboard.board import board
-from vxp.leaderboard.records import add, read_all
+from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, add, read, read_all
 from vxp.validation import report
 
 DOCUMENT, TABLE = "leaderboard.json", "leaderboard.parquet"
 
 
-def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) -> int:
-    """Add a bundle's record, or audits to it; prints what stands in the way and returns the exit code."""
+def add_(
+    console: Console, bundle: Path, records: Path, audits: Sequence[Path], *, signature: Path | None = None,
+    withdrawal: Path | None = None,
+) -> int:
+    """Add a bundle's record, or statements to it; prints what stands in the way and which of them count, and returns the exit
+    code."""
     if not bundle.exists():
         raise VxpError(f"{bundle} does not exist: expected a folder or tar that vxp seal wrote")
-    target, validation, findings = add(bundle, records, audits)
+    target, validation, findings = add(bundle, records, audits, signature=signature, withdrawal=withdrawal)
     if validation.exit_code != 0:
         report.show(console, validation)
         return validation.exit_code
@@ -37,8 +41,13 @@ def add_(console: Console, bundle: Path, records: Path, audits: Sequence[Path]) 
         console.print("Not added: see above", soft_wrap=True)
         return 1
     command = shlex.join(["vxp", "leaderboard", "build", "--records", str(records)])
-    console.print(f"Record: {target}\nBuild the pages: {command}", soft_wrap=True,
-                  highlight=False, markup=False)
+    trusted = trust.read(records)
+    record, errors = read(target, validation, trusted)
+    if record is None:
+        report.show_findings(console, errors)
+        return 1
+    lines = [f"Record: {target}", *_standings(record), *_without(trusted, records), f"Build the pages: {command}"]
+    console.print("\n".join(map(plain, lines)), soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
@@ -47,6 +56,22 @@ def keep(console: Console, run: Path, records: Path) -> int:
     target = references.keep(run, records)
     console.print(f"References: {target}", soft_wrap=True, highlight=False, markup=False)
     return 0
+
+
+def _standings(record: Record) -> list[str]:
+    """Which statements of a record count."""
+    named = {SIGNATURE: record.signature} | {f"{AUDITS}/{file}": s for file, s in record.standings.items()}
+    named |= {WITHDRAWAL: record.withdrawal.standing} if record.withdrawal else {}
+    return [f"{file} counts, signed by {', '.join(s.signed_by)}" if s.trusted else f"{file} does not count: {s.why_not}"
+            for file, s in named.items()]
+
+
+def _without(trusted: trust.Trust, records: Path) -> list[str]:
+    """What a repository without a trust.json has to know."""
+    if trusted.document is not None:
+        return []
+    return [f"No {trust.FILE} is beside {records}, so that everything has evidence E1 until an auditor's key is named there "
+            f"(vxp leaderboard trust ID --key ID.pub.pem --name NAME --auditor --records {records})"]
 
 
 def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
@@ -61,6 +86,8 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     for name, errors in wrong.items():
         console.print(f"{name}:", style="bold", markup=False)
         report.show_findings(console, errors)
+    for line in _without(trust.read(records), records):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if wrong:
         console.print(f"{len(wrong)} records with errors: nothing was written", soft_wrap=True)
         return 1
@@ -76,6 +103,18 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
         return 1 if differing else 0
     _write(files, out)
     console.print(f"Board of {len(found)} records: {out / 'index.html'}", soft_wrap=True, highlight=False, markup=False)
+    return 0
+
+
+def trust_(
+    console: Console, records: Path, identity: str, key: Path, *, name: str, auditor: bool, submitter: bool,
+    expires: str | None,
+) -> int:
+    """Name a key in trust.json; prints where, and returns the exit code."""
+    path = trust.add(records, identity, key, name=name, auditor=auditor, submitter=submitter, expires=expires)
+    roles = [role for role, is_ in (("auditor", auditor), ("submitter", submitter)) if is_]
+    console.print(f"{path} names the key of {identity}" + (f" as {' and '.join(roles)}" if roles else ""), soft_wrap=True,
+                  highlight=False, markup=False)
     return 0
 
 
@@ -158,4 +197,4 @@ def _rows(data: bytes) -> list[dict[str, Any]] | None:
         return None
 
 
-__all__ = ["DOCUMENT", "TABLE", "add_", "board", "build", "keep", "rows"]
+__all__ = ["DOCUMENT", "TABLE", "add_", "board", "build", "keep", "rows", "trust_"]

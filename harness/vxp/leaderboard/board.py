@@ -11,7 +11,7 @@ import vxp_schemas
 from vxp import division, metrics, result, stats
 from vxp.compare import Samples
 from vxp.leaderboard import flags, references
-from vxp.leaderboard.records import Record
+from vxp.leaderboard.records import Record, supersedes, why_not_superseded
 from vxp.leaderboard.standing import Counted, Standing, System, standings
 
 SHOWN = "E2"
@@ -47,12 +47,13 @@ def board(records: Sequence[Record], kept: References) -> dict[str, Any]:
 
 def _submission(record: Record, records: Sequence[Record], raised: Sequence[Any]) -> dict[str, Any]:
     said = record.submission
-    by = next((r.name for r in records if flags.supersedes(r, record)), None)
+    by = next((r.name for r in records if supersedes(r, record)), None)
     found = [f for f in record.report["findings"] if f["severity"] != "error"]
-    found += [f for a in record.audits.values() for f in a["findings"]]
+    found += [f for a in record.trusted for f in a["findings"]]
     found += [f.document() for f in raised]
     hidden = [f"evidence {record.evidence}, below {SHOWN}"] if record.evidence < SHOWN else []
     hidden += [f"superseded by {by}"] if by else []
+    hidden += [f"withdrawn by {record.identity}: {record.withdrawn}"] if record.withdrawn else []
     return {
         "record": record.name, "submission_id": said["submission_id"], "root_digest": record.bundle.root_digest,
         "title": said["title"], "submitter": dict(said["submitter"]), "authors": list(said["authors"]),
@@ -62,10 +63,25 @@ def _submission(record: Record, records: Sequence[Record], raised: Sequence[Any]
         "shown": not hidden, "hidden_because": hidden,
         "method": {k: record.system["method"][k] for k in ("name", "family", "parameters")},
         "implementation": dict(record.system["implementation"]),
-        "audits": [_audit(name, a) for name, a in record.audits.items()],
+        **_said_by_signature(record, records),
+        "audits": [_audit(name, a) | record.standings[name].document() for name, a in record.audits.items()],
         "findings": _once(found),
         "files": _files(record),
     }
+
+
+def _said_by_signature(record: Record, records: Sequence[Record]) -> dict[str, Any]:
+    """Who signed the submission, what it says to supersede, and whether it is withdrawn."""
+    said: dict[str, Any] = {"signature": record.signature.document()}
+    if "supersedes" in record.submission:
+        root = record.submission["supersedes"]
+        earlier = next((r for r in records if r.bundle.root_digest == root), None)
+        why = why_not_superseded(record, earlier) if earlier else "there is no record of it here"
+        said["supersedes"] = {"root_digest": root, "counts": not why} | ({"why_not": why} if why else {})
+    if record.withdrawal is not None:
+        predicate = record.withdrawal.predicate
+        said["withdrawal"] = {k: predicate[k] for k in ("created", "reason")} | record.withdrawal.standing.document()
+    return said
 
 
 def _audit(name: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +156,7 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Mapping[str, bool], ke
 
 def party(record: Record) -> str:
     """Who answers for a record: what shares one part of the admitted error (12.7.10)."""
-    return str(record.submission["submitter"]["name"]).casefold()
+    return record.identity or str(record.submission["submitter"]["name"]).casefold()
 
 
 def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing]) -> dict[str, Any]:

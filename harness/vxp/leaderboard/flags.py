@@ -9,7 +9,7 @@ import numpy as np
 
 from vxp.compare import Samples
 from vxp.findings import Findings
-from vxp.leaderboard.records import Record
+from vxp.leaderboard.records import Record, supersedes
 from vxp.metrics import catalogue
 
 ALIKE = 0.5
@@ -127,12 +127,6 @@ def _copies(one: Entry, other: Entry, equal: float, together: float, found: Mapp
                             f"({theirs.submission['submitter']['name']})", "maps that no other submission has")
 
 
-def supersedes(later: Record, earlier: Record) -> bool:
-    """Whether a submission takes the place of another, which only its own submitter may say."""
-    return bool(later.submission.get("supersedes") == earlier.bundle.root_digest
-                and later.submission["submitter"] == earlier.submission["submitter"])
-
-
 def _kin(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     """Pairs of records of one submitter."""
     of_name: dict[str, list[Record]] = {}
@@ -161,4 +155,4 @@ def _gains(one: Entry, other: Entry, found: Mapping[str, Findings]) -> None:
                             "item that differ", "some items that got worse")
 
 
-__all__ = ["raised", "supersedes"]
+__all__ = ["raised"]

@@ -4,11 +4,14 @@
 records/<submission id>-<first 12 digits of the root digest>/
   bundle/...            every file of the bundle but shards and curves
   report.json           the validation of the whole bundle, made when the record was added
-  audits/<digest>.json  audits of the whole bundle, as vxp verify wrote them
+  audits/<digest>.json  audits of the whole bundle, as vxp verify wrote them, signed or not
+  signature.json        the submitter's signature, where there is one
+  withdrawal.json       the submitter's withdrawal, where there is one
 ```
 
 Nothing in a record is believed because it is there: files are bound by the root digest, aggregates are computed again from
-the scores per item, and an audit counts only for the root digest that it names.
+the scores per item, and an audit counts only for the root digest that it names and by whose signature it has
+(`vxp.leaderboard.trust`).
 """
 
 from __future__ import annotations
@@ -24,16 +27,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vxp import audit, compare, result, store, validation
+from vxp import compare, result, signing, store, validation
 from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
 from vxp.leaderboard import references
+from vxp.leaderboard import trust as trusting
+from vxp.leaderboard.trust import Standing, Trust
+from vxp.signing import Signed
 from vxp.validation import arrays
 
-BUNDLE, REPORT, AUDITS = "bundle", "report.json", "audits"
+BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL = "bundle", "report.json", "audits", "signature.json", "withdrawal.json"
 SHARE = 0.05
 """An audit counts on the board if its sample finds a change of this share of the items with probability 0.95."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """A statement by which a submission is taken back."""
+
+    predicate: Mapping[str, Any]
+    standing: Standing
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +58,12 @@ class Record:
     bundle: Bundle
     report: Mapping[str, Any]
     audits: Mapping[str, Mapping[str, Any]]
+    """The predicates of all audits by file."""
+    standings: Mapping[str, Standing]
+    """What the signatures of each are worth."""
+    signature: Standing
+    """Of the submission."""
+    withdrawal: Withdrawal | None = None
 
     @property
     def name(self) -> str:
@@ -80,27 +100,59 @@ class Record:
         return found
 
     @property
+    def trusted(self) -> list[Mapping[str, Any]]:
+        """The audits whose signatures count."""
+        return [predicate for file, predicate in self.audits.items() if self.standings[file].trusted]
+
+    @property
+    def identity(self) -> str | None:
+        """Who signed the submission, as trust.json calls them; None where nobody did who may."""
+        return self.signature.signed_by[0] if self.signature.trusted else None
+
+    @property
+    def withdrawn(self) -> str | None:
+        """Why the submission was taken back, in its submitter's words; None where it was not."""
+        if self.withdrawal is None or not self.withdrawal.standing.trusted:
+            return None
+        return str(self.withdrawal.predicate["reason"])
+
+    @property
     def refuted(self) -> bool:
-        """Whether an audit found something else than the bundle says."""
-        return any(a["verdict"] in ("differs", "refused") for a in self.audits.values())
+        """Whether a trusted audit found something else than the bundle says."""
+        return any(a["verdict"] in trusting.REFUTING for a in self.trusted)
 
     @cached_property
     def evidence(self) -> str:
-        """The best level that an audit of a large enough sample gives; E1, which the board computes itself, otherwise."""
+        """The best level that a trusted audit of a large enough sample gives; otherwise E1, which the board computes itself."""
         if self.refuted:
             return "E1"
-        return max(["E1", *(str(a["evidence"]) for a in self.audits.values() if counts(a))])
+        return max(["E1", *(str(a["evidence"]) for a in self.trusted if counts(a))])
 
     def evidence_of(self, result_id: str, signature: str) -> str:
         """The level of one score: an audit without the explainer leaves those out that explain again."""
         if self.refuted:
             return "E1"
-        return max(["E1", *(str(a["evidence"]) for a in self.audits.values() if counts(a) and any(
+        return max(["E1", *(str(a["evidence"]) for a in self.trusted if counts(a) and any(
             s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"]))])
 
 
+def supersedes(later: Record, earlier: Record) -> bool:
+    """Whether a submission takes the place of another, which only the identity that signed both may say."""
+    return later.submission.get("supersedes") == earlier.bundle.root_digest and why_not_superseded(later, earlier) == ""
+
+
+def why_not_superseded(later: Record, earlier: Record) -> str:
+    """Why a submission that names another as superseded does not take its place; empty where it does."""
+    for record, which in ((later, "this submission"), (earlier, "the earlier one")):
+        if record.identity is None:
+            return f"{which}: {record.signature.why_not}"
+    if later.identity != earlier.identity:
+        return f"this submission is signed by {later.identity}, the earlier one by {earlier.identity}"
+    return ""
+
+
 def counts(predicate: Mapping[str, Any]) -> bool:
-    """Whether an audit raises evidence on the board."""
+    """Whether an audit raises evidence on the board, once it is trusted."""
     return bool(predicate["verdict"] == "reproduced" and predicate["policy"]["smallest_share"] <= SHARE
                 and not any(s["beyond"] for s in (*predicate["scores"], *predicate["maps"])))
 
@@ -108,38 +160,130 @@ def counts(predicate: Mapping[str, Any]) -> bool:
 # ----------------------------------------------------------------------------------------------------------------- adding
 
 
-def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None, validation.Report, Findings]:
-    """Write the record of a bundle, or add audits to the one that is there; its folder, the validation, and what is wrong
-    with the audits. Nothing is written, and the folder is None, unless the bundle has no errors and the audits are its own.
+def add(
+    bundle: Path, folder: Path, audits: Sequence[Path] = (), *, signature: Path | None = None, withdrawal: Path | None = None
+) -> tuple[Path | None, validation.Report, Findings]:
+    """Write the record of a bundle, or add statements to the one that is there; its folder, the validation, and what is wrong
+    with the statements. Nothing is written, and the folder is None, unless the bundle has no errors, the statements are
+    about it, and no signature of a key of trust.json is broken or too late.
 
-    A report that is there and says something else gives way: whoever adds an audit has validated the whole bundle too.
+    bundle: a whole bundle, or the copy `bundle` of a record in `folder`, to which statements are added. A report that is
+    there and says something else gives way to that of a whole bundle: whoever adds it has validated the whole bundle too.
     """
-    report = validation.apart(bundle, "consistency")
+    own = _is_record(bundle, folder)
+    [(_, report)] = validation.all_apart([bundle], "consistency", record=own)
     findings = Findings()
     if report.exit_code != 0:
         return None, report, findings
     whole = open_bundle(bundle)
     if whole.root_digest != report.root_digest:
         raise VxpError(f"{bundle} changed while it was checked: copy it to a place where nobody writes, and add it from there")
-    statements = {path: audit.read(path) for path in audits}
-    for path, statement in statements.items():
-        _own(whole.root_digest, statement, str(path), findings)
+    target = bundle.absolute().parent if own else folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
+    given = _Given(trusting.read(folder), whole, target, findings)
+    given.take(audits, signature, withdrawal)
     references.check(compare.of_bundle(whole), references.read_all(folder), findings)
     if findings.errors:
         return None, report, findings
-    target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
-    if target.exists() or target.is_symlink():
-        _irregular(target, findings)  # a pull request may have brought it, with links that lead elsewhere
-        if findings.errors:
-            return None, report, findings
     if not target.exists():
         _write(whole, report, target)
-    elif not _says(target / REPORT, report):
+    elif not own and not _says(target / REPORT, report):
         store.write_document(target / REPORT, report.document())
-    for statement in statements.values():
-        data = result.plain_json(statement)
-        store.write_bytes(target / AUDITS / f"{hashlib.sha256(data).hexdigest()[:12]}.json", data)
+    given.store()
     return target, report, findings
+
+
+def attach(
+    record: Record, trust: Trust, audits: Sequence[Path] = (), *, signature: Path | None = None, withdrawal: Path | None = None
+) -> Findings:
+    """Add statements to a record that `read_all` gave, whose bundle is therefore not checked again; what is wrong with them,
+    and where that is an error nothing is written."""
+    given = _Given(trust, record.bundle, record.folder, Findings())
+    given.take(audits, signature, withdrawal)
+    if not given.findings.errors:
+        given.store()
+    return given.findings
+
+
+def _is_record(bundle: Path, folder: Path) -> bool:
+    return bundle.name == BUNDLE and bundle.absolute().parent.parent.resolve() == folder.resolve()
+
+
+@dataclass(eq=False)
+class _Given:
+    """Statements that somebody wants to add to the record of a bundle in the folder `target`."""
+
+    trust: Trust
+    bundle: Bundle
+    target: Path
+    findings: Findings
+    audits: Sequence[Signed] = ()
+    signature: Signed | None = None
+    withdrawal: Signed | None = None
+
+    def take(self, audits: Sequence[Path], signature: Path | None, withdrawal: Path | None) -> None:
+        """Read and check all; what is wrong is a finding."""
+        self.audits = [self._checked(path, signing.AUDIT) for path in audits]
+        signed = self._checked(signature, signing.SIGNATURE) if signature else None
+        self.withdrawal = self._checked(withdrawal, signing.WITHDRAWAL) if withdrawal else None
+        if self.target.exists() or self.target.is_symlink():
+            _irregular(self.target, self.findings)  # a pull request may have brought it, with links that lead elsewhere
+        if not self.findings.errors:
+            self.signature = _better(self.trust, signed, self.target / SIGNATURE, self.bundle)
+            self._withdrawn_by_its_signer(str(withdrawal))
+
+    def store(self) -> None:
+        """Write them into the record, which is there by now."""
+        for statement in self.audits:
+            _keep(self.target / AUDITS / signing.name(statement), statement)
+        for name, kept in ((SIGNATURE, self.signature), (WITHDRAWAL, self.withdrawal)):
+            if kept is not None:
+                store.write_bytes(self.target / name, kept.stored)
+
+    def _checked(self, path: Path, kind: str) -> Signed:
+        """A statement about this bundle, by keys that are valid today: a signature may not be dated back to when they were."""
+        given = signing.read(path)
+        said = signing.statement(given.payload, kind, path)
+        _own(self.bundle, said, str(path), self.findings)
+        signers = self.trust.signers(given, max(result.now(), said["predicate"]["created"]))
+        for who in signers.misfits:
+            self.findings.add("VXP-I008", str(path), "", f"a signature by {who} that does not fit", "one over this statement")
+        for who in signers.expired:
+            self.findings.add("VXP-I009", str(path), "", f"a signature by {who}", "one by a key that has not expired")
+        return given
+
+    def _withdrawn_by_its_signer(self, file: str) -> None:
+        if self.withdrawal is None:
+            return
+        there = _standing(self.trust, self.signature, signing.SIGNATURE, self.bundle)
+        taken = _standing(self.trust, self.withdrawal, signing.WITHDRAWAL, self.bundle)
+        if not there.trusted or not taken.trusted:
+            why = f"the withdrawal: {taken.why_not}" if there.trusted else f"the submission: {there.why_not}"
+            self.findings.add("VXP-I010", file, "", why, "submission and withdrawal signed by "
+                              f"{self.bundle.submission['submitter']['name']} with a key of {trusting.FILE}")
+
+
+def _standing(trust: Trust, given: Signed | None, kind: str, bundle: Bundle) -> Standing:
+    """What a submitter's statement is worth. It is held to its date: of a signature, whose key is valid when it is added."""
+    if given is None:
+        return trusting.of_submission(trust, None, "", "")
+    created = str(signing.statement(given.payload, kind, bundle.root)["predicate"]["created"])
+    return trusting.of_submission(trust, given, created, str(bundle.submission["submitter"]["name"]))
+
+
+def _better(trust: Trust, signed: Signed | None, there: Path, bundle: Bundle) -> Signed | None:
+    """The signature to keep: a trusted one that is there does not give way to one that is not."""
+    stored = signing.read(there) if there.exists() else None
+    if signed is None or stored is None:
+        return signed or stored
+    new, old = (_standing(trust, s, signing.SIGNATURE, bundle).trusted for s in (signed, stored))
+    return stored if old and not new else signed
+
+
+def _keep(path: Path, statement: Signed) -> None:
+    """Store an audit; where its statement is there already, with the signatures of both: none is ever lost."""
+    if path.exists() and statement.bundle is None:
+        statement = signing.read(path).joined(statement)
+    store.write_bytes(path, statement.stored)
 
 
 def _says(file: Path, report: validation.Report) -> bool:
@@ -151,10 +295,17 @@ def _says(file: Path, report: validation.Report) -> bool:
     return all(there.get(k) == here.get(k) for k in {*there, *here} - {"created", "generator", "bundle"})
 
 
-def _own(root: str, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
-    said = f"sha256:{statement['subject'][0]['digest']['sha256']}"
-    if said != root:
-        findings.add("VXP-I007", file, "/subject/0/digest", said, f"{root}, the root digest of the bundle")
+def _own(bundle: Bundle, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
+    """A statement is about this bundle, and repeats what its submission.json says."""
+    said = signing.subject(statement)
+    if said != bundle.root_digest:
+        findings.add("VXP-I007", file, "/subject/0/digest", said, f"{bundle.root_digest}, the root digest of the bundle")
+        return
+    repeated = {signing.SIGNATURE: ("submission_id", "submitter", "supersedes"), signing.WITHDRAWAL: ("submission_id",)}
+    for name in repeated.get(statement["predicateType"], ()):
+        got, there = statement["predicate"].get(name), bundle.submission.get(name)
+        if got != there:
+            findings.add("VXP-I007", file, f"/predicate/{name}", str(got), f"{there}, as submission.json says")
 
 
 def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
@@ -187,6 +338,7 @@ def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]
     """The records of a folder by name, each checked again; and by record the errors that were found, which must be none."""
     if not folder.is_dir():
         raise VxpError(f"{folder} is no folder: expected the records that vxp leaderboard add writes")
+    trust = trusting.read(folder)
     records, wrong = [], {}
     places = []
     for place in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
@@ -198,7 +350,7 @@ def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]
             places.append(place)
     for bundle, found in validation.all_apart([p / BUNDLE for p in places], "consistency", record=True):
         place = bundle.parent
-        record, errors = _read(place, found)
+        record, errors = read(place, found, trust)
         if errors:
             wrong[shown(place.name)] = errors
         elif record is not None:
@@ -209,14 +361,14 @@ def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]
 def _irregular(place: Path, findings: Findings) -> None:
     """Links, pipes and large files beside the bundle, which a pull request may bring, before anything is opened."""
     def within() -> Iterator[Path]:
-        yield from (place, *(place / name for name in (BUNDLE, REPORT, AUDITS)))
+        yield from (place, *(place / name for name in (BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL)))
         yield from sorted((place / AUDITS).glob("*"))  # not before it is known to be a folder
 
     for path in within():
         try:
             facts = path.lstat()
         except OSError:
-            continue  # a report that is missing is said below
+            continue  # a report that is missing is said below; the others may be
         folder = path in (place, place / BUNDLE, place / AUDITS)
         if not (stat.S_ISDIR(facts.st_mode) if folder else stat.S_ISREG(facts.st_mode)):
             findings.add("VXP-S004", shown(path.relative_to(place.parent).as_posix()), "", "a link or another kind of file",
@@ -227,7 +379,8 @@ def _irregular(place: Path, findings: Findings) -> None:
                          f"at most {store.MAX_JSON} bytes (16 MiB)")
 
 
-def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[dict[str, Any]]]:
+def read(place: Path, found: validation.Report, trust: Trust) -> tuple[Record | None, list[dict[str, Any]]]:
+    """The record in a folder whose bundle was validated, or the errors that were found."""
     if found.of("error"):
         return None, found.of("error")
     if found.stopped:
@@ -240,14 +393,14 @@ def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[di
                      "digest of the bundle")
     audits = {}
     for file in sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []:
-        statement = audit.read(file)
-        _own(bundle.root_digest, statement, f"{AUDITS}/{file.name}", findings)
-        audits[file.name] = statement["predicate"]
-    strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS})
+        audits[file.name] = _statement(file, signing.AUDIT, bundle, findings)
+    own = {kind: _statement(place / name, kind, bundle, findings) for name, kind in (
+        (SIGNATURE, signing.SIGNATURE), (WITHDRAWAL, signing.WITHDRAWAL)) if (place / name).exists()}
+    strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
     if strays:
-        findings.add("VXP-I004", shown(strays[0]), "", f"{len(strays)} other files", f"only {BUNDLE}, {REPORT}, and statements "
-                     f"in {AUDITS}")
+        findings.add("VXP-I004", shown(strays[0]), "", f"{len(strays)} other files", f"only {BUNDLE}, {REPORT}, {SIGNATURE}, "
+                     f"{WITHDRAWAL}, and statements in {AUDITS}")
     expected = f"{bundle.submission['submission_id']}-{bundle.root_digest[7:19]}"
     if place.name != expected:
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
@@ -255,7 +408,26 @@ def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[di
         findings.add("VXP-I007", REPORT, "/verdict", report["verdict"], "the report of a bundle without errors")
     if findings.errors:
         return None, [f.document() for f in findings.all]
-    return Record(place, bundle, report, audits), []
+    signature = _standing(trust, own.get(signing.SIGNATURE, (None,))[0], signing.SIGNATURE, bundle)
+    withdrawal = None
+    if signing.WITHDRAWAL in own:
+        given, predicate = own[signing.WITHDRAWAL]
+        standing = _standing(trust, given, signing.WITHDRAWAL, bundle)
+        if standing.trusted and not signature.trusted:
+            standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
+        withdrawal = Withdrawal(predicate, standing)
+    standings = trusting.of_audits(trust, audits, signature, str(bundle.submission["submitter"]["name"]))
+    return Record(place, bundle, report, {file: predicate for file, (_, predicate) in audits.items()}, standings, signature,
+                  withdrawal), []
 
 
-__all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "Record", "add", "counts", "read_all"]
+def _statement(path: Path, kind: str, bundle: Bundle, findings: Findings) -> tuple[Signed, Mapping[str, Any]]:
+    """A stored statement with its signatures, and its predicate."""
+    given = signing.read(path)
+    said = signing.statement(given.payload, kind, path)
+    _own(bundle, said, path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix(), findings)
+    return given, said["predicate"]
+
+
+__all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "SIGNATURE", "WITHDRAWAL", "Record", "Withdrawal", "add", "attach", "counts",
+           "read", "read_all", "supersedes", "why_not_superseded"]

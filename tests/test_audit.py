@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ import safetensors.numpy
 import torch
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import audit, metrics, result, stats, validation
-from vxp.audit import Audit, Order, measure, recomputed, sampling, tolerances, verify
+from vxp import audit, bundles, metrics, result, stats, validation
+from vxp.audit import Audit, Order, again, measure, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.metrics import bind, catalogue
 from vxp.run import Quiet
@@ -391,6 +392,42 @@ def test_a_bundle_that_is_replaced_after_its_validation_is_not_audited(
     monkeypatch.setattr(validation, "apart", lambda path, level: validate(honest, level))
     with pytest.raises(VxpError, match="changed while it was checked"):
         verify(changed.folder, Order())
+
+
+EXCHANGED = ["submission.json", "set", "items", "shard", "result", "samples", "curves", "statistics"]
+
+
+def exchanged(path: Path, found: Any = None) -> Any:
+    """Another file of the same size in the place of one, with its times: one value differs, so that it reads like the first."""
+    data, facts = bytearray(path.read_bytes()), path.stat()
+    data[-2 if path.suffix == ".json" else len(data) // 2] ^= 1
+    path.with_name("other").write_bytes(bytes(data))
+    os.utime(path.with_name("other"), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    path.with_name("other").replace(path)
+    return found
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_a_file_that_is_exchanged_after_the_validation(name: str, changed: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "apart", lambda path, level: exchanged(changed.path(name), validate(path, level)))
+    with pytest.raises(VxpError, match=r"changed while it was checked: \S*" + changed.path(name).name):
+        verify(changed.folder, Order(sample=None))
+
+
+def test_a_map_that_is_written_over_while_scores_are_computed(changed: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place: the digest of each map is compared with its row at every reading."""
+    read = again.Claim.maps
+    monkeypatch.setattr(bundles, "_stamp", lambda facts: ())  # no clock tells
+
+    def late(claim: again.Claim, wanted: Any) -> torch.Tensor:
+        if 23 in wanted:
+            with changed.path("shard").open("r+b") as file:
+                file.seek(-4, os.SEEK_END)
+                file.write(b"\0\0\0\x3f")
+        return read(claim, wanted)
+    monkeypatch.setattr(again.Claim, "maps", late)
+    with pytest.raises(VxpError, match="the map of row 23"):
+        verify(changed.folder, Order(sample=None))
 
 
 def test_parameters_from_a_bundle_are_checked_like_any(changed: Broken) -> None:

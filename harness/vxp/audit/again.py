@@ -7,6 +7,8 @@ only where the reviewer names it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +22,9 @@ import vxp_schemas
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vxp import explainers, models, result, stats, tasks, validation
+from vxp import explainers, models, result, stats, store, tasks, validation
 from vxp.audit import sampling, tolerances
-from vxp.bundles import Bundle, open_bundle
+from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision
 from vxp.explainers import BoundExplainer
@@ -121,17 +123,53 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     if found.verdict == "could-not-complete":
         raise VxpError(f"{path} could not be validated: {found.checks[0].get('reason', 'unknown')}")
     bundle = open_bundle(path)
-    submission = bundle.submission
-    if bundle.root_digest != found.root_digest:
-        raise VxpError(f"{path} changed while it was checked: copy it to a place where nobody writes, and verify it there")
-    audit = Audit(submission["submission_id"], bundle.root_digest, order)
+    root = bundle.read(ROOT)
+    if store.digest(root) != found.root_digest:
+        raise ChangedError(path, ROOT)
+    submission = _document(bundle, ROOT, root)
+    audit = Audit(submission["submission_id"], store.digest(root), order)
     if found.verdict == "invalid":
         audit.refused = found.findings
         return audit
     with computing(order.threads):
         for described in submission["results"]:
-            _result(audit, bundle, described["path"], progress or Quiet())
+            _result(audit, bundle, submission, described, progress or Quiet())
     return audit
+
+
+# ----------------------------------------------------------------------------------------- what is read, and its digests
+
+
+class ChangedError(VxpError):
+    """A file is no longer the one that was validated."""
+
+    def __init__(self, root: Path, path: str, why: str = "its bytes are not those that the root digest binds") -> None:
+        super().__init__(f"{root} changed while it was checked: {path}: {why}. Copy it to a place where nobody writes, and "
+                         "verify it there")
+
+
+def _held(bundle: Bundle, described: Mapping[str, Any], folder: str = "") -> bytes:
+    """The bytes of a file, read once and compared with the digest that binds it before anything is made of them: the
+    validation read them in a process of its own, and since then another file may lie there. ChangedError for another."""
+    path = f"{folder}/{described['path']}" if folder else str(described["path"])
+    try:
+        return bundle.described({**described, "path": path})
+    except VxpError as error:
+        raise ChangedError(bundle.root, path, str(error)) from None
+
+
+def _document(bundle: Bundle, path: str, data: bytes) -> dict[str, Any]:
+    try:
+        document = vxp_schemas.loads(data)
+        vxp_schemas.validate(document)
+    except vxp_schemas.SchemaError as error:
+        raise VxpError(f"{bundle.root}: {path}: {error}") from None
+    return dict(document)
+
+
+def _described(bundle: Bundle, described: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that a descriptor binds."""
+    return _document(bundle, described["path"], _held(bundle, described))
 
 
 # ------------------------------------------------------------------------------------------------------------ one result
@@ -155,51 +193,72 @@ class Claim:
         return str(self.document["result_id"])
 
     def maps(self, rows: Sequence[int]) -> Tensor:
-        """The stored maps of these rows, float32, read from their places."""
+        """The stored maps of these rows, float32, read from their places. The table of items, which is in memory, binds each
+        by its digest, so that no shard has to be held: ChangedError where bytes have another."""
         places = [(int(self.items["shard"][i]), int(self.items["shard_row"][i])) for i in rows]
         found: dict[int, np.ndarray] = {}
         for number in sorted({shard for shard, _ in places}):
             path = f"{self.folder}/{self.manifest['shards'][number]['descriptor']['path']}"
-            with self.bundle.stream(path) as stream:
-                tensor = arrays.tensors(stream, self.bundle.size(path))["values"]
-                size = (tensor.stop - tensor.start) // tensor.shape[0]
-                for i, (shard, row) in zip(rows, places, strict=True):
-                    if shard == number:
-                        stream.seek(tensor.start + row * size)
-                        values = np.frombuffer(stream.read(size), arrays.DTYPES[tensor.dtype])
-                        found[i] = values.reshape(tensor.shape[1:]).astype(np.float32)
+            facts = self.manifest["shards"][number]["tensors"]["values"]
+            dtype, shape = arrays.DTYPES[facts["dtype"]], facts["shape"][1:]
+            size = dtype.itemsize * math.prod(shape)
+            try:
+                with self.bundle.stream(path) as stream:
+                    start = arrays.tensors(stream, self.bundle.size(path))["values"].start
+                    for i, (shard, row) in zip(rows, places, strict=True):
+                        if shard == number:
+                            stream.seek(start + row * size)
+                            data = stream.read(size)
+                            if hashlib.sha256(data).digest() != self.items["payload_digest"][i]:
+                                raise VxpError(f"the map of row {i} is not the one that items.parquet binds")
+                            found[i] = np.frombuffer(data, dtype).reshape(shape).astype(np.float32)
+            except (arrays.Malformed, KeyError, VxpError) as error:
+                raise ChangedError(self.bundle.root, path, str(error)) from None
         return torch.from_numpy(np.stack([found[i] for i in rows]))
 
 
-def _result(audit: Audit, bundle: Bundle, path: str, progress: Progress) -> None:
-    document = bundle.document(path)
+def _result(
+    audit: Audit, bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any], progress: Progress,
+) -> None:
+    document = _described(bundle, described)
     name = str(document["result_id"])
 
-    manifest = bundle.document(document["set"]["path"])
+    manifest = _described(bundle, document["set"])
     folder = document["set"]["path"].rpartition("/")[0]
     signatures = [s["signature"] for s in document["scores"]]
     try:
-        task, model = _task(audit.order, bundle, path, document)
-        claim = Claim(document, manifest, folder, _table(bundle, f"{folder}/{manifest['items']['path']}", arrays.ITEMS),
-                      _table(bundle, document["samples"]["path"], arrays.samples_columns(signatures)), task, model, bundle)
+        task, model = _task(audit.order, _own_task(bundle, submission, described), document)
+        claim = Claim(document, manifest, folder, _table(_held(bundle, manifest["items"], folder), arrays.ITEMS),
+                      _table(_held(bundle, document["samples"]), arrays.samples_columns(signatures)), task, model, bundle)
         explainer, same = _explainer(audit, claim)
         if not _items(audit, claim):
             return
         rows = _rows(audit, claim)
         progress.stage(f"computing {name} again", len(rows))
         _Again(audit, claim, explainer, same, rows, progress).compare()
+    except ChangedError:
+        raise
     except Exception as error:  # whatever a stranger's numbers provoke is no verdict
         why = str(error) if isinstance(error, VxpError) else f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         audit.not_checked.append({"what": f"result {name}", "reason": plain(why) or type(error).__name__})
         audit.left_out = True
 
 
-def _table(bundle: Bundle, path: str, columns: Mapping[str, str]) -> arrays.Table:
-    with bundle.stream(path) as stream:
-        return arrays.table(stream, bundle.size(path), columns, None)
+def _table(data: bytes, columns: Mapping[str, str]) -> arrays.Table:
+    return arrays.table(io.BytesIO(data), len(data), columns, None)
 
 
-def _task(order: Order, bundle: Bundle, path: str, document: Mapping[str, Any]) -> tuple[Task, Model]:
+def _own_task(
+    bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any],
+) -> Mapping[str, Any] | None:
+    """The document of a task that the registry does not have, which lies beside the result."""
+    path = f"{described['path'].rpartition('/')[0]}/task.json"
+    return next((_described(bundle, d) for d in submission["documents"] if d["path"] == path), None)
+
+
+def _task(
+    order: Order, own: Mapping[str, Any] | None, document: Mapping[str, Any],
+) -> tuple[Task, Model]:
     """Task and model of this machine that have the digests of the result."""
     limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
@@ -208,9 +267,8 @@ def _task(order: Order, bundle: Bundle, path: str, document: Mapping[str, Any]) 
             raise VxpError("--images needs --model: a name or file.py:factory")
         model = models.load(order.model, device=order.device)
         task = tasks.opened(order.images, model)
-        own = f"{path.rpartition('/')[0]}/task.json"
-        if own in bundle.entries and bundle.document(own)["dataset"]["digest"] == task.dataset["digest"]:
-            task = dataclasses.replace(task, document=bundle.document(own))  # the same images in a folder of another name
+        if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
+            task = dataclasses.replace(task, document=own)  # the same images in a folder of another name
     else:
         task = tasks.load(name, model=order.model, data=order.data)
         model = models.load(task.model, device=order.device)
@@ -327,10 +385,9 @@ class _Again:
         found: dict[str, np.ndarray] = {}
         for kind in ("curves", "statistics"):
             if kind in claim.document:
-                path = claim.document[kind]["path"]
-                with claim.bundle.stream(path) as stream:
-                    tensors = arrays.tensors(stream, claim.bundle.size(path))
-                    found |= {f"{kind}/{name}": arrays.values(stream, t) for name, t in tensors.items()}
+                data = _held(claim.bundle, claim.document[kind])
+                tensors = arrays.tensors(io.BytesIO(data), len(data))
+                found |= {f"{kind}/{name}": arrays.values(io.BytesIO(data), t) for name, t in tensors.items()}
         return found
 
     def compare(self) -> None:

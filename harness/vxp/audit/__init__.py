@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ SAID = {
     "reproduced": "reproduced: everything that was computed again agrees",
     "differs": "differs: what was computed again is not what the bundle says",
     "refused": "refused: the bundle is invalid (see vxp validate)",
-    "incomplete": "incomplete: nothing could be computed again",
+    "incomplete": "incomplete: what was not checked is needed for a verdict",
 }
 
 
@@ -94,7 +95,8 @@ def show(console: Console, audit: Audit, name: str) -> None:
     found = audit.refused if audit.refused is not None else [f.document() for f in audit.findings.all]
     report.show_findings(console, found)
     lines = [f"{'beyond ' if s['beyond'] else 'agrees '} {s['signature']}: {s['n']} items, largest difference "
-             f"{s['largest']:.2g} (tolerance {s['tolerance']:g})" for s in audit.scores]
+             f"{s['largest']:.2g} (tolerance {s['tolerance']:g}), mean {s['bias']:+.2g} (limit {s['bias_limit']:.2g}); here "
+             f"{_figures(s['recomputed'])}" for s in audit.scores]
     for maps in audit.maps:
         same = "the system of the bundle" if maps["same_system"] else "not by the system document of the bundle"
         lines.append(f"maps     {maps['n']} made again by {maps['explainer']}, {same}: largest difference "
@@ -106,6 +108,15 @@ def show(console: Console, audit: Audit, name: str) -> None:
                      "is found with probability 0.95")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    """The number of a score that was computed again, of a whole set with its interval."""
+    if "mean" not in found:
+        return "without a number"
+    interval = f" [{found['ci']['lo']:.4f}, {found['ci']['hi']:.4f}]" if "ci" in found else ""
+    items = "all" if found["whole"] else f"these {found['n']}"
+    return f"{found['mean']:.4f}{interval} of {items} items"
 
 
 __all__ = ["SAMPLE", "Audit", "Order", "main", "read", "recomputed", "show", "statement", "verify", "write"]

@@ -26,7 +26,7 @@ from vxp import explainers, models, result, stats, store, tasks, validation
 from vxp.audit import sampling, tolerances
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
-from vxp.engine import READOUTS, Engine, Job, Precision
+from vxp.engine import READOUTS, Engine, Job, Precision, with_statuses
 from vxp.explainers import BoundExplainer
 from vxp.findings import Findings, plain
 from vxp.machine import computing
@@ -353,6 +353,7 @@ class _Again:
         self.precisions = (str(claim.document["settings"]["precision"]), str(order.precision))
         self.metrics = [b for b in map(self._metric, claim.document["scores"]) if b is not None]
         self.differences: dict[str, list[float]] = {b.signature: [] for b in self.metrics}
+        self.found: dict[str, list[Outcome]] = {b.signature: [] for b in self.metrics}
         self.beyond: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
         self.apart: dict[str, list[tuple[str, str, str, str]]] = {b.signature: [] for b in self.metrics}
         self.status: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
@@ -390,11 +391,17 @@ class _Again:
                 found |= {f"{kind}/{name}": arrays.values(io.BytesIO(data), t) for name, t in tensors.items()}
         return found
 
+    @property
+    def whole(self) -> bool:
+        """Whether every item of the set is computed again."""
+        return len(self.rows) == self.claim.items.rows
+
     def compare(self) -> None:
         for first in range(0, len(self.rows), UNIT):
             self._unit(self.rows[first : first + UNIT])
             self.progress.items(len(self.rows[first : first + UNIT]))
         self._conclude()
+        self._coarse()
         self._flags()
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -486,19 +493,21 @@ class _Again:
     def _scores(self, bound: Bound, outcome: Outcome, rows: Sequence[int]) -> None:
         claim, signature = self.claim, bound.signature
         limit = tolerances.of_score(bound.signature, self.precisions)
+        outcome = with_statuses(outcome, {i: str(claim.items["status"][row]) for i, row in enumerate(rows)
+                                          if claim.items["status"][row] != OK})
+        self.found[signature].append(outcome)
         for i, row in enumerate(rows):
-            stated = str(claim.samples[f"{signature}#status"][row])
-            here = outcome.status[i] if claim.items["status"][row] == OK else claim.items["status"][row]
+            stated, here = str(claim.samples[f"{signature}#status"][row]), outcome.status[i]
             if stated != here:
                 self.status[signature].append((self._where(row), f"{stated}, here {here}", "the status computed again"))
                 continue
             value, again = float(claim.samples[signature][row]), float(outcome.values[i])
             if stated != OK or (math.isnan(value) and math.isnan(again)):
                 continue
-            off = abs(value - again) / max(1.0, abs(again))
+            off = (value - again) / max(1.0, abs(again))
             # a number on one side only is as far off as can be said
             self.differences[signature].append(off if math.isfinite(off) else 1e300)
-            if not off <= limit:
+            if not abs(off) <= limit:
                 self.beyond[signature].append((self._where(row), f"{value:.8g}, here {again:.8g}",
                                                f"a difference of at most {limit:g}"))
         for kind, again_ in (("curves", outcome.curve), ("statistics", outcome.statistics)):
@@ -531,11 +540,16 @@ class _Again:
             signature = bound.signature
             limit = tolerances.of_score(bound.signature, self.precisions)
             differences, beyond, status = self.differences[signature], self.beyond[signature], self.status[signature]
+            sizes = [abs(d) for d in differences]
+            within = [d for d in differences if abs(d) <= limit]
+            bias, most = float(np.mean(within or [0.0])), tolerances.of_bias(within, limit)
             audit.scores.append({
                 "result": claim.name, "signature": signature, "n": len(differences) + len(status),
-                "tolerance": limit, "largest": max(differences, default=0.0),
-                "mean": float(np.mean(differences)) if differences else 0.0,
-                "beyond": len(beyond) + len(status)})
+                "tolerance": limit, "largest": max(sizes, default=0.0), "mean": float(np.mean(sizes or [0.0])),
+                "beyond": len(beyond) + len(status), "bias": bias, "bias_limit": most, "recomputed": self._summary(bound)})
+            if not abs(bias) <= most:
+                audit.findings.add("VXP-R008", claim.document["samples"]["path"], signature, f"scores that are {bias:+.3g} off "
+                                   f"in the mean of {len(within)} items", f"at most {most:.3g}: rounding is to both sides")
             for path, where, said, expected in self.apart[signature]:
                 audit.findings.add("VXP-R006", path, where, said, expected)
             for code, found in (("VXP-R001", beyond), ("VXP-R002", status)):
@@ -543,6 +557,38 @@ class _Again:
                     audit.findings.add(code, claim.document["samples"]["path"], f"{where}, {signature}", said, expected)
         if self.map_off:
             self._conclude_maps()
+
+    def _coarse(self) -> None:
+        """A precision whose tolerance is wide raises no evidence by agreement within it: the submitter chooses the set's, and
+        could move scores by it. Computed again in fp32, all of the set's scores are there to be read instead."""
+        claimed, here = self.precisions
+        why = None
+        if here != tolerances.ORDER[0]:
+            why = f"this audit computed in {here}, within whose tolerance scores can be moved: verify in {tolerances.ORDER[0]}"
+        elif claimed != tolerances.ORDER[0] and not self.whole:
+            why = (f"its scores were computed in {claimed}, within whose tolerance they can be moved: a sample does not tell, "
+                   "verify all items with --all")
+        if why is not None:
+            self.audit.not_checked.append({"what": f"result {self.claim.name}", "reason": why})
+            self.audit.left_out = True
+
+    def _summary(self, bound: Bound) -> dict[str, Any]:
+        """What the items that were computed again give for a score: of a whole set the aggregate of chapter 7, of a sample
+        the number without an interval."""
+        task, metric, whole = self.claim.task, bound.metric, self.whole
+        parts = self.found[bound.signature]
+        status = [state for part in parts for state in part.status]
+        clusters = [str(self.claim.items["cluster"][row]) for row in self.rows]
+        if metric.reduce is None:
+            numbers = stats.summary(torch.cat([p.values for p in parts]).numpy(), status, clusters, better=metric.better,
+                                    range=metric.range, binary=metric.binary, seed=task.seed, inference=task.inference)
+        else:
+            kept = torch.cat([p.statistics for p in parts if p.statistics is not None])
+            numbers = stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=task.inference.level,
+                                        interval=whole)
+        said = {"whole": whole, "n": len(status), "statuses": numbers["statuses"]}
+        said |= {"mean": numbers["mean"]} if "mean" in numbers else {}
+        return said | ({"ci": dict(numbers["ci"]) | {"cluster_key": task.cluster_key}} if whole and "ci" in numbers else {})
 
     def _conclude_maps(self) -> None:
         limit, beyond = tolerances.of_maps(self.precisions), self.beyond.get("maps", [])

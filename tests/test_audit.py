@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import torch
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from vxp import audit, bundles, explainers, metrics, models, result, run, stats, tasks, validation
-from vxp.audit import Audit, Order, again, measure, recomputed, sampling, tolerances, verify
+from vxp.audit import Audit, Order, again, measure, nonces, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
+from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
 from vxp.run import Quiet
 from vxp.validation import validate
@@ -64,7 +67,7 @@ def changed(honest: Path, tmp_path: Path) -> Broken:
 
 
 def audited(folder: Path, **order: Any) -> Audit:
-    found = verify(folder, Order(**{"sample": None, "nonce": "00", **order}))
+    found = verify(folder, Order(**{"sample": None, "nonce": nonces.own("00"), **order}))
     vxp_schemas.validate(found.predicate())
     return found
 
@@ -403,7 +406,7 @@ def mine(model, batch):
 
 
 def test_the_level_recompute_is_the_audit(honest: Path, changed: Broken) -> None:
-    order = Order(sample=None, nonce="00")
+    order = Order(sample=None, nonce=nonces.own("00"))
     whole = recomputed(validate(honest), honest, order, Quiet())
     assert {"check": "recompute", "ran": True} in whole.checks
     assert (whole.level, whole.evidence, whole.exit_code) == ("recompute", "E2", 0)
@@ -588,6 +591,123 @@ def test_an_imputed_score_has_the_tolerance_of_its_parameters() -> None:
     assert measure.with_imputed(tolerances.document(), *seen) == tolerances.document()
 
 
+# ------------------------------------------------------------------------------------------------------- where nonces come from
+
+ROUNDS = {1: ("1466a6cd24e327188770752f6134001c64d6efcc590ccc26b721611ad96f165a",
+              "b55e7cb2d5c613ee0b2e28d6750aabbb78c39dcc96bd9d38c2c2e12198df95571de8e8e402a0cc48871c7089a2b3af4b"),
+          3: ("7ef4621ace1c6da4eb2eee7cd901f81385bca5b189771ec0f08d0d2566dd1a21",
+              "b3fab6df720b68cc47175f2c777e86d84187caab5770906f515ff1099cb01e4deaa027075d860823e49477b93c72bd64")}
+"""Randomness and signature of rounds of drand's quicknet, as its servers send them."""
+NOW = "2026-11-01T00:00:00Z"
+
+
+def beacon(folder: Path, number: int, **changes: Any) -> Path:
+    randomness, signature = ROUNDS[number]
+    said = {"round": number, "randomness": randomness, "signature": signature} | changes
+    (folder / "round.json").write_text(json.dumps(said))
+    return folder / "round.json"
+
+
+@pytest.mark.parametrize(("created", "number"), [("2023-08-22T15:09:27Z", 1), ("2023-08-22T15:09:30.5Z", 3),
+                                                 ("2023-08-22T15:09:33Z", 3)])
+def test_a_published_round_is_the_one_for_its_bundle(created: str, number: int, tmp_path: Path) -> None:
+    drawn = nonces.drawn(beacon(tmp_path, number))
+    assert (drawn.digits, drawn.source) == (ROUNDS[number][0], "beacon")
+    assert nonces.fault(drawn.policy(), created, NOW) is None
+    assert nonces.due(number) - nonces.DELAY >= datetime.fromisoformat(created) > nonces.due(number - 1) - nonces.DELAY
+
+
+@pytest.mark.parametrize(("changes", "created", "stated", "why"), [
+    ({}, "2023-08-22T15:09:34Z", NOW, "expected 4, the first that is due 1 day after"),
+    ({}, "2023-08-22T15:09:30Z", NOW, "expected 2, the first"),
+    ({"round": 2}, "2023-08-22T15:09:33Z", NOW, "round 2: expected 3"),
+    ({"randomness": "00" * 32}, "2023-08-22T15:09:33Z", NOW, "not the SHA-256 of the round's signature"),
+    ({"signature": "00" * 48}, "2023-08-22T15:09:33Z", NOW, "not the SHA-256 of the round's signature"),
+    ({"signature": "zz" * 48}, "2023-08-22T15:09:33Z", NOW, "96 hexadecimal digits"),
+    ({}, "2023-08-22T15:09:33Z", "2023-08-23T15:09:32Z", "expected a later one"),
+], ids=["later", "earlier", "number", "randomness", "signature", "digits", "not-due"])
+def test_no_other_round_is_taken(changes: dict[str, Any], created: str, stated: str, why: str, tmp_path: Path) -> None:
+    drawn = nonces.drawn(beacon(tmp_path, 3, **changes))
+    assert why in str(nonces.fault(drawn.policy(), created, stated))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"round": "3", "randomness": "00", "signature": "00"}'])
+def test_a_file_that_is_no_round(text: str, tmp_path: Path) -> None:
+    (tmp_path / "round.json").write_text(text)
+    with pytest.raises(VxpError, match="a round of drand's chain"):
+        nonces.drawn(tmp_path / "round.json")
+
+
+def test_a_commitment_is_opened_for_a_bundle_that_was_sealed_later(tmp_path: Path) -> None:
+    digest, opening = nonces.commit(tmp_path / "c.json")
+    published = json.loads((tmp_path / "c.json").read_bytes())
+    drawn = nonces.opened(opening)
+    assert published["commitment"] == digest == f"sha256:{hashlib.sha256(drawn.digits.encode()).hexdigest()}"
+    assert drawn.digits not in (tmp_path / "c.json").read_text()
+    assert opening.stat().st_mode & 0o777 == 0o600
+    late = "2099-01-01T00:00:00Z"
+    assert nonces.fault(drawn.policy(), late, late) is None
+    assert "from before the bundle" in str(nonces.fault(drawn.policy(), published["created"], late))
+    other = nonces.Nonce("00" * 32, "commitment", drawn.proof)
+    assert "is not the SHA-256" in str(nonces.fault(other.policy(), late, late))
+    with pytest.raises(VxpError, match="is never replaced"):
+        nonces.commit(tmp_path / "c.json")
+    with pytest.raises(VxpError, match=r"an opening that vxp verify --commit wrote"):
+        nonces.opened(tmp_path / "c.json")
+
+
+def sealed_at(changed: Broken, when: str) -> Path:
+    """The bundle as if all of its documents were of this time."""
+    for name in ("system.json", "set", "result", "environment", "submission.json"):
+        changed.json(name, lambda d: d.update(created=when))
+    changed.seal()
+    return changed.folder
+
+
+def test_the_statement_says_where_its_nonce_comes_from(changed: Broken, tmp_path: Path) -> None:
+    """The signature of the round is made up here, which only a check by BLS12-381 would find: the beacon's own servers tell."""
+    bundle = sealed_at(changed, "2026-01-02T03:04:05Z")
+    signature = "5e" * 48
+    digits, number = hashlib.sha256(bytes.fromhex(signature)).hexdigest(), nonces.round_of("2026-01-02T03:04:05Z")
+    assert nonces.due(number).isoformat() == "2026-01-03T03:04:06+00:00"
+    made = beacon(tmp_path, 3, round=number, randomness=digits, signature=signature)
+    policy = audited(bundle, sample=3, nonce=nonces.drawn(made)).predicate()["policy"]
+    assert (policy["source"], policy["nonce"], policy["beacon"]["signature"]) == ("beacon", digits, signature)
+    assert nonces.fault(policy, "2026-01-02T03:04:05Z", NOW) is None
+    assert audited(bundle, sample=None).predicate()["policy"]["source"] == "all"
+    assert audited(bundle, sample=3).predicate()["policy"]["source"] == "auditor"
+    _, opening = nonces.commit(tmp_path / "late.json")
+    with pytest.raises(VxpError, match=r"the nonce cannot be taken for .* from before the bundle"):
+        audited(bundle, sample=3, nonce=nonces.opened(opening))
+
+
+def test_who_builds_a_table_checks_the_source_again(changed: Broken, tmp_path: Path) -> None:
+    bundle = sealed_at(changed, "2026-01-02T03:04:05Z")
+    said = audit.statement(audited(bundle, sample=3))
+    for policy, why in ((nonces.drawn(beacon(tmp_path, 3)).policy(), "round 3: expected 24868694"),
+                        ({"source": "all"}, "nothing was drawn, and a sample of 3"),
+                        ({"source": "beacon"}, "the chain None"), ({"source": "commitment"}, "64 hexadecimal digits")):
+        wrong = said | {"predicate": said["predicate"] | {"policy": said["predicate"]["policy"] | policy}}
+        (tmp_path / "s.json").write_text(json.dumps(wrong))
+        target, _, findings = records.add(bundle, tmp_path / "records", [tmp_path / "s.json"])
+        assert target is None
+        assert [f.code for f in findings.errors] == ["VXP-I008"]
+        assert why in findings.all[0].examples[0][1]
+    assert nonces.fault({"source": "auditor", "nonce": "00", "sample": 3}, "2026-01-02T03:04:60Z", NOW) is None
+    late = {"source": "beacon", "sample": 3, **nonces.drawn(beacon(tmp_path, 3)).policy()}
+    assert "the time '2026-01-02T03:04:60Z'" in str(nonces.fault(late, "2026-01-02T03:04:60Z", NOW))
+
+
+def test_a_set_that_is_cheap_is_audited_as_a_whole(honest: Path, changed: Broken) -> None:
+    found = audited(honest, sample=3, all_within=10.0)
+    assert (found.order.sample, found.predicate()["policy"]["source"]) == (None, "all")
+    assert 0 < found.minutes < 10
+    changed.json("result", lambda d: d["cost"]["score"].update(seconds=601.0))
+    dear = audited(valid(changed), sample=3, all_within=10.0)
+    assert (dear.order.sample, dear.predicate()["policy"]["source"]) == (3, "auditor")
+    assert dear.minutes > 10
+
+
 # ------------------------------------------------------------------------------------------------------------------- command
 
 
@@ -604,6 +724,13 @@ def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path
     assert said["subject"][0]["digest"]["sha256"] == vxp_schemas.file_digest(honest / "submission.json").removeprefix("sha256:")
     assert said["predicate"]["policy"]["nonce"] == "c0ffee"
     assert vxp("verify", str(honest), "--nonce", "not hex", folder=tmp_path).returncode == 2
+    assert vxp("verify", "--commit", "c.json", folder=tmp_path).returncode == 0
+    late = vxp("verify", str(honest), "--sample", "3", "--opening", "c.opening.json", folder=tmp_path)
+    assert late.returncode == 2
+    assert "from before the bundle" in late.stderr
+    both = vxp("verify", str(honest), "--nonce", "00", "--opening", "c.opening.json", folder=tmp_path)
+    assert (both.returncode, vxp("verify", folder=tmp_path).returncode) == (2, 2)
+    assert "one of --nonce, --opening and --beacon" in both.stderr
     assert vxp("verify", str(honest), "--out", str(honest / "audit.json"), folder=tmp_path).returncode == 2
     assert vxp("verify", "nowhere", folder=tmp_path).returncode == 2
 

@@ -32,7 +32,7 @@ from vxp.validation.report import CODES, Report
 ELSEWHERE = {
     **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F014")},
     **{f"VXP-{code}": "test_audit.py" for code in (
-        "R001", "R002", "R003", "R005", "R006", "R007", "R008", "F004", "F008", "F016")},
+        "I008", "R001", "R002", "R003", "R005", "R006", "R007", "R008", "F004", "F008", "F016")},
 }
 """Rules that are checked by other commands, and where their bundles are."""
 

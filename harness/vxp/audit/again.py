@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import io
 import math
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vxp import explainers, models, result, stats, store, tasks, validation
-from vxp.audit import sampling, tolerances
+from vxp.audit import nonces, sampling, tolerances
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, with_statuses
@@ -38,6 +37,8 @@ from vxp.validation import arrays
 
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
+ALL_MINUTES = 10.0
+"""Minutes of computation up to which `vxp verify` takes all items, unless it is told how many."""
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
 IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
@@ -49,10 +50,11 @@ ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
 
 @dataclass(frozen=True)
 class Order:
-    """What the reviewer asked for. sample: items of each set, None for all; images and model: for unregistered tasks."""
+    """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
+    that computing them took at most so many minutes; images and model: for unregistered tasks."""
 
     sample: int | None = SAMPLE
-    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+    nonce: nonces.Nonce = field(default_factory=nonces.own)
     regenerate: str | None = None
     device: str = "cpu"
     precision: Precision = "fp32"
@@ -61,6 +63,7 @@ class Order:
     data: Path | None = None
     images: Path | None = None
     model: str | None = None
+    all_within: float = 0.0
 
 
 @dataclass(eq=False)
@@ -77,6 +80,8 @@ class Audit:
     smallest_share: float = 0.0
     left_out: bool = False
     """Whether a whole result could not be computed again."""
+    minutes: float | None = None
+    """What the results say that computing all of them takes, where that decided about the sample."""
     refused: list[dict[str, Any]] | None = None
 
     @property
@@ -104,8 +109,8 @@ class Audit:
         """What is said about the bundle, as a document of the standard."""
         order = self.order
         return result.header("audit") | {
-            "policy": {"tolerances": vxp_schemas.digest(tolerances.document()), "sample": order.sample, "nonce": order.nonce,
-                       "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
+            "policy": _policy(order) | {"tolerances": vxp_schemas.digest(tolerances.document()),
+                                        "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
             "environment": {"device": order.device, "precision": order.precision, "batch_size": order.batch_size,
                             "threads": order.threads},
             "scores": self.scores, "maps": self.maps, "not_checked": self.not_checked,
@@ -118,7 +123,6 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     """Audit a bundle. VxpError where the bundle cannot be read or the reviewer's options do not fit it."""
     if order.sample is not None and order.sample < 1:
         raise VxpError(f"--sample {order.sample}: expected 1 or more items, or --all")
-    order = dataclasses.replace(order, nonce=sampling.checked_nonce(order.nonce))
     found = validation.apart(path, "consistency")
     if found.verdict == "could-not-complete":
         raise VxpError(f"{path} could not be validated: {found.checks[0].get('reason', 'unknown')}")
@@ -131,10 +135,29 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     if found.verdict == "invalid":
         audit.refused = found.findings
         return audit
+    if order.all_within > 0:
+        audit.minutes = _minutes(order, [_described(bundle, d) for d in submission["results"]])
+        audit.order = order = dataclasses.replace(order, sample=None if audit.minutes <= order.all_within else order.sample)
+    wrong = nonces.fault(_policy(order), submission["created"], result.header("audit")["created"])
+    if wrong is not None:
+        raise VxpError(f"the nonce cannot be taken for {path}: {wrong}")
     with computing(order.threads):
         for described in submission["results"]:
             _result(audit, bundle, submission, described, progress or Quiet())
     return audit
+
+
+def _policy(order: Order) -> dict[str, Any]:
+    """What a statement says of the draw."""
+    if order.sample is None:  # nothing is drawn
+        return {"sample": None, "nonce": order.nonce.digits, "source": "all"}
+    return {"sample": order.sample} | order.nonce.policy()
+
+
+def _minutes(order: Order, documents: Sequence[Mapping[str, Any]]) -> float:
+    """What it took to score, and where maps are made again to explain, by the results' own words."""
+    parts = ("score", "explain") if order.regenerate is not None else ("score",)
+    return sum(float(d["cost"][part]["seconds"]) for d in documents for part in parts if part in d["cost"]) / 60
 
 
 # ----------------------------------------------------------------------------------------- what is read, and its digests
@@ -306,7 +329,7 @@ def _items(audit: Audit, claim: Claim) -> bool:
 
 def _rows(audit: Audit, claim: Claim) -> list[int]:
     n = claim.items.rows
-    chosen = sampling.drawn(audit.root_digest, audit.order.nonce, claim.name, n, audit.order.sample)
+    chosen = sampling.drawn(audit.root_digest, audit.order.nonce.digits, claim.name, n, audit.order.sample)
     audit.smallest_share = max(audit.smallest_share, sampling.smallest_share(n, len(chosen)))
     outer = sampling.extremes([claim.samples[s["signature"]] for s in claim.document["scores"]])
     return sorted({*chosen, *outer})
@@ -664,4 +687,4 @@ def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
     return (rows[first : first + UNIT] for first in range(0, len(rows), UNIT))
 
 
-__all__ = ["Audit", "Order", "verify"]
+__all__ = ["ALL_MINUTES", "SAMPLE", "Audit", "ChangedError", "Order", "verify"]

@@ -122,7 +122,7 @@ def add(bundle: Path, folder: Path, audits: Sequence[Path]) -> tuple[Path | None
         raise VxpError(f"{bundle} changed while it was checked: copy it to a place where nobody writes, and add it from there")
     statements = {path: audit.read(path) for path in audits}
     for path, statement in statements.items():
-        _own(whole.root_digest, statement, str(path), findings)
+        _own(whole, statement, str(path), findings)
     if findings.errors:
         return None, report, findings
     target = folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
@@ -149,10 +149,14 @@ def _says(file: Path, report: validation.Report) -> bool:
     return all(there.get(k) == here.get(k) for k in {*there, *here} - {"created", "generator", "bundle"})
 
 
-def _own(root: str, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
-    said = f"sha256:{statement['subject'][0]['digest']['sha256']}"
-    if said != root:
-        findings.add("VXP-I007", file, "/subject/0/digest", said, f"{root}, the root digest of the bundle")
+def _own(bundle: Bundle, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
+    said, predicate = f"sha256:{statement['subject'][0]['digest']['sha256']}", statement["predicate"]
+    if said != bundle.root_digest:
+        findings.add("VXP-I007", file, "/subject/0/digest", said, f"{bundle.root_digest}, the root digest of the bundle")
+        return
+    wrong = audit.nonces.fault(predicate["policy"], bundle.submission["created"], predicate["created"])
+    if wrong is not None:
+        findings.add("VXP-I008", file, "/predicate/policy", wrong, "a nonce that follows from the source that it names")
 
 
 def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
@@ -239,7 +243,7 @@ def _read(place: Path, found: validation.Report) -> tuple[Record | None, list[di
     audits = {}
     for file in sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []:
         statement = audit.read(file)
-        _own(bundle.root_digest, statement, f"{AUDITS}/{file.name}", findings)
+        _own(bundle, statement, f"{AUDITS}/{file.name}", findings)
         audits[file.name] = statement["predicate"]
     strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")

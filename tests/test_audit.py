@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 import torch
+import typer
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import audit, bundles, explainers, metrics, models, result, run, stats, tasks, validation
+from vxp import audit, bundles, cli, explainers, metrics, models, result, run, stats, tasks, validation
 from vxp.audit import Audit, Order, again, measure, nonces, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.leaderboard import records
@@ -724,15 +725,21 @@ def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path
     assert said["subject"][0]["digest"]["sha256"] == vxp_schemas.file_digest(honest / "submission.json").removeprefix("sha256:")
     assert said["predicate"]["policy"]["nonce"] == "c0ffee"
     assert vxp("verify", str(honest), "--nonce", "not hex", folder=tmp_path).returncode == 2
-    assert vxp("verify", "--commit", "c.json", folder=tmp_path).returncode == 0
-    late = vxp("verify", str(honest), "--sample", "3", "--opening", "c.opening.json", folder=tmp_path)
-    assert late.returncode == 2
-    assert "from before the bundle" in late.stderr
-    both = vxp("verify", str(honest), "--nonce", "00", "--opening", "c.opening.json", folder=tmp_path)
-    assert (both.returncode, vxp("verify", folder=tmp_path).returncode) == (2, 2)
-    assert "one of --nonce, --opening and --beacon" in both.stderr
     assert vxp("verify", str(honest), "--out", str(honest / "audit.json"), folder=tmp_path).returncode == 2
     assert vxp("verify", "nowhere", folder=tmp_path).returncode == 2
+
+
+def test_options_of_the_command_that_exclude_each_other(honest: Path, tmp_path: Path) -> None:
+    with pytest.raises(VxpError, match="one of --nonce, --opening and --beacon"):
+        cli.verify(honest, nonce="00", opening=tmp_path / "c.json")
+    with pytest.raises(VxpError, match="one of --sample and --all"):
+        cli.verify(honest, every=True, sample=3)
+    for bundle, commit in ((None, None), (honest, tmp_path / "c.json")):
+        with pytest.raises(VxpError, match="a BUNDLE, or --commit FILE alone"):
+            cli.verify(bundle, commit=commit)
+    with pytest.raises(typer.Exit):
+        cli.verify(commit=tmp_path / "c.json")
+    assert nonces.opened(tmp_path / "c.opening.json").source == "commitment"
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "{", '{"_type": "https://in-toto.io/Statement/v1"}'])

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vxp import result, store
-from vxp.audit import nonces
+from vxp.audit import apart, nonces
 from vxp.audit.again import ALL_MINUTES, SAMPLE, Audit, Order, verify
 from vxp.core import VxpError
 from vxp.findings import plain
@@ -115,6 +115,7 @@ def show(console: Console, audit: Audit, name: str) -> None:
              f"{_figures(s['recomputed'])}" for s in audit.scores]
     for maps in audit.maps:
         same = "the system of the bundle" if maps["same_system"] else "not by the system document of the bundle"
+        lines.append(f"isolated {maps['explainer']} ran {apart.ISOLATIONS[maps['isolation']]}")
         lines.append(f"maps     {maps['n']} made again by {maps['explainer']}, {same}: largest difference "
                      f"{maps['largest']:.2g} of the range, rank correlation at least {maps['spearman']:.4f}")
     lines += [f"not checked  {left['what']}: {left['reason']}" for left in audit.not_checked]

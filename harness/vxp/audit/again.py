@@ -11,6 +11,7 @@ import hashlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from vxp import explainers, models, result, stats, store, tasks, validation
-from vxp.audit import nonces, sampling, tolerances
+from vxp.audit import apart, nonces, sampling, tolerances
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, with_statuses
@@ -209,6 +210,8 @@ class Claim:
     samples: arrays.Table
     task: Task
     model: Model
+    source: str
+    """What the model was loaded by."""
     bundle: Bundle
 
     @property
@@ -250,15 +253,17 @@ def _result(
     folder = document["set"]["path"].rpartition("/")[0]
     signatures = [s["signature"] for s in document["scores"]]
     try:
-        task, model = _task(audit.order, _own_task(bundle, submission, described), document)
-        claim = Claim(document, manifest, folder, _table(_held(bundle, manifest["items"], folder), arrays.ITEMS),
-                      _table(_held(bundle, document["samples"]), arrays.samples_columns(signatures)), task, model, bundle)
-        explainer, same = _explainer(audit, claim)
+        task, model, source = _task(audit.order, _own_task(bundle, submission, described), document)
+        items = _table(_held(bundle, manifest["items"], folder), arrays.ITEMS)
+        samples = _table(_held(bundle, document["samples"]), arrays.samples_columns(signatures))
+        claim = Claim(document, manifest, folder, items, samples, task, model, source, bundle)
         if not _items(audit, claim):
             return
         rows = _rows(audit, claim)
         progress.stage(f"computing {name} again", len(rows))
-        _Again(audit, claim, explainer, same, rows, progress).compare()
+        engine = _engine(audit.order, claim, progress)
+        with _explainer(audit.order, claim, engine) as maker:
+            _Again(audit, claim, maker, engine, rows, progress).compare()
     except ChangedError:
         raise
     except Exception as error:  # whatever a stranger's numbers provoke is no verdict
@@ -281,27 +286,35 @@ def _own_task(
 
 def _task(
     order: Order, own: Mapping[str, Any] | None, document: Mapping[str, Any],
-) -> tuple[Task, Model]:
-    """Task and model of this machine that have the digests of the result."""
+) -> tuple[Task, Model, str]:
+    """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
     if order.images is not None:
         if order.model is None:
             raise VxpError("--images needs --model: a name or file.py:factory")
-        model = models.load(order.model, device=order.device)
+        source = order.model
+        model = models.load(source, device=order.device)
         task = tasks.opened(order.images, model)
         if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
             task = dataclasses.replace(task, document=own)  # the same images in a folder of another name
     else:
         task = tasks.load(name, model=order.model, data=order.data)
-        model = models.load(task.model, device=order.device)
+        source = task.model
+        model = models.load(source, device=order.device)
     task = task.limited(limit)
     for what, here, there in (("task", task.reference, document["task"]),
                               ("model", dict(vxp_schemas.reference(model.document)), document["model"])):
         if here != there:
             raise VxpError(f"the {what} here is {here['id']}@{here['version']} {here['digest'][:19]}..., and the result is of "
                            f"{there['id']}@{there['version']} {there['digest'][:19]}...")
-    return task, model
+    return task, model, source
+
+
+def _engine(order: Order, claim: Claim, progress: Progress) -> Engine:
+    twin = models.relabelled(claim.model.id)
+    return Engine(claim.model.module, order.batch_size, order.precision, progress.rows,
+                  relabelled=None if twin is None else twin.to(order.device))
 
 
 def _items(audit: Audit, claim: Claim) -> bool:
@@ -335,23 +348,26 @@ def _rows(audit: Audit, claim: Claim) -> list[int]:
     return sorted({*chosen, *outer})
 
 
-def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
-    """The explainer that the reviewer named, at the system's parameters, and whether it is the system by digest; else one
-    that cannot explain again."""
+@contextmanager
+def _explainer(order: Order, claim: Claim, engine: Engine) -> Iterator[_Maker]:
+    """The explainer that the reviewer named, at the system's parameters, in a process of its own; else one that cannot
+    explain again."""
     facts = claim.document["explainer"]
-    if audit.order.regenerate is None:
-        return explainers.absent(facts), False
-    head = audit.order.regenerate
-    bound = explainers.bind(head)
-    if "|" not in head:
-        # values from the bundle are checked by type like any that somebody types
-        shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters and v != bound.parameters[k]}
-        file = next((k for k, v in shared.items() if isinstance(v, str) and ("/" in v or "\\" in v)), None)
-        if file is not None:  # it would be opened on this machine
-            raise VxpError(f"the bundle's parameter {file}:{shared[file]} names a file: give the file that you trust with "
-                           f"--regenerate '{head}|{file}:FILE'")
-        bound = explainers.bind(head, shared)
-    return bound, result.system_digest(bound) == claim.manifest["system"]
+    if order.regenerate is None:
+        yield _Maker(explainers.absent(facts), False, "process")
+        return
+    with apart.running(order.regenerate, facts["parameters"], claim.source, claim.bundle.root, engine, facts,
+                       device=order.device, threads=order.threads) as (bound, isolation):
+        yield _Maker(bound, result.system_digest(bound) == claim.manifest["system"], isolation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """What makes maps again: same: whether it says that it is the system of the bundle; isolation: how it runs."""
+
+    explainer: BoundExplainer
+    same: bool
+    isolation: str
 
 
 # ------------------------------------------------------------------------------------------------- computing it once more
@@ -363,16 +379,14 @@ class _Again:
 
     audit: Audit
     claim: Claim
-    explainer: BoundExplainer
-    same: bool
+    maker: _Maker
+    engine: Engine
     rows: Sequence[int]
     progress: Progress
 
     def __post_init__(self) -> None:
         order, claim = self.audit.order, self.claim
-        twin = models.relabelled(claim.model.id)
-        self.engine = Engine(claim.model.module, order.batch_size, order.precision, self.progress.rows,
-                             relabelled=None if twin is None else twin.to(order.device))
+        self.explainer = self.maker.explainer
         self.precisions = (str(claim.document["settings"]["precision"]), str(order.precision))
         self.metrics = [b for b in map(self._metric, claim.document["scores"]) if b is not None]
         self.differences: dict[str, list[float]] = {b.signature: [] for b in self.metrics}
@@ -621,12 +635,12 @@ class _Again:
             self.audit.not_checked.append({"what": f"{self.claim.name}: maps", "reason": why})
             return
         self.audit.maps.append({
-            "result": self.claim.name, "explainer": str(self.audit.order.regenerate), "same_system": self.same,
-            "n": len(self.map_off), "tolerance": limit, "largest": max(self.map_off), "spearman": min(self.ranks),
-            "beyond": len(beyond)})
+            "result": self.claim.name, "explainer": str(self.audit.order.regenerate), "same_system": self.maker.same,
+            "isolation": self.maker.isolation, "n": len(self.map_off), "tolerance": limit, "largest": max(self.map_off),
+            "spearman": min(self.ranks), "beyond": len(beyond)})
         for where, said, expected in beyond:
             self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", where, said, expected)
-        if not self.same and not beyond:
+        if not self.maker.same and not beyond:
             facts = self.claim.document["explainer"]
             self.audit.findings.add("VXP-F016", f"{self.claim.folder}/set.json", "/system", f"the same maps are made by "
                                     f"{self.audit.order.regenerate}, which is not the system of the bundle",

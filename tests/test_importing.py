@@ -76,7 +76,7 @@ def test_maps_from_outside_go_all_the_way(exported: Path, tmp_path: Path) -> Non
     found = validate(bundle)
     assert not [f for f in found.findings if f["severity"] != "flag"], found.findings
     assert found.evidence == "E1"
-    again = audit.verify(bundle, audit.Order(sample=None, nonce="00"))
+    again = audit.verify(bundle, audit.Order(sample=None, nonce=audit.nonces.own("00")))
     assert (again.verdict, again.evidence) == ("reproduced", "E2")
     document = json.loads(next((tmp_path / "scores").glob("results/*my-method*/result.json")).read_bytes())
     assert document["explainer"]["parameters"] == {"sigma": 0.5, "norm": "l2"}

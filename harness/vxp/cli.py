@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -243,11 +242,18 @@ def validate(
 
 @app.command()
 def verify(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
-    sample: Annotated[int, typer.Option(min=1, help="Items of each set that are computed again; 299 find a change of 1 % of "
-                                        "them with probability 0.95.")] = auditing.SAMPLE,
+    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Items of each set that are computed again; 299 find a change of "
+                                               "1 % of them with probability 0.95. By default all where that takes minutes, "
+                                               "else 299.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All items.")] = False,
     nonce: Annotated[str | None, typer.Option(help="Hexadecimal digits that the draw depends on; by default random.")] = None,
+    opening: Annotated[Path | None, typer.Option(help="Take the nonce of this commitment, made before the bundle was "
+                                                 "sealed.")] = None,
+    beacon: Annotated[Path | None, typer.Option(help="Take the nonce of a round of drand's quicknet: its JSON, as you fetched "
+                                                "it.")] = None,
+    commit: Annotated[Path | None, typer.Option(help="Only write a commitment to a fresh nonce, and its opening beside "
+                                                "it.")] = None,
     regenerate: Annotated[str | None, typer.Option(help="The explainer, as for vxp run: its code is run, and maps are made "
                                                    "again.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The statement to write; by default beside the "
@@ -255,10 +261,21 @@ def verify(
     device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
     threads: Threads = None, images: Images = None, model: ModelName = None, data: Data = None,
 ) -> None:
-    """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 nothing
-    could be computed."""
-    order = auditing.Order(None if every else sample, nonce or secrets.token_hex(16), regenerate, commands.device(device),
-                           commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model)
+    """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
+    that a verdict needs could not be computed."""
+    if commit is not None and bundle is None:
+        raise typer.Exit(auditing.commit(console, commit))
+    if bundle is None or commit is not None:
+        raise VxpError("verify takes a BUNDLE, or --commit FILE alone")
+    if sum(source is not None for source in (nonce, opening, beacon)) > 1 or (every and sample is not None):
+        raise VxpError("verify takes one of --nonce, --opening and --beacon, and one of --sample and --all")
+    if opening is not None:
+        drawn = auditing.nonces.opened(opening)
+    else:
+        drawn = auditing.nonces.own(nonce) if beacon is None else auditing.nonces.drawn(beacon)
+    order = auditing.Order(None if every else sample or auditing.SAMPLE, drawn, regenerate, commands.device(device),
+                           commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
+                           0.0 if every or sample is not None else auditing.ALL_MINUTES)
     with progress.shown(errors) as shown:
         code = auditing.main(console, bundle, order, out, shown)
     raise typer.Exit(code)

@@ -219,6 +219,17 @@ class Engine:
             self._copies[state, seed] = _copy_of(self.model, state, seed)
         return self._copies[state, seed]
 
+    def state_of(self, module: nn.Module) -> State | None:
+        """The state that a module of `state` is in; VxpError for a module of others."""
+        if module is self.model:
+            return None
+        if module is self.relabelled:
+            return Relabelled()
+        for (state, _), copy in self._copies.items():
+            if copy is module:
+                return state
+        raise VxpError("the module is none that this engine made: expected its model or a copy of it")
+
     @contextlib.contextmanager
     def arithmetic(self, device: torch.device) -> Iterator[None]:
         """The declared precision, and the global switches as they were afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from vxp import result, signing, store
-from vxp.audit.again import SAMPLE, Audit, Order, verify
+from vxp.audit import apart, nonces
+from vxp.audit.again import ALL_MINUTES, SAMPLE, Audit, Order, verify
 from vxp.core import VxpError
 from vxp.findings import plain
 from vxp.run import Progress
@@ -22,8 +24,23 @@ SAID = {
     "reproduced": "reproduced: everything that was computed again agrees",
     "differs": "differs: what was computed again is not what the bundle says",
     "refused": "refused: the bundle is invalid (see vxp validate)",
-    "incomplete": "incomplete: nothing could be computed again",
+    "incomplete": "incomplete: what was not checked is needed for a verdict",
 }
+
+SOURCES = {
+    "auditor": "chosen by the auditor", "commitment": "committed to before the bundle was sealed",
+    "beacon": "of a public beacon, whose signature is not checked here",
+}
+"""Where a nonce comes from, in words."""
+
+
+def commit(console: Console, target: Path) -> int:
+    """Write a commitment and its opening, and say what to do with them; returns the exit code."""
+    digest, opening = nonces.commit(target)
+    for line in (f"Commitment {digest}", f"Publish {plain(str(target))} now, before the bundle to be audited is sealed.",
+                 f"Keep {plain(str(opening))} to yourself until then: vxp verify BUNDLE --opening {plain(str(opening))}"):
+        console.print(Text(line), soft_wrap=True)
+    return 0
 
 
 def main(console: Console, path: Path, order: Order, out: Path | None, progress: Progress) -> int:
@@ -81,18 +98,35 @@ def show(console: Console, audit: Audit, name: str) -> None:
     found = audit.refused if audit.refused is not None else [f.document() for f in audit.findings.all]
     report.show_findings(console, found)
     lines = [f"{'beyond ' if s['beyond'] else 'agrees '} {s['signature']}: {s['n']} items, largest difference "
-             f"{s['largest']:.2g} (tolerance {s['tolerance']:g})" for s in audit.scores]
+             f"{s['largest']:.2g} (tolerance {s['tolerance']:g}), mean {s['bias']:+.2g} (limit {s['bias_limit']:.2g}); here "
+             f"{_figures(s['recomputed'])}" for s in audit.scores]
     for maps in audit.maps:
         same = "the system of the bundle" if maps["same_system"] else "not by the system document of the bundle"
+        lines.append(f"isolated {maps['explainer']} ran {apart.ISOLATIONS[maps['isolation']]}")
         lines.append(f"maps     {maps['n']} made again by {maps['explainer']}, {same}: largest difference "
                      f"{maps['largest']:.2g} of the range, rank correlation at least {maps['spearman']:.4f}")
     lines += [f"not checked  {left['what']}: {left['reason']}" for left in audit.not_checked]
     if audit.scores:
-        sample = "all items" if audit.order.sample is None else f"{audit.order.sample} items of a set"
-        lines.append(f"drawn    {sample}, nonce {audit.order.nonce}: a change of {audit.smallest_share:.1%} of a set's items "
-                     "is found with probability 0.95")
+        nonce = audit.order.nonce
+        sample = "all items" if audit.order.sample is None else (
+            f"{audit.order.sample} items of a set, nonce {nonce.digits} ({SOURCES[nonce.source]})")
+        lines.append(f"drawn    {sample}: a change of {audit.smallest_share:.1%} of a set's items is found with probability "
+                     "0.95")
+        if audit.minutes is not None:
+            lines.append(f"         the results say that all items took {audit.minutes:.1f} minutes: all are taken up to "
+                         f"{audit.order.all_within:g}, unless --sample says how many")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 
 
-__all__ = ["SAMPLE", "Audit", "Order", "main", "read", "recomputed", "show", "statement", "verify", "write"]
+def _figures(found: Mapping[str, Any]) -> str:
+    """The number of a score that was computed again, of a whole set with its interval."""
+    if "mean" not in found:
+        return "without a number"
+    interval = f" [{found['ci']['lo']:.4f}, {found['ci']['hi']:.4f}]" if "ci" in found else ""
+    items = "all" if found["whole"] else f"these {found['n']}"
+    return f"{found['mean']:.4f}{interval} of {items} items"
+
+
+__all__ = ["ALL_MINUTES", "SAMPLE", "Audit", "Order", "commit", "main", "nonces", "read", "recomputed", "show", "statement",
+           "verify", "write"]

@@ -7,9 +7,11 @@ only where the reviewer names it.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import math
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,11 @@ import vxp_schemas
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vxp import explainers, models, result, stats, tasks, validation
-from vxp.audit import sampling, tolerances
-from vxp.bundles import Bundle, open_bundle
+from vxp import explainers, models, result, stats, store, tasks, validation
+from vxp.audit import apart, nonces, sampling, tolerances
+from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
-from vxp.engine import READOUTS, Engine, Job, Precision
+from vxp.engine import READOUTS, Engine, Job, Precision, with_statuses
 from vxp.explainers import BoundExplainer
 from vxp.findings import Findings, plain
 from vxp.machine import computing
@@ -36,6 +38,8 @@ from vxp.validation import arrays
 
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
+ALL_MINUTES = 10.0
+"""Minutes of computation up to which `vxp verify` takes all items, unless it is told how many."""
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
 IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
@@ -47,10 +51,11 @@ ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
 
 @dataclass(frozen=True)
 class Order:
-    """What the reviewer asked for. sample: items of each set, None for all; images and model: for unregistered tasks."""
+    """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
+    that computing them took at most so many minutes; images and model: for unregistered tasks."""
 
     sample: int | None = SAMPLE
-    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+    nonce: nonces.Nonce = field(default_factory=nonces.own)
     regenerate: str | None = None
     device: str = "cpu"
     precision: Precision = "fp32"
@@ -59,6 +64,7 @@ class Order:
     data: Path | None = None
     images: Path | None = None
     model: str | None = None
+    all_within: float = 0.0
 
 
 @dataclass(eq=False)
@@ -75,6 +81,8 @@ class Audit:
     smallest_share: float = 0.0
     left_out: bool = False
     """Whether a whole result could not be computed again."""
+    minutes: float | None = None
+    """What the results say that computing all of them takes, where that decided about the sample."""
     refused: list[dict[str, Any]] | None = None
 
     @property
@@ -102,8 +110,8 @@ class Audit:
         """What is said about the bundle, as a document of the standard."""
         order = self.order
         return result.header("audit") | {
-            "policy": {"tolerances": vxp_schemas.digest(tolerances.document()), "sample": order.sample, "nonce": order.nonce,
-                       "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
+            "policy": _policy(order) | {"tolerances": vxp_schemas.digest(tolerances.document()),
+                                        "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
             "environment": {"device": order.device, "precision": order.precision, "batch_size": order.batch_size,
                             "threads": order.threads},
             "scores": self.scores, "maps": self.maps, "not_checked": self.not_checked,
@@ -116,22 +124,76 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     """Audit a bundle. VxpError where the bundle cannot be read or the reviewer's options do not fit it."""
     if order.sample is not None and order.sample < 1:
         raise VxpError(f"--sample {order.sample}: expected 1 or more items, or --all")
-    order = dataclasses.replace(order, nonce=sampling.checked_nonce(order.nonce))
     found = validation.apart(path, "consistency")
     if found.verdict == "could-not-complete":
         raise VxpError(f"{path} could not be validated: {found.checks[0].get('reason', 'unknown')}")
     bundle = open_bundle(path)
-    submission = bundle.submission
-    if bundle.root_digest != found.root_digest:
-        raise VxpError(f"{path} changed while it was checked: copy it to a place where nobody writes, and verify it there")
-    audit = Audit(submission["submission_id"], bundle.root_digest, order)
+    root = bundle.read(ROOT)
+    if store.digest(root) != found.root_digest:
+        raise ChangedError(path, ROOT)
+    submission = _document(bundle, ROOT, root)
+    audit = Audit(submission["submission_id"], store.digest(root), order)
     if found.verdict == "invalid":
         audit.refused = found.findings
         return audit
+    if order.all_within > 0:
+        audit.minutes = _minutes(order, [_described(bundle, d) for d in submission["results"]])
+        audit.order = order = dataclasses.replace(order, sample=None if audit.minutes <= order.all_within else order.sample)
+    wrong = nonces.fault(_policy(order), submission["created"], result.header("audit")["created"])
+    if wrong is not None:
+        raise VxpError(f"the nonce cannot be taken for {path}: {wrong}")
     with computing(order.threads):
         for described in submission["results"]:
-            _result(audit, bundle, described["path"], progress or Quiet())
+            _result(audit, bundle, submission, described, progress or Quiet())
     return audit
+
+
+def _policy(order: Order) -> dict[str, Any]:
+    """What a statement says of the draw."""
+    if order.sample is None:  # nothing is drawn
+        return {"sample": None, "nonce": order.nonce.digits, "source": "all"}
+    return {"sample": order.sample} | order.nonce.policy()
+
+
+def _minutes(order: Order, documents: Sequence[Mapping[str, Any]]) -> float:
+    """What it took to score, and where maps are made again to explain, by the results' own words."""
+    parts = ("score", "explain") if order.regenerate is not None else ("score",)
+    return sum(float(d["cost"][part]["seconds"]) for d in documents for part in parts if part in d["cost"]) / 60
+
+
+# ----------------------------------------------------------------------------------------- what is read, and its digests
+
+
+class ChangedError(VxpError):
+    """A file is no longer the one that was validated."""
+
+    def __init__(self, root: Path, path: str, why: str = "its bytes are not those that the root digest binds") -> None:
+        super().__init__(f"{root} changed while it was checked: {path}: {why}. Copy it to a place where nobody writes, and "
+                         "verify it there")
+
+
+def _held(bundle: Bundle, described: Mapping[str, Any], folder: str = "") -> bytes:
+    """The bytes of a file, read once and compared with the digest that binds it before anything is made of them: the
+    validation read them in a process of its own, and since then another file may lie there. ChangedError for another."""
+    path = f"{folder}/{described['path']}" if folder else str(described["path"])
+    try:
+        return bundle.described({**described, "path": path})
+    except VxpError as error:
+        raise ChangedError(bundle.root, path, str(error)) from None
+
+
+def _document(bundle: Bundle, path: str, data: bytes) -> dict[str, Any]:
+    try:
+        document = vxp_schemas.loads(data)
+        vxp_schemas.validate(document)
+    except vxp_schemas.SchemaError as error:
+        raise VxpError(f"{bundle.root}: {path}: {error}") from None
+    return dict(document)
+
+
+def _described(bundle: Bundle, described: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that a descriptor binds."""
+    return _document(bundle, described["path"], _held(bundle, described))
 
 
 # ------------------------------------------------------------------------------------------------------------ one result
@@ -148,6 +210,8 @@ class Claim:
     samples: arrays.Table
     task: Task
     model: Model
+    source: str
+    """What the model was loaded by."""
     bundle: Bundle
 
     @property
@@ -155,72 +219,102 @@ class Claim:
         return str(self.document["result_id"])
 
     def maps(self, rows: Sequence[int]) -> Tensor:
-        """The stored maps of these rows, float32, read from their places."""
+        """The stored maps of these rows, float32, read from their places. The table of items, which is in memory, binds each
+        by its digest, so that no shard has to be held: ChangedError where bytes have another."""
         places = [(int(self.items["shard"][i]), int(self.items["shard_row"][i])) for i in rows]
         found: dict[int, np.ndarray] = {}
         for number in sorted({shard for shard, _ in places}):
             path = f"{self.folder}/{self.manifest['shards'][number]['descriptor']['path']}"
-            with self.bundle.stream(path) as stream:
-                tensor = arrays.tensors(stream, self.bundle.size(path))["values"]
-                size = (tensor.stop - tensor.start) // tensor.shape[0]
-                for i, (shard, row) in zip(rows, places, strict=True):
-                    if shard == number:
-                        stream.seek(tensor.start + row * size)
-                        values = np.frombuffer(stream.read(size), arrays.DTYPES[tensor.dtype])
-                        found[i] = values.reshape(tensor.shape[1:]).astype(np.float32)
+            facts = self.manifest["shards"][number]["tensors"]["values"]
+            dtype, shape = arrays.DTYPES[facts["dtype"]], facts["shape"][1:]
+            size = dtype.itemsize * math.prod(shape)
+            try:
+                with self.bundle.stream(path) as stream:
+                    start = arrays.tensors(stream, self.bundle.size(path))["values"].start
+                    for i, (shard, row) in zip(rows, places, strict=True):
+                        if shard == number:
+                            stream.seek(start + row * size)
+                            data = stream.read(size)
+                            if hashlib.sha256(data).digest() != self.items["payload_digest"][i]:
+                                raise VxpError(f"the map of row {i} is not the one that items.parquet binds")
+                            found[i] = np.frombuffer(data, dtype).reshape(shape).astype(np.float32)
+            except (arrays.Malformed, KeyError, VxpError) as error:
+                raise ChangedError(self.bundle.root, path, str(error)) from None
         return torch.from_numpy(np.stack([found[i] for i in rows]))
 
 
-def _result(audit: Audit, bundle: Bundle, path: str, progress: Progress) -> None:
-    document = bundle.document(path)
+def _result(
+    audit: Audit, bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any], progress: Progress,
+) -> None:
+    document = _described(bundle, described)
     name = str(document["result_id"])
 
-    manifest = bundle.document(document["set"]["path"])
+    manifest = _described(bundle, document["set"])
     folder = document["set"]["path"].rpartition("/")[0]
     signatures = [s["signature"] for s in document["scores"]]
     try:
-        task, model = _task(audit.order, bundle, path, document)
-        claim = Claim(document, manifest, folder, _table(bundle, f"{folder}/{manifest['items']['path']}", arrays.ITEMS),
-                      _table(bundle, document["samples"]["path"], arrays.samples_columns(signatures)), task, model, bundle)
-        explainer, same = _explainer(audit, claim)
+        task, model, source = _task(audit.order, _own_task(bundle, submission, described), document)
+        items = _table(_held(bundle, manifest["items"], folder), arrays.ITEMS)
+        samples = _table(_held(bundle, document["samples"]), arrays.samples_columns(signatures))
+        claim = Claim(document, manifest, folder, items, samples, task, model, source, bundle)
         if not _items(audit, claim):
             return
         rows = _rows(audit, claim)
         progress.stage(f"computing {name} again", len(rows))
-        _Again(audit, claim, explainer, same, rows, progress).compare()
+        engine = _engine(audit.order, claim, progress)
+        with _explainer(audit.order, claim, engine) as maker:
+            _Again(audit, claim, maker, engine, rows, progress).compare()
+    except ChangedError:
+        raise
     except Exception as error:  # whatever a stranger's numbers provoke is no verdict
         why = str(error) if isinstance(error, VxpError) else f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         audit.not_checked.append({"what": f"result {name}", "reason": plain(why) or type(error).__name__})
         audit.left_out = True
 
 
-def _table(bundle: Bundle, path: str, columns: Mapping[str, str]) -> arrays.Table:
-    with bundle.stream(path) as stream:
-        return arrays.table(stream, bundle.size(path), columns, None)
+def _table(data: bytes, columns: Mapping[str, str]) -> arrays.Table:
+    return arrays.table(io.BytesIO(data), len(data), columns, None)
 
 
-def _task(order: Order, bundle: Bundle, path: str, document: Mapping[str, Any]) -> tuple[Task, Model]:
-    """Task and model of this machine that have the digests of the result."""
+def _own_task(
+    bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any],
+) -> Mapping[str, Any] | None:
+    """The document of a task that the registry does not have, which lies beside the result."""
+    path = f"{described['path'].rpartition('/')[0]}/task.json"
+    return next((_described(bundle, d) for d in submission["documents"] if d["path"] == path), None)
+
+
+def _task(
+    order: Order, own: Mapping[str, Any] | None, document: Mapping[str, Any],
+) -> tuple[Task, Model, str]:
+    """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
     if order.images is not None:
         if order.model is None:
             raise VxpError("--images needs --model: a name or file.py:factory")
-        model = models.load(order.model, device=order.device)
+        source = order.model
+        model = models.load(source, device=order.device)
         task = tasks.opened(order.images, model)
-        own = f"{path.rpartition('/')[0]}/task.json"
-        if own in bundle.entries and bundle.document(own)["dataset"]["digest"] == task.dataset["digest"]:
-            task = dataclasses.replace(task, document=bundle.document(own))  # the same images in a folder of another name
+        if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
+            task = dataclasses.replace(task, document=own)  # the same images in a folder of another name
     else:
         task = tasks.load(name, model=order.model, data=order.data)
-        model = models.load(task.model, device=order.device)
+        source = task.model
+        model = models.load(source, device=order.device)
     task = task.limited(limit)
     for what, here, there in (("task", task.reference, document["task"]),
                               ("model", dict(vxp_schemas.reference(model.document)), document["model"])):
         if here != there:
             raise VxpError(f"the {what} here is {here['id']}@{here['version']} {here['digest'][:19]}..., and the result is of "
                            f"{there['id']}@{there['version']} {there['digest'][:19]}...")
-    return task, model
+    return task, model, source
+
+
+def _engine(order: Order, claim: Claim, progress: Progress) -> Engine:
+    twin = models.relabelled(claim.model.id)
+    return Engine(claim.model.module, order.batch_size, order.precision, progress.rows,
+                  relabelled=None if twin is None else twin.to(order.device))
 
 
 def _items(audit: Audit, claim: Claim) -> bool:
@@ -248,29 +342,32 @@ def _items(audit: Audit, claim: Claim) -> bool:
 
 def _rows(audit: Audit, claim: Claim) -> list[int]:
     n = claim.items.rows
-    chosen = sampling.drawn(audit.root_digest, audit.order.nonce, claim.name, n, audit.order.sample)
+    chosen = sampling.drawn(audit.root_digest, audit.order.nonce.digits, claim.name, n, audit.order.sample)
     audit.smallest_share = max(audit.smallest_share, sampling.smallest_share(n, len(chosen)))
     outer = sampling.extremes([claim.samples[s["signature"]] for s in claim.document["scores"]])
     return sorted({*chosen, *outer})
 
 
-def _explainer(audit: Audit, claim: Claim) -> tuple[BoundExplainer, bool]:
-    """The explainer that the reviewer named, at the system's parameters, and whether it is the system by digest; else one
-    that cannot explain again."""
+@contextmanager
+def _explainer(order: Order, claim: Claim, engine: Engine) -> Iterator[_Maker]:
+    """The explainer that the reviewer named, at the system's parameters, in a process of its own; else one that cannot
+    explain again."""
     facts = claim.document["explainer"]
-    if audit.order.regenerate is None:
-        return explainers.absent(facts), False
-    head = audit.order.regenerate
-    bound = explainers.bind(head)
-    if "|" not in head:
-        # values from the bundle are checked by type like any that somebody types
-        shared = {k: v for k, v in facts["parameters"].items() if k in bound.parameters and v != bound.parameters[k]}
-        file = next((k for k, v in shared.items() if isinstance(v, str) and ("/" in v or "\\" in v)), None)
-        if file is not None:  # it would be opened on this machine
-            raise VxpError(f"the bundle's parameter {file}:{shared[file]} names a file: give the file that you trust with "
-                           f"--regenerate '{head}|{file}:FILE'")
-        bound = explainers.bind(head, shared)
-    return bound, result.system_digest(bound) == claim.manifest["system"]
+    if order.regenerate is None:
+        yield _Maker(explainers.absent(facts), False, "process")
+        return
+    with apart.running(order.regenerate, facts["parameters"], claim.source, claim.bundle.root, engine, facts,
+                       device=order.device, threads=order.threads) as (bound, isolation):
+        yield _Maker(bound, result.system_digest(bound) == claim.manifest["system"], isolation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """What makes maps again: same: whether it says that it is the system of the bundle; isolation: how it runs."""
+
+    explainer: BoundExplainer
+    same: bool
+    isolation: str
 
 
 # ------------------------------------------------------------------------------------------------- computing it once more
@@ -282,19 +379,18 @@ class _Again:
 
     audit: Audit
     claim: Claim
-    explainer: BoundExplainer
-    same: bool
+    maker: _Maker
+    engine: Engine
     rows: Sequence[int]
     progress: Progress
 
     def __post_init__(self) -> None:
         order, claim = self.audit.order, self.claim
-        twin = models.relabelled(claim.model.id)
-        self.engine = Engine(claim.model.module, order.batch_size, order.precision, self.progress.rows,
-                             relabelled=None if twin is None else twin.to(order.device))
+        self.explainer = self.maker.explainer
         self.precisions = (str(claim.document["settings"]["precision"]), str(order.precision))
         self.metrics = [b for b in map(self._metric, claim.document["scores"]) if b is not None]
         self.differences: dict[str, list[float]] = {b.signature: [] for b in self.metrics}
+        self.found: dict[str, list[Outcome]] = {b.signature: [] for b in self.metrics}
         self.beyond: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
         self.apart: dict[str, list[tuple[str, str, str, str]]] = {b.signature: [] for b in self.metrics}
         self.status: dict[str, list[tuple[str, str, str]]] = {b.signature: [] for b in self.metrics}
@@ -327,17 +423,22 @@ class _Again:
         found: dict[str, np.ndarray] = {}
         for kind in ("curves", "statistics"):
             if kind in claim.document:
-                path = claim.document[kind]["path"]
-                with claim.bundle.stream(path) as stream:
-                    tensors = arrays.tensors(stream, claim.bundle.size(path))
-                    found |= {f"{kind}/{name}": arrays.values(stream, t) for name, t in tensors.items()}
+                data = _held(claim.bundle, claim.document[kind])
+                tensors = arrays.tensors(io.BytesIO(data), len(data))
+                found |= {f"{kind}/{name}": arrays.values(io.BytesIO(data), t) for name, t in tensors.items()}
         return found
+
+    @property
+    def whole(self) -> bool:
+        """Whether every item of the set is computed again."""
+        return len(self.rows) == self.claim.items.rows
 
     def compare(self) -> None:
         for first in range(0, len(self.rows), UNIT):
             self._unit(self.rows[first : first + UNIT])
             self.progress.items(len(self.rows[first : first + UNIT]))
         self._conclude()
+        self._coarse()
         self._flags()
 
     def batch(self, rows: Sequence[int]) -> Batch:
@@ -429,19 +530,21 @@ class _Again:
     def _scores(self, bound: Bound, outcome: Outcome, rows: Sequence[int]) -> None:
         claim, signature = self.claim, bound.signature
         limit = tolerances.of_score(bound.signature, self.precisions)
+        outcome = with_statuses(outcome, {i: str(claim.items["status"][row]) for i, row in enumerate(rows)
+                                          if claim.items["status"][row] != OK})
+        self.found[signature].append(outcome)
         for i, row in enumerate(rows):
-            stated = str(claim.samples[f"{signature}#status"][row])
-            here = outcome.status[i] if claim.items["status"][row] == OK else claim.items["status"][row]
+            stated, here = str(claim.samples[f"{signature}#status"][row]), outcome.status[i]
             if stated != here:
                 self.status[signature].append((self._where(row), f"{stated}, here {here}", "the status computed again"))
                 continue
             value, again = float(claim.samples[signature][row]), float(outcome.values[i])
             if stated != OK or (math.isnan(value) and math.isnan(again)):
                 continue
-            off = abs(value - again) / max(1.0, abs(again))
+            off = (value - again) / max(1.0, abs(again))
             # a number on one side only is as far off as can be said
             self.differences[signature].append(off if math.isfinite(off) else 1e300)
-            if not off <= limit:
+            if not abs(off) <= limit:
                 self.beyond[signature].append((self._where(row), f"{value:.8g}, here {again:.8g}",
                                                f"a difference of at most {limit:g}"))
         for kind, again_ in (("curves", outcome.curve), ("statistics", outcome.statistics)):
@@ -474,11 +577,16 @@ class _Again:
             signature = bound.signature
             limit = tolerances.of_score(bound.signature, self.precisions)
             differences, beyond, status = self.differences[signature], self.beyond[signature], self.status[signature]
+            sizes = [abs(d) for d in differences]
+            within = [d for d in differences if abs(d) <= limit]
+            bias, most = float(np.mean(within or [0.0])), tolerances.of_bias(within, limit)
             audit.scores.append({
                 "result": claim.name, "signature": signature, "n": len(differences) + len(status),
-                "tolerance": limit, "largest": max(differences, default=0.0),
-                "mean": float(np.mean(differences)) if differences else 0.0,
-                "beyond": len(beyond) + len(status)})
+                "tolerance": limit, "largest": max(sizes, default=0.0), "mean": float(np.mean(sizes or [0.0])),
+                "beyond": len(beyond) + len(status), "bias": bias, "bias_limit": most, "recomputed": self._summary(bound)})
+            if not abs(bias) <= most:
+                audit.findings.add("VXP-R008", claim.document["samples"]["path"], signature, f"scores that are {bias:+.3g} off "
+                                   f"in the mean of {len(within)} items", f"at most {most:.3g}: rounding is to both sides")
             for path, where, said, expected in self.apart[signature]:
                 audit.findings.add("VXP-R006", path, where, said, expected)
             for code, found in (("VXP-R001", beyond), ("VXP-R002", status)):
@@ -486,6 +594,38 @@ class _Again:
                     audit.findings.add(code, claim.document["samples"]["path"], f"{where}, {signature}", said, expected)
         if self.map_off:
             self._conclude_maps()
+
+    def _coarse(self) -> None:
+        """A precision whose tolerance is wide raises no evidence by agreement within it: the submitter chooses the set's, and
+        could move scores by it. Computed again in fp32, all of the set's scores are there to be read instead."""
+        claimed, here = self.precisions
+        why = None
+        if here != tolerances.ORDER[0]:
+            why = f"this audit computed in {here}, within whose tolerance scores can be moved: verify in {tolerances.ORDER[0]}"
+        elif claimed != tolerances.ORDER[0] and not self.whole:
+            why = (f"its scores were computed in {claimed}, within whose tolerance they can be moved: a sample does not tell, "
+                   "verify all items with --all")
+        if why is not None:
+            self.audit.not_checked.append({"what": f"result {self.claim.name}", "reason": why})
+            self.audit.left_out = True
+
+    def _summary(self, bound: Bound) -> dict[str, Any]:
+        """What the items that were computed again give for a score: of a whole set the aggregate of chapter 7, of a sample
+        the number without an interval."""
+        task, metric, whole = self.claim.task, bound.metric, self.whole
+        parts = self.found[bound.signature]
+        status = [state for part in parts for state in part.status]
+        clusters = [str(self.claim.items["cluster"][row]) for row in self.rows]
+        if metric.reduce is None:
+            numbers = stats.summary(torch.cat([p.values for p in parts]).numpy(), status, clusters, better=metric.better,
+                                    range=metric.range, binary=metric.binary, seed=task.seed, inference=task.inference)
+        else:
+            kept = torch.cat([p.statistics for p in parts if p.statistics is not None])
+            numbers = stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=task.inference.level,
+                                        interval=whole)
+        said = {"whole": whole, "n": len(status), "statuses": numbers["statuses"]}
+        said |= {"mean": numbers["mean"]} if "mean" in numbers else {}
+        return said | ({"ci": dict(numbers["ci"]) | {"cluster_key": task.cluster_key}} if whole and "ci" in numbers else {})
 
     def _conclude_maps(self) -> None:
         limit, beyond = tolerances.of_maps(self.precisions), self.beyond.get("maps", [])
@@ -495,12 +635,12 @@ class _Again:
             self.audit.not_checked.append({"what": f"{self.claim.name}: maps", "reason": why})
             return
         self.audit.maps.append({
-            "result": self.claim.name, "explainer": str(self.audit.order.regenerate), "same_system": self.same,
-            "n": len(self.map_off), "tolerance": limit, "largest": max(self.map_off), "spearman": min(self.ranks),
-            "beyond": len(beyond)})
+            "result": self.claim.name, "explainer": str(self.audit.order.regenerate), "same_system": self.maker.same,
+            "isolation": self.maker.isolation, "n": len(self.map_off), "tolerance": limit, "largest": max(self.map_off),
+            "spearman": min(self.ranks), "beyond": len(beyond)})
         for where, said, expected in beyond:
             self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", where, said, expected)
-        if not self.same and not beyond:
+        if not self.maker.same and not beyond:
             facts = self.claim.document["explainer"]
             self.audit.findings.add("VXP-F016", f"{self.claim.folder}/set.json", "/system", f"the same maps are made by "
                                     f"{self.audit.order.regenerate}, which is not the system of the bundle",
@@ -561,4 +701,4 @@ def _parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
     return (rows[first : first + UNIT] for first in range(0, len(rows), UNIT))
 
 
-__all__ = ["Audit", "Order", "verify"]
+__all__ = ["ALL_MINUTES", "SAMPLE", "Audit", "ChangedError", "Order", "verify"]

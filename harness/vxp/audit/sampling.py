@@ -8,8 +8,6 @@ from math import lgamma
 
 import numpy as np
 
-from vxp.core import VxpError
-
 CONFIDENCE = 0.95
 
 
@@ -58,11 +56,3 @@ def smallest_share(n: int, k: int, confidence: float = CONFIDENCE) -> float:
         middle = (low + high) // 2
         low, high = (low, middle) if found_with(n, middle, k) >= confidence else (middle + 1, high)
     return low / n
-
-
-def checked_nonce(nonce: str) -> str:
-    """A nonce as given; VxpError unless it is 2 to 128 hexadecimal digits."""
-    text = nonce.lower()
-    if not (2 <= len(text) <= 128 and all(c in "0123456789abcdef" for c in text)):
-        raise VxpError(f"--nonce {nonce!r}: expected 2 to 128 hexadecimal digits, such as those of a public draw")
-    return text

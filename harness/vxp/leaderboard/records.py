@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from vxp import compare, result, signing, store, validation
+from vxp.audit import nonces
 from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
@@ -306,6 +307,11 @@ def _own(bundle: Bundle, statement: Mapping[str, Any], file: str, findings: Find
         got, there = statement["predicate"].get(name), bundle.submission.get(name)
         if got != there:
             findings.add("VXP-I007", file, f"/predicate/{name}", str(got), f"{there}, as submission.json says")
+    if statement["predicateType"] == signing.AUDIT:
+        predicate = statement["predicate"]
+        wrong = nonces.fault(predicate["policy"], bundle.submission["created"], predicate["created"])
+        if wrong is not None:
+            findings.add("VXP-I011", file, "/predicate/policy", wrong, "a nonce that follows from the source that it names")
 
 
 def _write(whole: Bundle, report: validation.Report, target: Path) -> None:

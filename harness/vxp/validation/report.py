@@ -80,6 +80,18 @@ class Report:
                       document["checks"], document["findings"], strict, document["verdict"] == STOPPED)
 
 
+OF_MAPS: Final = frozenset(f"VXP-{code}" for code in ("F001", "F002", "F003", "F005", "F009", "F010", "F015"))
+"""Flags that only maps raise, which a record is without."""
+
+
+def findings_of_record(again: Report, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Warnings and flags of a record (12.7.5): those that its own files give when it is validated `again`, and after them the
+    flags of maps that the `stored` report has and that nothing gave again for the same file."""
+    given = [f for f in again.findings if f["severity"] != "error"]
+    known = {(f["code"], f["file"]) for f in given}
+    return given + [f for f in stored["findings"] if f["code"] in OF_MAPS and (f["code"], f["file"]) not in known]
+
+
 def show(console: Console, report: Report) -> None:
     """The report for a terminal, the verdict last."""
     show_findings(console, report.findings)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import bundles, result, sealing, tasks
+from vxp import bundles, documents, result, sealing
 from vxp.core import VxpError
 from vxp.findings import rules
 from vxp.validation import apart, fixes, report, validate
@@ -516,7 +516,7 @@ def documented(b: Broken, kind: str, **changes: Any) -> None:
     b.path(path).write_text(json.dumps(own))
     limit = json.loads(b.path("result").read_bytes())["settings"]["limit"]
     for name in ("set", "result"):
-        edit(name, **{kind: tasks.referred(own, limit if kind == "task" else None)})(b)
+        edit(name, **{kind: documents.referred(own, limit if kind == "task" else None)})(b)
         if kind == "task":
             edit(name, dataset=own["dataset"])(b)
     b.json("submission.json", lambda d: d["documents"].append(

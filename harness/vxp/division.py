@@ -9,8 +9,6 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import metrics
-
 NAMED = 3
 """Metrics that are named of those that were left out."""
 OPEN = "open-"
@@ -89,6 +87,8 @@ def reasons(
         yield Reason("the task's card is not the registry's", "/task", "an active task of the registry")
     if dict(model) not in [dict(admitted) for admitted in (card["model"], *card.get("also_models", ()))]:
         yield Reason(f"the model {model['id']} is not the task's", "/model", str(card["model"]["id"]))
+    from vxp import metrics  # and torch with them, which no other question here needs
+
     wanted = [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
     missing = [signature for signature in wanted if signature not in signatures]
     if missing and signatures:

@@ -18,9 +18,9 @@ from packaging.version import InvalidVersion, Version
 
 from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
+from vxp.documents import referred
 from vxp.explainers import references
 from vxp.models.loading import RELABELLED
-from vxp.tasks import referred
 from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State

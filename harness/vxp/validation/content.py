@@ -13,9 +13,8 @@ import vxp_schemas
 
 from vxp import division
 from vxp.catalogue import nearest
-from vxp.core import OK
-from vxp.result import reference_rows
-from vxp.tasks import referred
+from vxp.documents import reference_rows, referred
+from vxp.errors import OK
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State

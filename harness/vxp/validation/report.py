@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 from rich.console import Console
 from rich.text import Text
 
-from vxp import result
+from vxp import documents
 from vxp.findings import plain, rules
 
 LEVELS: Final = ("structure", "integrity", "content", "consistency", "recompute")
@@ -68,7 +68,7 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """The report as a document of the standard."""
-        return result.header("report") | {
+        return documents.header("report") | {
             "bundle": self.bundle, **({"root_digest": self.root_digest} if self.root_digest else {}), "level": self.level,
             "verdict": self.verdict, "exit_code": self.exit_code, "evidence": self.evidence, "checks": self.checks,
             "findings": self.findings,
@@ -175,7 +175,8 @@ def as_sarif(report: Report) -> str:
                        **({"logicalLocations": [{"fullyQualifiedName": e["where"]}]} if e["where"] else {})}
                       for e in f["examples"]],
     } for f in report.findings]
-    run = {"tool": {"driver": {"name": "vxp", "version": result.harness()["version"], "rules": catalogue}}, "results": results,
+    driver = {"name": "vxp", "version": documents.harness()["version"], "rules": catalogue}
+    run = {"tool": {"driver": driver}, "results": results,
            "invocations": [{"executionSuccessful": not report.stopped, "exitCode": report.exit_code}]}
     whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(whole, indent=2) + "\n"

@@ -53,7 +53,8 @@ docs:
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
 
-# Bundles changed at random against the validator; the seed makes the same changes again: make fuzz SEED=1.
+# Bundles, tars and records changed at random against the checking process: no traceback, no hang, bounded memory, and no
+# changed byte that passes. The seed makes the same changes again: make fuzz SEED=1.
 fuzz: $(VENV)/.all
 	@echo "$(MUTATIONS) mutations, seed $(SEED)"
 	VXP_MUTATIONS=$(MUTATIONS) VXP_SEED=$(SEED) $(BIN)/python -m pytest -q tests/test_mutations.py

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from vxp.bench.catalogue import AGAIN, QUICK, counted, settings, whole_case, whole_catalogue
 from vxp.bench.measure import Line, NearFree
 from vxp.bench.peers import PEERS
+from vxp.bench.validator import checked, large
 from vxp.metrics import Bound, bind, catalogue
 
 
@@ -69,3 +72,14 @@ def test_a_metric_is_timed_under_settings_that_it_admits(name: str) -> None:
 def test_the_metrics_beside_public_ones_exist() -> None:
     for peer in PEERS:
         assert bind(peer.ours).signature
+
+
+def test_the_validator_is_measured_while_it_checks(tmp_path: Path) -> None:
+    """A process that is given no path ends at once, and its time and memory say nothing."""
+    bundle = large(tmp_path, 40)
+    small, process = checked(bundle, "structure"), checked(bundle, "integrity")
+    assert small.seconds > 0
+    assert 2**24 < process.peak < 2**30
+    (bundle / "system.json").write_bytes((bundle / "system.json").read_bytes()[:-1])
+    with pytest.raises(RuntimeError, match="VXP-"):
+        checked(bundle, "integrity")

@@ -1,20 +1,24 @@
 """Imports go one way, and nothing in the harness imports the explainers."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import vxp
+from bundle_tools import made_run, sealed
 
 ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
+    {"errors"},
     {"core"},
     {"random", "catalogue", "imputation", "imputation_cpu", "multigrid", "interpolation", "machine", "origin", "doubts"},
     {"perturb"},
     {"metrics", "models", "datasets", "segments", "doors"},
     {"engine", "explainers", "stats", "data_get", "foreign"},
-    {"division"},
+    {"division", "documents"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},
@@ -61,9 +65,10 @@ def test_imports_point_up_the_layers(file: Path) -> None:
             assert depth(parts[1]) <= depth(here), f"{file} imports {name}, which stands below it"
 
 
-def test_core_imports_torch_only() -> None:
+def test_core_imports_torch_and_the_errors_only() -> None:
     outside = {name.split(".")[0] for name in imports(ROOT / "core.py")}
-    assert outside <= {"__future__", "hashlib", "inspect", "collections", "dataclasses", "functools", "typing", "torch"}
+    assert outside <= {"__future__", "hashlib", "inspect", "collections", "dataclasses", "functools", "typing", "torch", "vxp"}
+    assert all(name.startswith("vxp.errors.") for name in imports(ROOT / "core.py") if name.startswith("vxp"))
 
 
 def test_no_cycles() -> None:
@@ -88,3 +93,20 @@ def test_no_cycles() -> None:
 
     for node in graph:
         visit(node, ())
+
+
+@pytest.mark.parametrize("level", ["structure", "integrity", "content"])
+def test_the_checking_process_needs_no_torch_below_consistency(level: str, tmp_path: Path) -> None:
+    """On a bundle whose every part is read: torch takes seconds and most of a gigabyte."""
+    bundle = sealed(made_run(tmp_path / "run", limit=4, metrics=("entropy", "deletion|steps:2")), tmp_path / "bundle")
+    said = f"""
+import sys
+from pathlib import Path
+from vxp.validation import validate
+found = validate(Path({str(bundle)!r}), {level!r})
+assert not found.stopped and not found.of("error"), found
+assert found.document()["level"] == {level!r}
+print(*sorted(name for name in ("torch", "scipy", "matplotlib", "jinja2") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -479,7 +479,7 @@ def test_texts_of_strangers_are_nothing_but_text_on_the_pages(
         own = result.identity(json.loads(b.path("system.json").read_bytes()))
         b.json("set", lambda d: (d.update(system=own), d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]})))
         b.json("result", lambda d: (d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]}),
-                                    d["cost"].update(device=HOSTILE), d["harness"].update(version=HOSTILE)))
+                                    d["cost"].update(device=HOSTILE)))
 
     person = {"name": HOSTILE, "contact": "javascript:alert(1)", "affiliation": HOSTILE}
     bundle = changed(bundles, tmp_path, "saliency", everywhere, submission_id="hostile", title=HOSTILE, submitter=person,

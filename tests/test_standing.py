@@ -17,14 +17,16 @@ SCORES = [{"signature": s, "family": "faithfulness", "better": "higher", "level"
 OWN = frozenset(str(s["signature"]) for s in SCORES)
 
 
-def system(name: str, party: str, values: Mapping[str, Any], lost: Mapping[str, Sequence[int]] | None = None) -> System:
+def system(name: str, party: str, values: Mapping[str, Any], lost: Mapping[str, Sequence[int]] | None = None,
+           precision: str = "fp32") -> System:
     """A system with these numbers per item; lost: by signature the places of the items that it lost."""
     numbers = {s: np.array(v, float) for s, v in values.items()}
     gone = {s: np.isin(np.arange(len(v)), (lost or {}).get(s, [])) for s, v in numbers.items()}
     for s, where in gone.items():
         numbers[s][where] = np.nan
     n = len(next(iter(numbers.values())))
-    document = {"scores": [{"signature": s} for s in numbers], "inference": vars(stats.STANDARD)}
+    document = {"scores": [{"signature": s} for s in numbers], "inference": vars(stats.STANDARD),
+                "settings": {"precision": precision}}
     samples = compare.Samples(name, name, document, [f"i{k}" for k in range(n)], [f"c{k}" for k in range(n)], numbers, {}, gone)
     return System(name, party, samples, frozenset(numbers))
 
@@ -114,6 +116,14 @@ def test_scores_that_the_task_does_not_ask_for_are_in_no_test() -> None:
     found = stand([*labs(), *crowd], [*SCORES, *extra])
     assert marks(found, names) == marks(stand([*labs(), *plain]), names)
     assert found["copy0"]["more0@1"] == Standing(found["copy0"]["more0@1"].figure, 1.0, "not a metric of the task")
+
+
+def test_scores_of_a_coarse_precision_are_not_compared() -> None:
+    """bf16 has tolerances by which a submitter could move every score of items."""
+    found = stand([system("fine", "a", draws(1, 0.5)), system("also", "b", draws(2, 0.5)),
+                   system("coarse", "c", draws(3, 0.9), precision="bf16")])
+    assert {v.why_not for v in found["coarse"].values()} == {"scored in bf16, and fp32 is compared"}
+    assert any(v.tied_for_best for v in found["fine"].values()) or any(v.tied_for_best for v in found["also"].values())
 
 
 def test_hidden_items_count_at_the_worst_end() -> None:

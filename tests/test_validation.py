@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import bundles, result, sealing
+from vxp import bundles, documents, result, sealing
 from vxp.core import VxpError
 from vxp.findings import rules
 from vxp.validation import apart, fixes, report, validate
@@ -398,6 +398,10 @@ case("VXP-K027", "no explainer for a score that needs none", left_out(DELETION, 
 case("VXP-K027", "a reference, which it is not", left_out(DELETION, "reference"))
 
 
+case("VXP-K028", "a version in words", edit("result", harness__version="the newest"))
+case("VXP-F017", "a version that nobody has released", edit("result", harness__version="9.9.9"))
+
+
 def _rebind(b: Broken) -> None:
     system = json.loads(b.path("system.json").read_bytes())
     edit("set", system=result.identity(system))(b)
@@ -421,17 +425,46 @@ def _(b: Broken) -> None:
 
 # flags
 
+
+def blob(side: int, sigma: float, place: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """A bell of height 1 around the centre moved by `place`; sigma in sides."""
+    one = [np.exp(-0.5 * ((np.arange(side) - (side - 1) / 2 - p) / (sigma * side)) ** 2) for p in place]
+    return np.outer(*one)
+
+
+def blobs(noise: float, moved: int) -> Break:
+    """One blob for all items, with noise of a share of its height, moved by up to so many pixels."""
+    rng = np.random.default_rng(0)
+
+    def change(t: dict[str, np.ndarray]) -> None:
+        t["values"][:] = [blob(64, 0.1, tuple(rng.integers(-moved, moved + 1, 2))) + noise * rng.standard_normal((64, 64))
+                          for _ in t["values"]]
+    return lambda b: b.tensors("shard", change)
+
+
 case("VXP-F001", "a constant map", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(3, 0.5)))
 case("VXP-F002", "one map for all",
      lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(slice(None), t["values"][0])))
 case("VXP-F003", "the centre-Gaussian", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(
     slice(None), np.exp(-0.5 * np.add.outer(*[((np.arange(64) - 31.5) / 16) ** 2] * 2)))))
+case("VXP-F003", "the centre-Gaussian to the power 5", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(
+    slice(None), blob(64, sigma=0.25 / 5**0.5))))
 case("VXP-F003", "noise", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(
     slice(None), np.random.default_rng(0).random(t["values"].shape))))
 case("VXP-F005", "maps of eight levels", lambda b: b.tensors("shard", lambda t: t.update(values=np.floor(
     8 * t["values"] / t["values"].max()).astype(np.float32))))
 case("VXP-F006", "fewer passes than the method needs", lambda b: (
     b.json("system.json", lambda d: d["method"]["needs"].update(passes_per_map=500)), _rebind(b)))
+
+
+@breaks("VXP-F006", "a method that costs nothing and says so")
+def _(b: Broken) -> None:
+    b.json("system.json", lambda d: d["method"]["needs"].update(passes_per_map=0))
+    b.table("items", lambda t: t.update({k: [0] * 24 for k in ("n_forwards", "n_backwards", "runtime_ms")}))
+    b.json("result", lambda d: d["cost"]["explain"].update(forward_rows=0, backward_rows=0, seconds=0.0))
+    _rebind(b)
+
+
 case("VXP-F006", "maps in no time", cell("items", "runtime_ms", 3, 0.0))
 case("VXP-F007", "three clusters", lambda b: b.table("samples", lambda t: t.update(cluster=[f"c{i % 3}" for i in range(24)])))
 case("VXP-F010", "negative values declared unsigned", lambda b: (
@@ -440,6 +473,11 @@ case("VXP-F015", "absolute values declared signed", lambda b: (edit("set", expla
                                                                edit("result", explainer__signed=True)(b)))
 case("VXP-F002", "one map with noise for all", lambda b: b.tensors("shard", lambda t: t["values"].__setitem__(
     slice(None), t["values"][0] * np.random.default_rng(0).uniform(0.99, 1.01, t["values"].shape))))
+case("VXP-F002", "one blob with 15 % noise", blobs(0.15, 0))
+case("VXP-F002", "one blob moved by up to 9 pixels", blobs(0, 9))
+case("VXP-F002", "one blob moved by up to 9 pixels with 15 % noise", blobs(0.15, 9))
+case("VXP-F002", "one blob under another power for every item", lambda b: b.tensors("shard", lambda t: t.update(values=np.stack(
+    [blob(64, 0.2, (7, -5)) ** (1 + i / 4) for i in range(24)]).astype(np.float32))))
 case("VXP-F013", "changes of a checkout without their digest", edit("environment", git=[
     {"name": "method", "commit": "0" * 40, "dirty": True}]))
 case("VXP-F013", "changes that no commit has", edit("result", harness__dirty=True))
@@ -470,6 +508,59 @@ def test_every_rule_finds_its_fault(code: str, number: int, broken: Broken) -> N
     assert mine["expected"]
     assert mine["fix"]
     vxp_schemas.validate(found.document())
+
+
+def documented(b: Broken, kind: str, **changes: Any) -> None:
+    """A document of one's own in the bundle, made from the registry's, and referred to by set and result."""
+    own = dict(vxp_schemas.registry_document(f"{kind}s", {"task": "shapes", "model": "shapes-cnn"}[kind])) | changes
+    own = {key: value for key, value in own.items() if value is not None}
+    path = f"{b.result.rpartition('/')[0]}/{kind}.json"
+    b.path(path).write_text(json.dumps(own))
+    limit = json.loads(b.path("result").read_bytes())["settings"]["limit"]
+    for name in ("set", "result"):
+        edit(name, **{kind: documents.referred(own, limit if kind == "task" else None)})(b)
+        if kind == "task":
+            edit(name, dataset=own["dataset"])(b)
+    b.json("submission.json", lambda d: d["documents"].append(
+        {"mediaType": "application/json", "path": path, "size": 1, "digest": DIGEST}))
+    b.seal()
+
+
+@pytest.mark.parametrize(("kind", "changes", "code", "where"), [
+    ("task", {"version": 2}, "VXP-K001", "/id"),
+    ("task", {"id": "my-shapes"}, "VXP-K001", "/items"),
+    ("task", {"id": "my-shapes", "dataset": {"id": "photos", "version": 9, "digest": DIGEST}}, "VXP-K002", "/dataset"),
+    ("model", {"version": 2}, "VXP-K003", "/id"),
+])
+def test_versions_and_lists_of_the_registry_are_the_registrys(
+    kind: str, changes: dict[str, Any], code: str, where: str, broken: Broken,
+) -> None:
+    """The next version of a registered task, which only its submitter has, would be read as the registry's."""
+    documented(broken, kind, **changes)
+    found = validate(broken.folder)
+    assert where in [e["where"] for f in found.findings if f["code"] == code for e in f["examples"]], found.findings
+    assert found.verdict == "invalid"
+
+
+def test_a_task_with_a_name_and_a_list_of_its_own_is_taken(broken: Broken) -> None:
+    documented(broken, "task", id="my-shapes", items=None)
+    assert not codes(validate(broken.folder)) & {"VXP-K001", "VXP-K002", "VXP-K003", "VXP-K021"}
+
+
+def test_flags_deleted_from_a_stored_report_are_raised_again(broken: Broken) -> None:
+    """What a record's own files give is not read from its report; flags of maps are, which the record is without."""
+    broken.table("items", lambda t: t.update(payload_digest=[t["payload_digest"][0]] * 24, runtime_ms=[0.0] * 24))
+    broken.json("result", lambda d: d["cost"]["explain"].update(seconds=0.0))
+    broken.seal(rows=False)
+    broken.path("shard").unlink()
+    broken.path("curves").unlink()
+    again = validate(broken.folder, record=True)
+    assert not codes(again, "error"), again.findings
+    whole = [*again.findings, {**again.findings[0], "code": "VXP-F005", "file": broken.set}]
+    kept = report.findings_of_record(again, {"findings": whole})
+    assert [f["code"] for f in kept] == [f["code"] for f in whole]
+    forged = report.findings_of_record(again, {"findings": []})
+    assert {"VXP-F002", "VXP-F006"} <= {f["code"] for f in forged}
 
 
 def test_names_in_any_one_script_are_names(broken: Broken) -> None:

@@ -4,11 +4,15 @@
     scores = vxp.score(model, inputs, maps, metrics=("deletion", "insertion"))
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from vxp.api import Score, Scores, explain, score
-from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
-from vxp.figure import show
+if TYPE_CHECKING:
+    from vxp.api import Score, Scores, explain, score
+    from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
+    from vxp.figure import show
 
 __version__ = version("vxp")
 
@@ -16,3 +20,19 @@ __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
     "explainer", "metric", "score", "show",
 ]
+HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.figure",
+         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "VxpError", "VxpWarning", "explainer", "metric"),
+                         "vxp.core")}
+
+
+def __getattr__(name: str) -> Any:
+    """What is named is imported when it is named: a process that reads a stranger's files needs no torch."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    if not name.startswith("_") and find_spec(f"vxp.{name}") is not None:
+        return import_module(f"vxp.{name}")
+    raise AttributeError(f"module 'vxp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

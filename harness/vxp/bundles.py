@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 import vxp_schemas
 
 from vxp import store
-from vxp.core import VxpError
+from vxp.errors import VxpError
 from vxp.findings import Finding, Findings
 
 ROOT: Final = "submission.json"

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 
 class Named(Protocol):

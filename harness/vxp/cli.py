@@ -27,7 +27,7 @@ from vxp import leaderboard as boards
 from vxp import migrate as migrating
 from vxp import signing as signatures
 from vxp import validation as validator
-from vxp.core import VxpError
+from vxp.core import NotWrittenError, VxpError
 from vxp.importing import Method
 
 STOPPED = 130
@@ -534,7 +534,7 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except VxpError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, NotWrittenError) else 2)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):

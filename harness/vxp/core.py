@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vxp.errors import OK as OK
+from vxp.errors import NotWrittenError as NotWrittenError
+from vxp.errors import VxpError as VxpError
+
 Better = Literal["higher", "lower"]
 Resample = Literal["bilinear", "nearest", "none"]
 
-OK = "ok"
-
-
-class VxpError(Exception):
-    """Any error that is the input's fault: says what was got, what was expected and what to do."""
 
 
 class VxpWarning(UserWarning):

@@ -9,8 +9,6 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import metrics
-
 NAMED = 3
 """Metrics that are named of those that were left out."""
 OPEN = "open-"
@@ -98,6 +96,8 @@ def reasons(
 
 def own_scores(task: Mapping[str, Any]) -> list[str]:
     """The signatures of the scores that a task's card asks for; none where the registry has no such task."""
+    from vxp import metrics  # and torch with them, which no other question here needs
+
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     return [] if card is None else [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import vxp_schemas
 
 from vxp.catalogue import nearest
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 Severity = Literal["error", "warning", "flag"]
 SHOWN = 5

@@ -8,14 +8,12 @@ import inspect
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -27,60 +25,28 @@ import vxp_schemas
 
 from vxp import stats, store
 from vxp.core import OK, Metric, Outcome, Reduce, VxpError
+
+# and so they are part of this module's own names
+from vxp.documents import FILES as FILES
+from vxp.documents import TYPE as TYPE
+from vxp.documents import harness as harness
+from vxp.documents import header as header
+from vxp.documents import identity as identity
+from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
 from vxp.origin import origin
 from vxp.tasks import Task
 
-TYPE = "https://vxp.example/{}/v1"
-
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
 """Environment variables that can change numbers or speed; no others are recorded."""
-
-FILES: Mapping[str, str] = {
-    "samples": "samples.parquet", "reference_samples": "references.parquet", "environment": "environment.json",
-    "curves": "curves.safetensors", "statistics": "statistics.safetensors",
-    "reference_statistics": "reference-statistics.safetensors"}
-"""The files of a result by the field of result.json that describes them."""
 
 TIE = "references-tie"
 """The flag of a score in which no reference differs from another."""
 
 
 # ------------------------------------------------------------------------------------------------------ common pieces
-
-
-def header(kind: str) -> dict[str, Any]:
-    """The header that every document carries."""
-    return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
-            "created": now(),
-            "generator": {"name": "vxp", **harness()}, "extensions": {}}
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@cache
-def harness() -> dict[str, Any]:
-    """Version of the harness, and commit and dirtiness where it runs from a git checkout."""
-    found: dict[str, Any] = {"version": version("vxp")}
-    here = Path(__file__).resolve()
-    top = next((p for p in here.parents if (p / ".git").exists() and (p / "harness" / "vxp").exists()), None)
-    if top is None:
-        return found
-    try:
-        commit = _git(top, "rev-parse", "HEAD")
-        return found | {"commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.CalledProcessError):
-        return found  # no git, or no commit yet: the version alone is what is known
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20)
-    return done.stdout.strip()
 
 
 def plain_json(value: Any) -> bytes:
@@ -171,13 +137,6 @@ def system(bound: BoundExplainer) -> dict[str, Any]:
 def system_digest(bound: BoundExplainer) -> str:
     """Digest of what the system is, without when and by which build the document was written."""
     return identity(system(bound))
-
-
-def identity(document: Mapping[str, Any]) -> str:
-    """The digest by which sets name a system document."""
-    facts = {k: document[k] for k in ("method", "implementation", "normalization")}
-    trained = {"trained_components": document["trained_components"]} if document["trained_components"] else {}
-    return str(vxp_schemas.digest(facts | trained))
 
 
 # --------------------------------------------------------------------------------------------------- explanation set
@@ -366,12 +325,6 @@ def families(task: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> li
     """The families of these scores in their order, the one that the task is for first, where the registry has its card."""
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}", {})
     return sorted(dict.fromkeys(s["family"] for s in scores), key=lambda family: family != card.get("primary_family"))
-
-
-def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
-    """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
-    listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
-    return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}
 
 
 def reduction(signature: str) -> Reduce | None:

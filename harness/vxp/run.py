@@ -39,6 +39,8 @@ log = logging.getLogger("vxp")
 
 UNIT = 8
 """Items of a unit of work: small enough to lose, large enough to fill a model batch."""
+UNITS = ".units"
+"""The folder of finished units in that of a run."""
 BROKEN = "failed:model-non-finite"
 """The status of an item of which the model's output for the unchanged input is not finite."""
 KIND = "heatmap2d"
@@ -106,7 +108,7 @@ class Context:
 
     @property
     def units(self) -> store.Units:
-        return store.Units(self.out / ".units")
+        return store.Units(self.out / UNITS)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         n = len(self.task.items)
@@ -249,19 +251,18 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
 
 @contextmanager
 def claimed(settings: Settings, out: Path, document: dict[str, Any]) -> Iterator[None]:
-    """Claims the output folder for this run before any work, and computes with its threads."""
+    """Claims the output folder for this run before any work, alone, and computes with its threads."""
     stored = out / "run.json"
-    if stored.exists():
+    if not stored.exists() and out.exists() and any(p.name != UNITS for p in out.iterdir()):
+        raise VxpError(f"--out {out} is not empty and holds no VXP run: got {sorted(os.listdir(out))[:3]}; "
+                       "expected a new or empty folder, or one of the same run to go on with")
+    with store.alone(out / UNITS / "lock"), computing(settings.threads):
+        if not stored.exists():
+            store.write_document(stored, document)
         there = store.read_document(stored)
         _same_run(stored, there, document)
         if there["explainers"] != document["explainers"]:
             store.write_document(stored, document)
-    elif out.exists() and any(out.iterdir()):
-        raise VxpError(f"--out {out} is not empty and holds no VXP run: got {sorted(os.listdir(out))[:3]}; "
-                       "expected a new or empty folder, or one of the same run to go on with")
-    else:
-        store.write_document(stored, document)
-    with computing(settings.threads):
         yield
 
 

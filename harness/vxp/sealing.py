@@ -16,6 +16,7 @@ import vxp_schemas
 from vxp import bundles, result, store
 from vxp.catalogue import nearest
 from vxp.core import VxpError
+from vxp.documents import TEXTS
 
 STATEMENT = ("submission_id", "title", "submitter", "authors", "license", "conflicts_of_interest", "code_available",
              "statement_of_tuning")
@@ -33,9 +34,6 @@ FORM: Mapping[str, Any] = {
 }
 """What `vxp seal` writes where there is no statement yet; the empty texts are refused until they are filled in, except the
 affiliation, which may stay empty."""
-TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
-"""Kinds of documentation that a bundle takes, by the ending of the name."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -197,14 +195,14 @@ def _root(said: Mapping[str, Any], parts: Sequence[Part], files: Mapping[str, Pa
 
 def _write(out: Path, files: Mapping[str, Path], root: bytes) -> None:
     """The whole bundle beside its place first, then one rename."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        top = Path(temporary) / "bundle"
-        store.write_bytes(top / bundles.ROOT, root)
-        if out.suffix == ".tar":
-            bundles.write_tar(out, dict(files) | {bundles.ROOT: top / bundles.ROOT})
-            return
-        with store.whole(out):
+    with store.whole(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+            top = Path(temporary) / "bundle"
+            store.write_bytes(top / bundles.ROOT, root)
+            if out.suffix == ".tar":
+                bundles.write_tar(out, dict(files) | {bundles.ROOT: top / bundles.ROOT})
+                return
             for path, source in files.items():
                 (top / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, top / path)

@@ -1,8 +1,10 @@
-"""Files of a run: written to a temporary name, synced and renamed, and read back against their digest."""
+"""Files of a run: written to a temporary name, synced and renamed, and read back against their digest. What reads or writes
+tensors imports torch itself: whoever only reads a stranger's files does without."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -11,16 +13,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.torch
-import torch
 import vxp_schemas
-from torch import Tensor
 
-from vxp.core import VxpError
+from vxp.errors import NotWrittenError, VxpError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAFETENSORS = "application/vnd.safetensors"
 PARQUET = "application/vnd.apache.parquet"
@@ -43,9 +45,9 @@ MAX_CELLS = 2 * 2**30
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary: str | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -56,8 +58,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        raise VxpError(f"could not write {path} ({len(data)} bytes): {error.strerror}. Nothing half-written is left; make "
-                       "room or choose another --out and run the same command again: finished units are kept") from error
+        raise NotWrittenError(f"could not write {path} ({len(data)} bytes): {error.strerror}. Nothing half-written is left; "
+                              "make room or choose another --out and run the same command again: finished units are "
+                              "kept") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -66,11 +69,28 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[None]:
-    """For what is written beside its place and then renamed: an OSError within is a VxpError that names the target."""
+    """For what is written beside its place and then renamed: an OSError within is a NotWrittenError that names the target."""
     try:
         yield
     except OSError as error:
-        raise VxpError(f"could not write {target}: {error.strerror}. Nothing half-written is left") from error
+        raise NotWrittenError(f"could not write {target}: {error.strerror}. Nothing half-written is left") from error
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Holds a lock file; VxpError where another process holds it. However a process ends, its lock is free again."""
+    with whole(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VxpError(f"another run is writing to {lock.parent.parent}: wait for it and repeat the command, or choose "
+                           "another --out") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def outside(bundle: Path, out: Path) -> None:
@@ -175,6 +195,8 @@ class Units:
 
     def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and notes of a finished unit, None if it is not finished; VxpError if it is damaged."""
+        import safetensors.torch
+
         path = self.folder / f"{name}.safetensors"
         mark = path.with_suffix(".sha256")
         if not mark.exists():
@@ -190,6 +212,9 @@ class Units:
 
     def save(self, name: str, tensors: Mapping[str, Tensor], notes: Any) -> None:
         """Write a unit whole; it counts as finished only once its digest is there."""
+        import safetensors.torch
+        import torch
+
         text = torch.tensor(list(json.dumps(notes).encode()), dtype=torch.uint8)
         whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()} | {"notes": text}
         data = safetensors.torch.save(whole)
@@ -234,6 +259,8 @@ def read_table(data: bytes) -> pa.Table:
 
 def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
     """Write the payload [N, h, w] as shards in row order; returns the shard table of set.json."""
+    import safetensors.torch
+
     per_map = maps[0].numel() * maps.element_size() if len(maps) else 1
     rows = max(1, min(SHARD_ROWS, SHARD_BYTES // max(per_map, 1)))
     shards = []
@@ -250,6 +277,9 @@ def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
 
 def read_maps(root: Path, shards: Sequence[Mapping[str, Any]]) -> Tensor:
     """The payload [N, h, w] read back from its shards, each checked against its digest."""
+    import safetensors.torch
+    import torch
+
     parts = []
     for shard in shards:
         tensors = safetensors.torch.load(read_described(root, shard["descriptor"]))

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
+from vxp.documents import referred
 from vxp.models import Model
 
 
@@ -143,12 +144,6 @@ class Task:
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
         )
-
-
-def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
-    """How results refer to a document; a task under a limit on its items is another task."""
-    whole = dict(vxp_schemas.reference(dict(document)))
-    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
 
 
 def names() -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import vxp_schemas
 
 from vxp import explainers, models, result, run, sealing, store, tasks
 from vxp.bench.measure import Line
-from vxp.validation import validate
+from vxp.validation import Report
 
 GROUP = "validator"
 ROWS = 5000
@@ -29,8 +30,8 @@ PAIRS = 3
 
 
 def against_one_read(rows: int = ROWS) -> list[Line]:
-    """Validation at level integrity over reading and hashing once, and the memory of the checking process, on a bundle of
-    `rows` maps of 224 x 224 in half precision (0.5 GB)."""
+    """The checking process of `vxp validate` at level integrity on a bundle of `rows` maps of 224 x 224 in half precision
+    (0.5 GB): its time beside that of reading and hashing every byte, and its memory (12.4.5)."""
     with tempfile.TemporaryDirectory() as temporary:
         bundle = large(Path(temporary), rows)
         size = sum(p.stat().st_size for p in bundle.rglob("*") if p.is_file())
@@ -38,28 +39,40 @@ def against_one_read(rows: int = ROWS) -> list[Line]:
         for _ in range(PAIRS):
             began = time.perf_counter()
             _read(bundle)
-            middle = time.perf_counter()
-            found = validate(bundle, "integrity")
-            pairs.append((middle - began, time.perf_counter() - middle))
-            if found.of("error"):
-                raise RuntimeError(f"the bundle of the benchmark has errors: {found.of('error')[0]}")
-        ratio = statistics.median(b / a for a, b in pairs)
-        peak = _peak([sys.executable, "-m", "vxp.validation", str(bundle), "integrity"])
-    seconds = statistics.median(a for a, _ in pairs)
+            pairs.append((time.perf_counter() - began, checked(bundle, "integrity")))
+    one = statistics.median(read for read, _ in pairs)
+    beyond = statistics.median(process.seconds - 3 * read for read, process in pairs)
+    peak = max(process.peak for _, process in pairs)
     return [
-        Line(GROUP, "integrity over one read and hash", ratio, "times", "< 3", f"{size / 1e6:.0f} MB, {rows} maps; one read "
-             f"and hash {seconds:.2f} s"),
+        Line(GROUP, "integrity beyond three reads", beyond, "s", "< 1.5", f"{size / 1e6:.0f} MB, {rows} maps; of the whole "
+             f"process, one read and hash taking {one:.2f} s"),
         Line(GROUP, "memory of the checking process", peak / 2**20, "MiB", "< 1024", "the largest it ever held"),
     ]
 
 
-def _peak(command: list[str]) -> int:
-    """Bytes that a command held at most. By a small process between: a child counts what its parent held when it was made."""
-    between = ("import resource, subprocess, sys\n"
-               "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
-               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    done = subprocess.run([sys.executable, "-c", between, *command], check=True, capture_output=True, text=True)
-    return int(done.stdout) * 1024
+@dataclass(frozen=True)
+class Process:
+    """What the checking process took: seconds from its start to its end, and the bytes that it held at most."""
+
+    seconds: float
+    peak: int
+
+
+def checked(bundle: Path, level: str) -> Process:
+    """Run the checking process on a bundle as `vxp validate` does; RuntimeError where it finds an error or ends early."""
+    # by a small process between: a child counts what its parent held when it was made
+    between = ("import json, resource, subprocess, sys, time\n"
+               "began = time.perf_counter()\n"
+               "said = subprocess.run(sys.argv[1:], check=True, stdout=subprocess.PIPE).stdout.decode()\n"
+               "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+               "print(json.dumps([time.perf_counter() - began, peak, said]))")
+    command = [sys.executable, "-c", between, sys.executable, "-P", "-m", "vxp.validation", level, "whole"]
+    done = subprocess.run(command, input=f"{json.dumps(str(bundle))}\n", check=True, capture_output=True, text=True)
+    seconds, kilobytes, said = json.loads(done.stdout)
+    found = Report.read(json.loads(said))
+    if found.of("error") or found.stopped:
+        raise RuntimeError(f"the bundle of the benchmark was not checked without errors: {found.findings[:1]} {found.checks}")
+    return Process(seconds, kilobytes * 1024)
 
 
 def _read(bundle: Path) -> None:

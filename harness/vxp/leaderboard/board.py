@@ -176,7 +176,7 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing]) -
                  "score_rows": cost["score"]["rows_run"], "score_seconds": cost["score"]["seconds"]},
         "scores": [{
             **{k: score[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in score},
-            **_counted(samples, score),
+            **_counted(samples, score), **_audited(record, samples, score),
             "evidence": record.evidence_of(document["result_id"], score["signature"]),
             **_stands(standing.get(score["signature"])),
         } for score in document["scores"]],
@@ -198,6 +198,17 @@ def _counted(samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
                         binary=metric is not None and metric.binary, resamples=how.resamples,
                         seed=samples.document["settings"]["seed"])
     return found | ({} if ci is None else {"figure_ci": asdict(ci)})
+
+
+def _audited(record: Record, samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
+    """What an audit of all items computed. Of scores in a coarser precision than fp32, it is the figure."""
+    found = record.recomputed(samples.document["result_id"], score["signature"])
+    if found is None or "mean" not in found:
+        return {}
+    said = {"audited_mean": found["mean"]}
+    if samples.document["settings"]["precision"] == "fp32" or samples.lost[score["signature"]].any():
+        return said
+    return said | {"figure": found["mean"]} | ({"figure_ci": found["ci"]} if "ci" in found else {})
 
 
 def _stands(standing: Standing | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vxp import compare, result, signing, store, validation
+from vxp import compare, documents, result, signing, store, validation
 from vxp.audit import nonces
 from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
@@ -37,6 +37,7 @@ from vxp.leaderboard import trust as trusting
 from vxp.leaderboard.trust import Standing, Trust
 from vxp.signing import Signed
 from vxp.validation import arrays
+from vxp.validation.report import findings_of_record
 
 BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL = "bundle", "report.json", "audits", "signature.json", "withdrawal.json"
 SHARE = 0.05
@@ -135,6 +136,12 @@ class Record:
             return "E1"
         return max(["E1", *(str(a["evidence"]) for a in self.trusted if counts(a) and any(
             s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"]))])
+
+    def recomputed(self, result_id: str, signature: str) -> Mapping[str, Any] | None:
+        """The aggregate of a score that a trusted audit of all its items computed; None where none did."""
+        found = (s.get("recomputed", {}) for a in self.trusted if counts(a) for s in a["scores"]
+                 if (s["result"], s["signature"]) == (result_id, signature))
+        return next((again for again in found if again.get("whole")), None)
 
 
 def supersedes(later: Record, earlier: Record) -> bool:
@@ -245,7 +252,7 @@ class _Given:
         given = signing.read(path)
         said = signing.statement(given.payload, kind, path)
         _own(self.bundle, said, str(path), self.findings)
-        signers = self.trust.signers(given, max(result.now(), said["predicate"]["created"]))
+        signers = self.trust.signers(given, max(documents.now(), said["predicate"]["created"]))
         for who in signers.misfits:
             self.findings.add("VXP-I008", str(path), "", f"a signature by {who} that does not fit", "one over this statement")
         for who in signers.expired:
@@ -423,6 +430,8 @@ def read(place: Path, found: validation.Report, trust: Trust) -> tuple[Record | 
             standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
         withdrawal = Withdrawal(predicate, standing)
     standings = trusting.of_audits(trust, audits, signature, str(bundle.submission["submitter"]["name"]))
+    # what the files here give is computed again; of the maps, the report of the whole bundle is all there is
+    report = dict(report) | {"findings": findings_of_record(found, report)}
     return Record(place, bundle, report, {file: predicate for file, (_, predicate) in audits.items()}, standings, signature,
                   withdrawal), []
 

@@ -124,6 +124,9 @@ def _why_not(system: System, signature: str, counted: Counted, own: frozenset[st
         return "no number"
     if signature not in own:
         return "not a metric of the task"
+    precision = system.samples.document["settings"]["precision"]
+    if precision != "fp32":  # within whose tolerance, which is wide, its submitter may have moved the scores of items
+        return f"scored in {precision}, and fp32 is compared"
     if signature not in system.checked:
         return "not computed again by an audit"
     if counted.coverage is None or counted.coverage < COVERAGE:

@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.console import Console
 
 from vxp import bundles, store
-from vxp.core import VxpError
+from vxp.errors import VxpError
 from vxp.findings import Finding, Findings, plain
-from vxp.validation import consistency, content, integrity, report, structure
+from vxp.validation import content, integrity, report, structure
 from vxp.validation.report import LEVELS, STOPPED, Report
 from vxp.validation.state import State
 
@@ -42,7 +42,7 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
         "structure": lambda: structure.check(state),
         "integrity": lambda: integrity.check(state, looker),
         "content": lambda: content.check(state, looker or content.Looker(state)),
-        "consistency": lambda: consistency.check(state),
+        "consistency": lambda: _consistency(state),
     }
     checks, stopped = [], False
     for name in LEVELS:
@@ -62,6 +62,12 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
     root = store.digest(state.bundle.read(bundles.ROOT)) if _readable(state) else None
     found = [f.document() for f in findings.all]
     return Report(path.name or str(path), level, root, "E1" if whole else "E0", checks, found, strict, stopped)
+
+
+def _consistency(state: State) -> None:
+    from vxp.validation import consistency  # and torch with it, which no level before needs
+
+    consistency.check(state)
 
 
 def _readable(state: State) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import vxp_schemas
 
-from vxp.core import VxpError
+from vxp.errors import VxpError
 from vxp.store import MAX_CELLS, PARQUET_LIMITS
 
 MAX_HEADER: Final = 2**20

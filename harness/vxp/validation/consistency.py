@@ -8,17 +8,19 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
 import torch
 import vxp_schemas
+from packaging.version import InvalidVersion, Version
 
 from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
+from vxp.documents import referred
 from vxp.explainers import references
 from vxp.models.loading import RELABELLED
-from vxp.tasks import referred
 from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State
@@ -32,6 +34,8 @@ def check(state: State) -> None:
     for found in state.sets:
         _entries(state, found.path, found.document, state.limit_of(found))
         _system(state, found)
+    for path, document in state.documents.items():
+        _own_name(state, path, document)
     for result_ in state.results:
         document = result_.document
         _entries(state, result_.path, document, document["settings"]["limit"])
@@ -90,6 +94,27 @@ def _entry(state: State, path: str, document: Document, kind: str, code: str, li
         state.findings.add("VXP-K021", path, f"/{kind}", f"{_named(reference)} in neither registry nor bundle",
                            f"its document in the bundle, as results/<id>/{kind}.json")
     return None
+
+
+CODES: Final[Mapping[str, str]] = {"task": "VXP-K001", "dataset": "VXP-K002", "model": "VXP-K003"}
+
+
+def _own_name(state: State, path: str, document: Document) -> None:
+    """A document of the bundle leaves the registry's names to the registry, in every version, and its lists of items too."""
+    kind = document["type"].split("/")[-2]
+    named = {kind: document}
+    if kind == "task":
+        named["dataset"] = document["dataset"]
+        if "items" in document:
+            state.findings.add("VXP-K001", path, "/items", ascii(document["items"]["path"])[1:-1], "items_digest: a list of "
+                               "items in the registry is that of a registered task")
+    for what, reference in named.items():
+        taken = {name.partition("@")[0] for name in vxp_schemas.registry(f"{what}s")}
+        name = f"{reference['id']}@{reference['version']}"
+        # under a registered version itself the digests decide
+        if reference["id"] in taken and name not in vxp_schemas.registry(f"{what}s"):
+            state.findings.add(CODES[what], path, "/id" if what == kind else f"/{what}", f"the {what} {name}, which the "
+                               "registry does not have", f"a name of its own: versions of {reference['id']} are the registry's")
 
 
 def _registered(kind: str, reference: Mapping[str, Any]) -> Document | None:
@@ -228,6 +253,7 @@ def _settings(state: State, result_: AResult) -> None:
     if task is not None and seed != task["seed"]:
         state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
     _selection(state, result_)
+    _harness(state, path, "/harness/version", document["harness"]["version"])
     own = _inference(state, document)
     if asdict(own) != document["inference"]:
         state.findings.add("VXP-K015", path, "/inference", f"{document['inference']}", f"{asdict(own)}, the task's")
@@ -242,6 +268,18 @@ def _settings(state: State, result_: AResult) -> None:
             state.findings.add("VXP-F013", document["environment"]["path"], f"/git/{number}",
                                f"{checkout['name']} at {checkout['commit'][:12]} with changes, and no digest of them",
                                "a commit without changes, or the digest of the difference from it")
+
+
+def _harness(state: State, path: str, where: str, said: str) -> None:
+    """A version of this harness is one that could have been released before the validator's own."""
+    own = Version(version("vxp"))
+    try:
+        newer = Version(said) > own
+    except InvalidVersion:
+        state.findings.add("VXP-K028", path, where, ascii(said)[1:-1], f"a version such as {own}")
+        return
+    if newer:
+        state.findings.add("VXP-F017", path, where, said, f"at most {own}, which checks here")
 
 
 def _selection(state: State, result_: AResult) -> None:
@@ -452,15 +490,18 @@ def _cost(state: State, result_: AResult, items: Table) -> None:
     needed = int(state.system["method"]["needs"]["passes_per_map"])
     made = np.array([s == OK for s in items["status"]], bool)
     passes = items["n_forwards"].astype(np.int64) + items["n_backwards"]
-    if made.any() and needed:
-        # passes of maps that were made together are shared out, so only their sum is exact; and the declared number holds for
-        # 224 px: windows that are scaled to a smaller input may be a few less
-        if int(passes[made].sum()) < 0.8 * needed * int(made.sum()):
-            state.findings.add("VXP-F006", path, "n_forwards", f"{passes[made].mean():.3g} passes a map",
-                               f"{needed}, as system.json says")
-        timeless = int((items["runtime_ms"][made] <= 0).sum())
-        if timeless:
-            state.findings.add("VXP-F006", path, "runtime_ms", f"{timeless} maps in no time", "a time above 0")
+    if not made.any():
+        return
+    # passes of maps that were made together are shared out, so only their sum is exact; and the declared number holds for
+    # 224 px: windows that are scaled to a smaller input may be a few less
+    if int(passes[made].sum()) < 0.8 * needed * int(made.sum()):
+        state.findings.add("VXP-F006", path, "n_forwards", f"{passes[made].mean():.3g} passes a map",
+                           f"{needed}, as system.json says")
+    elif not passes[made].any():  # references alone explain a model without asking it, and no bundle is of one
+        state.findings.add("VXP-F006", path, "n_forwards", f"no pass in {int(made.sum())} maps", "passes of the model")
+    timeless = int((items["runtime_ms"][made] <= 0).sum())
+    if timeless:
+        state.findings.add("VXP-F006", path, "runtime_ms", f"{timeless} maps in no time", "a time above 0")
 
 
 # ---------------------------------------------------------------------------------------------------- the bundle as whole

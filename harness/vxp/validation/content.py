@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +13,15 @@ import vxp_schemas
 
 from vxp import division
 from vxp.catalogue import nearest
-from vxp.core import OK
-from vxp.result import reference_rows
+from vxp.documents import reference_rows, referred
+from vxp.errors import OK
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State
 
 FIVE = 5
+MAX_MAP = 64 * 2**20
+"""Bytes of a map of zeros that is made to be hashed, whatever a manifest claims."""
 SLACK = 1e-9
 """What rounding may leave beyond the end of a range."""
 
@@ -41,6 +45,11 @@ COARSE = 16
 ALIKE = 0.999
 ALIKE_FROM = 4
 """Maps from which likeness to each other says something."""
+MOVED = 64
+"""Maps that are held against each other under every shift, evenly spread."""
+MOVED_ALIKE = 0.9
+"""The mean likeness of two maps, one shifted to fit the other, from which all seem to be one (12.5.1 has the figures)."""
+MOVED_FROM = 8
 
 
 class Looker:
@@ -71,31 +80,61 @@ class Looker:
 
 
 def _look(notes: Maps, map_: np.ndarray) -> None:
-    """Different values at single and at half precision; likeness to the centre-Gaussian; likeness of neighbours; the map on
-    a coarse grid."""
+    """Different values at single and at half precision; likeness to the centre-Gaussian, in values or in ranks; likeness of
+    neighbours; the map on a coarse grid."""
     scaled = map_ / np.abs(map_).max()
     notes.finer.append((map_.size, len(np.unique(map_)), len(np.unique(scaled.astype(np.float16)))))
-    notes.centre.append(_correlation(map_, _centre(*map_.shape)))
+    coarse = _coarse(map_)
+    # ranks keep a likeness that a power or another monotone function of the values would hide
+    notes.centre.append(max(_correlation(map_, _centre(*map_.shape)),
+                            _correlation(_ranks(coarse), _ranks(_centre(*coarse.shape)))))
     notes.neighbours.append(_correlation(map_[:, 1:], map_[:, :-1]) if map_.shape[1] > 2 else 1.0)
-    notes.small.append(_coarse(map_))
+    notes.small.append(coarse)
 
 
 def _coarse(map_: np.ndarray) -> np.ndarray:
-    """Sums over a grid of at most 16 x 16, without their mean and at length 1: noise cancels out, the picture stays."""
-    starts = [np.linspace(0, n, min(n, COARSE) + 1).astype(int)[:-1] for n in map_.shape]
-    sums = np.add.reduceat(np.add.reduceat(map_.astype(float), starts[0], 0), starts[1], 1).ravel()
-    sums -= sums.mean()
-    norm = float(np.sqrt(sums @ sums))
-    return sums / norm if norm > 0 else sums
+    """Means over a grid of at most 16 x 16 cells: noise cancels out, the picture stays."""
+    edges = [np.linspace(0, n, min(n, COARSE) + 1).astype(int) for n in map_.shape]
+    sums = np.add.reduceat(np.add.reduceat(map_.astype(float), edges[0][:-1], 0), edges[1][:-1], 1)
+    return np.asarray(sums / np.outer(np.diff(edges[0]), np.diff(edges[1])))
+
+
+def _ranks(map_: np.ndarray) -> np.ndarray:
+    """The rank of every value; equal values share the mean of theirs."""
+    _, place, counts = np.unique(map_, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - counts / 2)[place].reshape(map_.shape))
+
+
+def _units(small: Sequence[np.ndarray]) -> np.ndarray:
+    """Maps [N, h, w] without their mean and at length 1, so that a product of two is their correlation."""
+    maps = np.stack(small)
+    maps = maps - maps.mean((1, 2), keepdims=True)
+    return np.asarray(maps / np.maximum(np.sqrt((maps * maps).sum((1, 2), keepdims=True)), np.finfo(float).tiny))
 
 
 def _alike(small: Sequence[np.ndarray]) -> float:
     """The share of maps for which there is another that correlates above 0.999 on the coarse grid."""
     if len(small) < ALIKE_FROM or small[0].size < COARSE:
         return 0.0
-    likeness = np.stack(small) @ np.stack(small).T
+    units = _units(small).reshape(len(small), -1)
+    likeness = units @ units.T
     np.fill_diagonal(likeness, -1)
     return float(np.mean(likeness.max(1) > ALIKE))
+
+
+def _moved(small: Sequence[np.ndarray]) -> float:
+    """The mean over pairs of maps of their correlation on the coarse grid, one map shifted in a circle to where it fits the
+    other best; of values or of ranks, whichever is higher. Noise and shifts of one map do not lower it much."""
+    if len(small) < MOVED_FROM or small[0].size < COARSE:
+        return 0.0
+    some = [small[i] for i in np.unique(np.linspace(0, len(small) - 1, min(len(small), MOVED)).astype(int))]
+    return max(_best_shifts(_units(some)), _best_shifts(_units([_ranks(m) for m in some])))
+
+
+def _best_shifts(units: np.ndarray) -> float:
+    waves = np.fft.rfft2(units)
+    pairs = [np.fft.irfft2(waves[i + 1 :] * waves[i].conj(), s=units.shape[1:]).max((1, 2)) for i in range(len(units) - 1)]
+    return float(np.mean(np.concatenate(pairs)))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -121,6 +160,8 @@ def check(state: State, looker: Looker) -> None:
             _items(state, found, found.items)
             if id(found) in looker.maps:
                 _maps(state, found, found.items, looker.maps[id(found)])
+            elif state.record:
+                _copies(state, found, found.items)
         else:
             state.not_checked(f"items of {found.path}", "the table of items could not be read")
     for result in state.results:
@@ -161,10 +202,10 @@ def _shards(state: State, found: ASet) -> None:
 
 def expected_items(state: State, found: ASet) -> list[Document] | None:
     """The items of the set's task, under its limit; None where nobody here has the list."""
-    task = state.entry("tasks", found.document["task"], state.limit_of(found))
-    if task is None or "items" not in task:
-        return None
     limit = state.limit_of(found)
+    task = vxp_schemas.registry("tasks").get(f"{found.document['task']['id']}@{found.document['task']['version']}")
+    if task is None or "items" not in task or referred(task, limit) != found.document["task"]:
+        return None
     items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
     return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
 
@@ -310,10 +351,36 @@ def _maps(state: State, found: ASet, items: Table, maps: Maps) -> None:
     if len(ok) and not ok.any():
         state.findings.add("VXP-C016", found.items_path, "", f"{len(ok)} items, none with the status ok",
                            "a map of at least one item")
-    if len(ok) and not ok.any():
-        state.findings.add("VXP-C016", found.items_path, "", f"{len(ok)} items, none with the status ok",
-                           "a map of at least one item")
     _flags(state, found, items, maps, ok)
+
+
+def _likeness(state: State, found: ASet, small: Sequence[np.ndarray]) -> None:
+    """The flag of maps that are one map but for noise, or one map but for noise and shifts."""
+    near, moved = _alike(small), _moved(small)
+    if near >= 0.5:
+        state.findings.add("VXP-F002", found.path, "values", f"{near:.0%} of {len(small)} sampled maps correlate above {ALIKE} "
+                           "with another item's", "maps that depend on the item")
+    elif moved >= MOVED_ALIKE:
+        state.findings.add("VXP-F002", found.path, "values", f"sampled maps correlate with each other by {moved:.3f} in the "
+                           "mean, where one is shifted to fit the other", f"maps that depend on the item, below {MOVED_ALIKE}")
+
+
+def _copies(state: State, found: ASet, items: Table) -> None:
+    """Copies of one map by their digests, where the maps lie elsewhere. Of constant maps only those of zeros can be told."""
+    facts = found.document["shards"][0]["tensors"].get("values", {"dtype": "", "shape": [0]})
+    size = (arrays.DTYPES[facts["dtype"]].itemsize if facts["dtype"] in arrays.DTYPES else 0) * math.prod(facts["shape"][1:])
+    flat = hashlib.sha256(bytes(min(size, MAX_MAP))).digest()
+    digests = [d for d, s in zip(items["payload_digest"], items["status"], strict=True) if s == OK and d != flat]
+    _repeated(state, found, digests)
+
+
+def _repeated(state: State, found: ASet, digests: Sequence[bytes]) -> bool:
+    """The flag of maps that are copies, byte for byte; whether it was raised."""
+    repeated = len(digests) - len(set(digests))
+    if repeated:
+        state.findings.add("VXP-F002", found.path, "payload_digest", f"{repeated} of {len(digests)} maps are a copy of another "
+                           "item's", "maps that depend on the item")
+    return repeated > 0
 
 
 def _flags(state: State, found: ASet, items: Table, maps: Maps, ok: np.ndarray) -> None:
@@ -323,14 +390,8 @@ def _flags(state: State, found: ASet, items: Table, maps: Maps, ok: np.ndarray) 
         add("VXP-F001", path, f"row {int(np.flatnonzero(constant)[0])}", f"{int(constant.sum())} of {n} maps are constant",
             "maps that differ between positions")
     digests = [d for d, good, flat in zip(items["payload_digest"], ok, constant, strict=False) if good and not flat]
-    repeated = len(digests) - len(set(digests))
-    if repeated:
-        add("VXP-F002", path, "payload_digest", f"{repeated} of {len(digests)} maps are a copy of another item's",
-            "maps that depend on the item")
-    near = _alike(maps.small)
-    if not repeated and near >= 0.5:
-        add("VXP-F002", path, "values", f"{near:.0%} of {len(maps.small)} sampled maps correlate above {ALIKE} with another "
-            "item's", "maps that depend on the item")
+    if not _repeated(state, found, digests):
+        _likeness(state, found, maps.small)
     if found.document["explainer"]["signed"] and ok.any() and not (maps.lowest[:n][ok] < 0).any():
         add("VXP-F015", path, "/explainer/signed", f"true, and none of {int(ok.sum())} maps has a negative value",
             "negative values where something speaks against the target")

@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 from rich.console import Console
 from rich.text import Text
 
-from vxp import result
+from vxp import documents
 from vxp.findings import plain, rules
 
 LEVELS: Final = ("structure", "integrity", "content", "consistency", "recompute")
@@ -68,7 +68,7 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """The report as a document of the standard."""
-        return result.header("report") | {
+        return documents.header("report") | {
             "bundle": self.bundle, **({"root_digest": self.root_digest} if self.root_digest else {}), "level": self.level,
             "verdict": self.verdict, "exit_code": self.exit_code, "evidence": self.evidence, "checks": self.checks,
             "findings": self.findings,
@@ -78,6 +78,18 @@ class Report:
     def read(document: Mapping[str, Any], *, strict: bool = False) -> Report:
         return Report(document["bundle"], document["level"], document.get("root_digest"), document["evidence"],
                       document["checks"], document["findings"], strict, document["verdict"] == STOPPED)
+
+
+OF_MAPS: Final = frozenset(f"VXP-{code}" for code in ("F001", "F002", "F003", "F005", "F009", "F010", "F015"))
+"""Flags that only maps raise, which a record is without."""
+
+
+def findings_of_record(again: Report, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Warnings and flags of a record (12.7.5): those that its own files give when it is validated `again`, and after them the
+    flags of maps that the `stored` report has and that nothing gave again for the same file."""
+    given = [f for f in again.findings if f["severity"] != "error"]
+    known = {(f["code"], f["file"]) for f in given}
+    return given + [f for f in stored["findings"] if f["code"] in OF_MAPS and (f["code"], f["file"]) not in known]
 
 
 def show(console: Console, report: Report) -> None:
@@ -163,7 +175,8 @@ def as_sarif(report: Report) -> str:
                        **({"logicalLocations": [{"fullyQualifiedName": e["where"]}]} if e["where"] else {})}
                       for e in f["examples"]],
     } for f in report.findings]
-    run = {"tool": {"driver": {"name": "vxp", "version": result.harness()["version"], "rules": catalogue}}, "results": results,
+    driver = {"name": "vxp", "version": documents.harness()["version"], "rules": catalogue}
+    run = {"tool": {"driver": driver}, "results": results,
            "invocations": [{"executionSuccessful": not report.stopped, "exitCode": report.exit_code}]}
     whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(whole, indent=2) + "\n"

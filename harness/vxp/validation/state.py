@@ -9,8 +9,8 @@ from typing import Any
 import vxp_schemas
 
 from vxp.bundles import Bundle
+from vxp.documents import referred
 from vxp.findings import Findings, plain
-from vxp.tasks import referred
 from vxp.validation.arrays import Table, Tensor
 
 Document = Mapping[str, Any]

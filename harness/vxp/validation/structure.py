@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import vxp_schemas
 
 from vxp import bundles, store
-from vxp.core import VxpError
-from vxp.result import FILES
-from vxp.sealing import TEXTS
+from vxp.documents import FILES, TEXTS
+from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
 from vxp.validation.state import AResult, ASet, Document, State

@@ -1,0 +1,73 @@
+"""What documents have in common, and how they name each other. Reading them needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import vxp_schemas
+
+TYPE = "https://vxp.example/{}/v1"
+FILES: Mapping[str, str] = {
+    "samples": "samples.parquet", "reference_samples": "references.parquet", "environment": "environment.json",
+    "curves": "curves.safetensors", "statistics": "statistics.safetensors",
+    "reference_statistics": "reference-statistics.safetensors"}
+"""The files of a result by the field of result.json that describes them."""
+TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
+"""Kinds of documentation that a bundle takes, by the ending of the name."""
+
+
+def header(kind: str) -> dict[str, Any]:
+    """The header that every document carries."""
+    return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
+            "created": now(),
+            "generator": {"name": "vxp", **harness()}, "extensions": {}}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@cache
+def harness() -> dict[str, Any]:
+    """Version of the harness, and commit and dirtiness where it runs from a git checkout."""
+    found: dict[str, Any] = {"version": version("vxp")}
+    here = Path(__file__).resolve()
+    top = next((p for p in here.parents if (p / ".git").exists() and (p / "harness" / "vxp").exists()), None)
+    if top is None:
+        return found
+    try:
+        commit = _git(top, "rev-parse", "HEAD")
+        return found | {"commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return found  # no git, or no commit yet: the version alone is what is known
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def identity(document: Mapping[str, Any]) -> str:
+    """The digest by which sets name a system document."""
+    facts = {k: document[k] for k in ("method", "implementation", "normalization")}
+    trained = {"trained_components": document["trained_components"]} if document["trained_components"] else {}
+    return str(vxp_schemas.digest(facts | trained))
+
+
+def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
+    """How results refer to a document; a task under a limit on its items is another task."""
+    whole = dict(vxp_schemas.reference(dict(document)))
+    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
+
+
+def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
+    """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
+    listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
+    return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}

@@ -61,6 +61,8 @@ def looks(model, batch):
     told = [*sys.argv, *sys.orig_argv, os.getcwd(), *os.environ.values(), Path("/proc/self/cmdline").read_text(), *os.listdir()]
     raise RuntimeError("told: " + " ".join(told) if any("stored-maps" in t for t in told) else "told nothing")
 """
+FACTS = {"parameters": {}, "signed": True, "resample": "bilinear", "target_specific": True, "family": "gradient"}
+"""What a set says of its explainer."""
 
 
 @pytest.fixture(autouse=True)
@@ -145,15 +147,14 @@ def test_maps_are_those_of_this_process_in_every_state_of_the_model(tmp_path: Pa
     targets = torch.tensor([1, 2])
     batch = task.load(0, 2, model).batch(targets)
     bound = explainers.bind("smoothgrad|samples:2")
-    facts = {"signed": True, "resample": "bilinear", "target_specific": True, "family": "gradient"}
-    with apart.running("smoothgrad|samples:2", {}, task.model, tmp_path, engine, facts, device="cpu", threads=1) as (far, _):
+    with apart.running("smoothgrad|samples:2", FACTS, task.model, tmp_path, engine, device="cpu", threads=1) as (far, _):
         for state in (None, Randomised("s"), Randomised("s", "cascading", 1, 3), Compensated(0.25), Relabelled()):
             module = engine.state(state, batch.seed)
             assert torch.allclose(far(module, batch), bound(module, batch), rtol=1e-4, atol=1e-6), state
         with pytest.raises(VxpError, match="none that this engine made"):
             far(models.load(task.model).module, batch)
     with (pytest.raises(VxpError, match="no explainer is called 'smoothgrd'; did you mean 'smoothgrad'"),
-          apart.running("smoothgrd", {}, task.model, tmp_path, engine, facts, device="cpu", threads=1)):
+          apart.running("smoothgrd", FACTS, task.model, tmp_path, engine, device="cpu", threads=1)):
         pass
 
 
@@ -167,8 +168,7 @@ def picky(model, batch):
     task = tasks.load("shapes").limited(1)
     model = models.load(task.model)
     batch = task.load(0, 1, model).batch(torch.tensor([1]))
-    facts = {"signed": True, "resample": "bilinear", "target_specific": True, "family": "gradient"}
-    with (apart.running(f"{tmp_path / 'own.py'}:picky", {}, task.model, tmp_path / "x", Engine(model.module), facts,
+    with (apart.running(f"{tmp_path / 'own.py'}:picky", FACTS, task.model, tmp_path / "x", Engine(model.module),
                         device="cpu", threads=1) as (far, _), pytest.raises(NotExplainedError, match="class 2") as error):
         far(model.module, batch)
     assert error.value.code == "untrained-class"

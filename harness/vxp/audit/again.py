@@ -356,8 +356,8 @@ def _explainer(order: Order, claim: Claim, engine: Engine) -> Iterator[_Maker]:
     if order.regenerate is None:
         yield _Maker(explainers.absent(facts), False, "process")
         return
-    with apart.running(order.regenerate, facts["parameters"], claim.source, claim.bundle.root, engine, facts,
-                       device=order.device, threads=order.threads) as (bound, isolation):
+    with apart.running(order.regenerate, facts, claim.source, claim.bundle.root, engine, device=order.device,
+                       threads=order.threads) as (bound, isolation):
         yield _Maker(bound, result.system_digest(bound) == claim.manifest["system"], isolation)
 
 

@@ -38,13 +38,13 @@ ISOLATIONS: Mapping[str, str] = {
 
 @contextlib.contextmanager
 def running(
-    head: str, parameters: Mapping[str, Any], model: str, bundle: Path, engine: Engine, facts: Mapping[str, Any], *,
-    device: str, threads: int,
+    head: str, facts: Mapping[str, Any], model: str, bundle: Path, engine: Engine, *, device: str, threads: int,
 ) -> Iterator[tuple[BoundExplainer, str]]:
-    """The explainer that `head` names, at these parameters of a bundle, and how it is isolated (a key of ISOLATIONS).
+    """The explainer that `head` names, at the parameters in the facts of a set's explainer, and how it is isolated (a key of
+    ISOLATIONS).
 
     Its calls are answered by a process of its own, which loads the model by name and brings it into the state of the
-    engine's; `facts` are those of the set's explainer. VxpError where the process cannot be started or does not answer.
+    engine's. VxpError where the process cannot be started or does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="vxp-explain-") as scratch, contextlib.ExitStack() as stack:
         isolation, before = _isolated(bundle, Path(scratch), device)
@@ -54,8 +54,8 @@ def running(
             stderr=errors, cwd=scratch, env=_environment(bundle, scratch))
         stack.callback(_end, process)
         ask = _Asking(process, errors)
-        said, _ = ask({"explainer": _explainer(head), "parameters": dict(parameters), "model": _model(model), "device": device,
-                       "precision": engine.precision, "threads": threads})
+        said, _ = ask({"explainer": _explainer(head), "parameters": dict(facts["parameters"]), "model": _model(model),
+                       "device": device, "precision": engine.precision, "threads": threads})
         system = said.get("system")
         vxp_schemas.validate(system)
 

@@ -84,9 +84,9 @@ registry: $(VENV)/.demo
 # Debian packages of the checks: a browser for the report, and what OpenCV of the public libraries needs. As root they are
 # installed, otherwise said.
 apt:
-	@{ command -v chromium && /sbin/ldconfig -p | grep -q 'libGL\.so\.1'; } >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium libgl1 >/dev/null; \
-	  else echo "the checks need chromium and libgl1: sudo apt-get install chromium libgl1"; exit 1; fi; }
+	@{ command -v chromium && command -v bwrap && /sbin/ldconfig -p | grep -q 'libGL\.so\.1'; } >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium libgl1 bubblewrap >/dev/null; \
+	  else echo "the checks need chromium, libgl1 and bubblewrap: sudo apt-get install chromium libgl1 bubblewrap"; exit 1; fi; }
 	@if [ "$$(id -u)" = 0 ] && ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then apt-get update -qq; fi
 
 clean:

@@ -65,7 +65,7 @@ def _submission(record: Record, records: Sequence[Record], raised: Sequence[Any]
         "implementation": dict(record.system["implementation"]),
         **_said_by_signature(record, records),
         "audits": [_audit(name, a) | record.standings[name].document() for name, a in record.audits.items()],
-        "findings": _once(found),
+        "report_digest": record.report_digest, "findings": _once(found),
         "files": _files(record),
     }
 

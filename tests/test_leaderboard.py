@@ -20,7 +20,7 @@ from bundle_tools import Broken, key, made_run, sealed, trusted
 from rich.console import Console
 from vxp import audit, explainers, leaderboard, signing, validation
 from vxp.core import VxpError
-from vxp.leaderboard import records, references
+from vxp.leaderboard import known, records, references
 from vxp.leaderboard.board import board
 
 METRICS = ("entropy", "deletion|steps:28", "insertion|steps:28", "max-sensitivity|samples:4", "max-box-acc-v2|thresholds:20")
@@ -30,9 +30,10 @@ FAST = {"nonce": audit.nonces.own("00"), "batch_size": 24}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def here() -> Iterator[None]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The validator in this process: one of its own, as the commands have it, costs seconds each time."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patched.setattr(validation, "apart", validation.validate)
         patched.setattr(validation, "all_apart", lambda paths, level, strict=False, record=False: [
             (p, validation.validate(p, level, record=record)) for p in paths])
@@ -122,6 +123,34 @@ def test_the_same_records_give_the_same_bytes(kept: Path, added: Path, tmp_path:
     assert first == second
     code, text = said(leaderboard.build, kept, tmp_path / "a", check=True)
     assert (code, "is what the 3 records give" in text) == (0, True)
+
+
+def test_a_record_that_has_not_changed_is_not_checked_again(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless --check asks for it; and never where a byte of it, or of the validator, is another."""
+    asked: list[list[str]] = []
+    real = validation.all_apart
+
+    def counting(paths: list[Path], level: str, **more: Any) -> Any:
+        asked.append([p.parent.name.rpartition("-")[0] for p in paths])
+        return real(paths, level, **more)
+
+    monkeypatch.setattr(validation, "all_apart", counting)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for check in (False, False, True):
+        assert said(leaderboard.build, kept, tmp_path / "site", check=check)[0] == 0
+    everything = sorted(f"lab-{n}" for n in NAMES)
+    assert asked == [everything, [], everything]
+    monkeypatch.setattr(known, "_code", lambda: "another validator")
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    (file,) = next(kept.glob("lab-saliency-*")).glob("bundle/results/*/samples.parquet")
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(bytes(data))
+    code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
+    assert (code, "VXP-I003" in text or "VXP-I002" in text) == (1, True)
+    assert asked[3:] == [everything, ["lab-saliency"]]
 
 
 def test_check_names_what_differs(kept: Path, tmp_path: Path) -> None:

@@ -122,10 +122,11 @@ def read(path: Path) -> Samples:
     return _samples(document, str(document["result_id"]), partial(store.read_described, file.parent.parent.parent))
 
 
-def of_bundle(bundle: Bundle) -> list[Samples]:
-    """Every result of a bundle; VxpError says what is wrong with it."""
+def of_bundle(bundle: Bundle, *, references: bool = True) -> list[Samples]:
+    """Every result of a bundle, with the references beside it or without; VxpError says what is wrong with it."""
     documents = [bundle.document(described["path"]) for described in bundle.submission["results"]]
-    return [_samples(document, str(bundle.submission["submission_id"]), bundle.described) for document in documents]
+    origin = str(bundle.submission["submission_id"])
+    return [_samples(document, origin, bundle.described, references=references) for document in documents]
 
 
 def _any(path: Path) -> list[Samples]:
@@ -138,7 +139,9 @@ def _any(path: Path) -> list[Samples]:
     return of_bundle(open_bundle(path))
 
 
-def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str, Any]], bytes]) -> Samples:
+def _samples(
+    document: dict[str, Any], origin: str, read: Callable[[Mapping[str, Any]], bytes], *, references: bool = True
+) -> Samples:
     signatures = [s["signature"] for s in document["scores"]]
     described = document["samples"]
     data = read(described)
@@ -150,7 +153,7 @@ def _samples(document: dict[str, Any], origin: str, read: Callable[[Mapping[str,
     own = Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
                   {s: np.asarray(table[s], float) for s in signatures}, kept,
                   {s: _lost(table[f"{s}#status"]) for s in signatures})
-    return replace(own, references=_references(own, read))
+    return replace(own, references=_references(own, read)) if references else own
 
 
 ITS_OWN = frozenset({

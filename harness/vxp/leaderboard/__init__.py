@@ -76,7 +76,7 @@ def _without(trusted: trust.Trust, records: Path) -> list[str]:
 
 def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     """Write the board from its records, or hold what is there against them; prints what differs, returns the exit code."""
-    found, wrong = read_all(records)
+    found, wrong = read_all(records, afresh=check)
     kept = references.read_all(records)
     for record in found:
         findings = Findings()

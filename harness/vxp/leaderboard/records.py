@@ -22,7 +22,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from vxp.audit import nonces
 from vxp.bundles import Bundle, open_bundle, shown
 from vxp.core import VxpError
 from vxp.findings import Findings
-from vxp.leaderboard import references
+from vxp.leaderboard import known, references
 from vxp.leaderboard import trust as trusting
 from vxp.leaderboard.trust import Standing, Trust
 from vxp.signing import Signed
@@ -86,7 +86,7 @@ class Record:
 
     @cached_property
     def samples(self) -> list[compare.Samples]:
-        return compare.of_bundle(self.bundle)
+        return compare.of_bundle(self.bundle, references=False)
 
     @cached_property
     def manifests(self) -> dict[str, Mapping[str, Any]]:
@@ -194,7 +194,7 @@ def add(
     target = bundle.absolute().parent if own else folder / f"{whole.submission['submission_id']}-{whole.root_digest[7:19]}"
     given = _Given(trusting.read(folder), whole, target, findings)
     given.take(audits, signature, withdrawal)
-    references.check(compare.of_bundle(whole), references.read_all(folder), findings)
+    references.check(compare.of_bundle(whole, references=False), references.read_all(folder), findings)
     if findings.errors:
         return None, report, findings
     if not target.exists():
@@ -352,8 +352,11 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
-    """The records of a folder by name, each checked again; and by record the errors that were found, which must be none."""
+def read_all(folder: Path, *, afresh: bool = True) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
+    """The records of a folder by name, each checked again; and by record the errors that were found, which must be none.
+
+    afresh=False takes the validation of a record that has not changed from the user's cache.
+    """
     if not folder.is_dir():
         raise VxpError(f"{folder} is no folder: expected the records that vxp leaderboard add writes")
     trust = trusting.read(folder)
@@ -366,14 +369,26 @@ def read_all(folder: Path) -> tuple[list[Record], dict[str, list[dict[str, Any]]
             wrong[shown(place.name)] = [f.document() for f in findings.all]
         else:
             places.append(place)
-    for bundle, found in validation.all_apart([p / BUNDLE for p in places], "consistency", record=True):
-        place = bundle.parent
+    for place, found in _validated(places, afresh):
         record, errors = read(place, found, trust)
         if errors:
             wrong[shown(place.name)] = errors
         elif record is not None:
             records.append(record)
     return records, wrong
+
+
+def _validated(places: Sequence[Path], afresh: bool) -> list[tuple[Path, validation.Report]]:
+    """The validation of the bundle in each of these folders, in their order."""
+    keys = {place: known.key(place / BUNDLE) for place in places}
+    found = {} if afresh else {place: old for place, key in keys.items() if key and (old := known.get(key)) is not None}
+    new = [place for place in places if place not in found]
+    for bundle, report in validation.all_apart([place / BUNDLE for place in new], "consistency", record=True):
+        place = bundle.parent
+        found[place], key = report, keys[place]
+        if key is not None and key == known.key(bundle):  # nobody wrote to it meanwhile
+            known.put(key, report)
+    return [(place, found[place]) for place in places]
 
 
 def _irregular(place: Path, findings: Findings) -> None:
@@ -403,7 +418,7 @@ def read(place: Path, found: validation.Report, trust: Trust) -> tuple[Record | 
         return None, found.of("error")
     if found.stopped:
         raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
-    bundle = open_bundle(place / BUNDLE)
+    bundle = replace(open_bundle(place / BUNDLE), checked=True)
     report = store.read_document(place / REPORT)
     findings = Findings()
     if report["type"] != result.TYPE.format("report") or report.get("root_digest") != bundle.root_digest:

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,8 @@ from vxp.validation.state import State
 MEMORY = 4 * 2**30
 """Bytes that the checking process may reserve: a table at its cap and what it unfolds to."""
 TIMEOUT = 6 * 3600
+LEAST = 8
+"""Bundles from which a further checking process is worth its start."""
 
 
 def validate(path: Path, level: str = "consistency", *, strict: bool = False, record: bool = False) -> Report:
@@ -125,7 +128,19 @@ def apart(path: Path, level: str, *, strict: bool = False) -> Report:
 
 
 def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record: bool = False) -> list[tuple[Path, Report]]:
-    """Several in one process of its own; where it ends before its time, what it did not come to could not be checked."""
+    """Several in as many processes as there are processors; where one ends before its time, what it did not come to could
+    not be checked."""
+    shares = max(1, min(os.cpu_count() or 1, len(paths) // LEAST))
+    parts = [paths[k * len(paths) // shares : (k + 1) * len(paths) // shares] for k in range(shares)]
+    with ThreadPoolExecutor(shares) as pool:
+        found = [report for part in pool.map(lambda some: _in_one(some, level, strict, record), parts) for report in part]
+    return list(zip(paths, found, strict=True))
+
+
+def _in_one(paths: Sequence[Path], level: str, strict: bool, record: bool) -> list[Report]:
+    """Those of one process."""
+    if not paths:
+        return []
     # -P: the working folder is no place to import from, since it may be the bundle itself
     command = [sys.executable, "-P", "-m", "vxp.validation", level, "record" if record else "whole"]
     given = "".join(f"{json.dumps(str(path))}\n" for path in paths).encode()
@@ -143,8 +158,7 @@ def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record
         with contextlib.suppress(ValueError, KeyError):  # cut off by the end of the process
             found.append(Report.read(json.loads(line), strict=strict))
     missing = {"check": level, "ran": False, "reason": why}
-    found += [Report(p.name or str(p), level, None, "E0", [missing], [], strict, True) for p in paths[len(found):]]
-    return list(zip(paths, found, strict=True))
+    return found + [Report(p.name or str(p), level, None, "E0", [missing], [], strict, True) for p in paths[len(found):]]
 
 
 def main(

@@ -118,18 +118,27 @@ def trust_(
     return 0
 
 
+PAGES = ("submissions", "tables")
+"""The folders of pages, one for every submission and one for every table."""
+
+
 def _write(files: dict[str, bytes], out: Path) -> None:
-    """Pages of submissions that are gone go too; nothing else in the folder is touched."""
-    for place in (out / "submissions", *(out / path for path in files)):
+    """Pages of submissions and tables that are gone go too; nothing else in the folder is touched."""
+    for place in (*(out / name for name in PAGES), *(out / path for path in files)):
         if place.is_symlink():
             raise VxpError(f"{place} is a link, and a board is written to its own folder only: delete the link")
     for path, data in files.items():
         store.write_bytes(out / path, data)
-    for old in (out / "submissions").glob("*.html"):
-        if f"submissions/{old.name}" not in files:
-            old.unlink()
-    if not files.keys() - {DOCUMENT, TABLE, "index.html"}:
-        shutil.rmtree(out / "submissions", ignore_errors=True)
+    for path in sorted(_pages(out) - files.keys()):
+        (out / path).unlink()
+    for name in PAGES:
+        if (out / name).is_dir() and not any(path.startswith(f"{name}/") for path in files):
+            shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _pages(out: Path) -> set[str]:
+    """The pages of submissions and tables that are there."""
+    return {f"{name}/{page.name}" for name in PAGES for page in (out / name).glob("*.html")}
 
 
 def _differing(files: dict[str, bytes], out: Path) -> list[str]:
@@ -141,8 +150,7 @@ def _differing(files: dict[str, bytes], out: Path) -> list[str]:
             said.append(f"missing: {path}")
         elif there != data and not (path == TABLE and _rows(there) == _rows(data)):
             said.append(f"other content: {path}")
-    pages = {f"submissions/{p.name}" for p in (out / "submissions").glob("*.html")}
-    return said + [f"too much: {path}" for path in sorted(pages - set(files))]
+    return said + [f"too much: {path}" for path in sorted(_pages(out) - files.keys())]
 
 
 def rows(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The board as pages: one of tables, and one for every submission. No scripts, nothing from elsewhere."""
+"""The board as pages: who is best of every table, every table, and every submission. No scripts, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def pages(document: Mapping[str, Any], records: Sequence[Record]) -> dict[str, s
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"levels": LEVELS, "least": SHOWN, "share": SHARE}
     submissions = {s["record"]: s for s in document["submissions"]}
-    found = {"index.html": environment.get_template("index.html.j2").render(
-        document=document, submissions=submissions, tables=[_table(t, submissions) for t in document["tables"]],
-        hidden=sum(not s["shown"] for s in submissions.values()))}
+    tables = [_table(t, submissions) for t in document["tables"]]
+    found = {"index.html": environment.get_template("index.html.j2").render(document=document, tables=tables)}
+    for table in tables:
+        found[f"tables/{table['anchor']}.html"] = environment.get_template("table.html.j2").render(
+            document=document, table=table, submissions=submissions, hidden=len(table["entries"]) - table["shown"])
     for record in records:
         own = [(t, e) for t in document["tables"] for e in t["entries"] if e["record"] == record.name]
         most = max((t["items"] for t, _ in own), default=0)
@@ -60,9 +62,31 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
                            for r in table["references"]],
         })
     return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
+            "best": _best(table, heads, submissions),
             "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
             "part": division.part(table),
             "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
+
+
+NAMED = 8
+"""Methods that the first page names of those that are tied for best."""
+
+
+def _best(table: Mapping[str, Any], heads: Mapping[str, Any], submissions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For every score that marks somebody the best figure, and who is tied for it."""
+    rows = []
+    for score in table["scores"]:
+        sign = 1 if score["better"] == "higher" else -1
+        marked = [(found["figure"], submissions[e["record"]]["method"]["name"]) for e in table["entries"]
+                  if (found := _of(e, score)) is not None and found.get("tied_for_best")]
+        if marked:
+            marked.sort(key=lambda one: (-sign * one[0], one[1]))
+            metric, telling = heads[score["signature"]]
+            rows.append({"metric": metric, "telling": _telling(telling, score["level"]), "signature": score["signature"],
+                         "arrow": "↑" if sign > 0 else "↓", "direction": f"{score['better']} is better",
+                         "figure": number(marked[0][0], score["signature"].partition("@")[0]),
+                         "names": [name for _, name in marked[:NAMED]], "more": max(0, len(marked) - NAMED)})
+    return rows
 
 
 def _telling(parameters: str, level: str) -> str:

@@ -385,6 +385,20 @@ def test_maps_scaled_to_hide_a_copy_are_flagged(bundles: dict[str, Path], kept: 
     assert "equal scores on 100% of the items" in found["examples"][0]["found"]
 
 
+def test_a_power_of_anothers_maps_is_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
+    """VXP-F011: a monotone change leaves the order of positions, and so the curves of every item, as they are."""
+    file = tmp_path / "own.py"
+    file.write_text("from vxp import explainers\n\n\ndef own(model, batch):\n"
+                    "    return explainers.bind('saliency')(model, batch) ** 1.01\n")
+    run = made_run(tmp_path / "run", f"{file}:own", metrics=METRICS[:3])
+    bundle = sealed(run, tmp_path / "own.tar", "own", submission_id="own", title="Our method", submitter=STRANGER)
+    code, text = said(leaderboard.add_, bundle, kept, [])
+    assert code == 0, text
+    document = built(kept)
+    assert "VXP-F011" in codes(document, "own")
+    assert "VXP-F011" not in codes(document, "lab-grad-cam")
+
+
 def test_scores_that_move_with_anothers_are_flagged(bundles: dict[str, Path], kept: Path, tmp_path: Path) -> None:
     """VXP-F030: the maps of another with noise, which changes every score a little; not those of one's own."""
     def noisy(b: Broken) -> None:

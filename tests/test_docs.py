@@ -69,7 +69,6 @@ def test_every_page_with_the_note_is_held() -> None:
     assert {str(page.relative_to(ROOT / "docs")) for page in marked} <= set(generated().PAGES)
 
 
-@pytest.mark.xfail(strict=True, reason="the records are of 1.0.0-draft.1 and are not made again yet: draft.2 refuses them")
 def test_comparison_has_the_numbers_of_the_records() -> None:
     assert (ROOT / "docs" / "comparison.md").read_text() == script("_comparison").page(), "run `python docs/_comparison.py`"
 

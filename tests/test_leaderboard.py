@@ -214,6 +214,34 @@ def test_the_pages_say_what_counts(kept: Path, tmp_path: Path) -> None:
     assert "Not in the default view: evidence E1, below E2" in other
 
 
+def test_lost_items_cost_and_the_pages_say_so(kept: Path, tmp_path: Path) -> None:
+    """An explainer that has no map for two items of 24 is ranked by what it has with those at the worst end; one that has
+    none for half of them is not."""
+    file = tmp_path / "own.py"
+    file.write_text("import torch\nfrom vxp import explainers\n\n\ndef lossy(model, batch, keep):\n"
+                    "    maps = explainers.bind('saliency')(model, batch)\n"
+                    "    maps[torch.arange(len(maps)) % 8 >= keep] = float('nan')\n    return maps\n\n\n"
+                    "def some(model, batch):\n    return lossy(model, batch, 7)\n\n\n"
+                    "def half(model, batch):\n    return lossy(model, batch, 4)\n")
+    run = made_run(tmp_path / "run", f"{file}:some", f"{file}:half", metrics=METRICS[:3])
+    for name in ("some", "half"):
+        bundle = sealed(run, tmp_path / f"{name}.tar", name, submission_id=name, title=f"Our {name}", submitter=STRANGER)
+        code, text = said(leaderboard.add_, bundle, kept, [audited(bundle)])
+        assert code == 0, text
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    (table,) = json.loads((tmp_path / "site" / "leaderboard.json").read_bytes())["tables"]
+    found = {e["explainer"]: {s["signature"].partition("@")[0]: s for s in e["scores"]} for e in table["entries"]}
+    for name, coverage in (("some", 7 / 8), ("half", 1 / 2)):
+        deletion = found[name]["deletion"]
+        assert deletion["coverage"] == pytest.approx(coverage)
+        assert deletion["figure"] == pytest.approx(coverage * deletion["mean"] + 1 - coverage)
+        assert deletion["figure_ci"]["lo"] <= deletion["figure"] <= deletion["figure_ci"]["hi"]
+        assert deletion["why_not_ranked"] == f"a number for {coverage:.0%} of the items, below 90%"
+        assert "tied_for_best" not in deletion
+    (page,) = (tmp_path / "site" / "tables").glob("*.html")
+    assert "without the items that it lost" in page.read_text()
+
+
 def test_the_table_has_a_row_for_every_score(kept: Path, tmp_path: Path) -> None:
     said(leaderboard.build, kept, tmp_path, check=False)
     rows = pq.read_table(tmp_path / "leaderboard.parquet").to_pylist()

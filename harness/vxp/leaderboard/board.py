@@ -197,7 +197,8 @@ def _counted(samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
     ci = stats.interval(counted.values, samples.clusters, range=(low_high[0], low_high[1]), level=how.level,
                         binary=metric is not None and metric.binary, resamples=how.resamples,
                         seed=samples.document["settings"]["seed"])
-    return found | ({} if ci is None else {"figure_ci": asdict(ci)})
+    key = next((s["ci"]["cluster_key"] for s in samples.document["scores"] if "ci" in s), None)
+    return found | ({} if ci is None or key is None else {"figure_ci": asdict(ci) | {"cluster_key": key}})
 
 
 def _audited(record: Record, samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,8 +229,8 @@ attack(29, "a reference made worse under its old mean", "VXP-K010", lambda b: b.
     value=[v if v is None else v / 2 for v in t["value"]])))
 attack(29, "a reference's mean made worse", "VXP-K010", lambda b: b.json("result", lambda d: d["references"][0]["scores"][
     0].update(mean=0.0)))
-attack(29, "a reference made worse, its mean with it", "VXP-F014",
-       "test_leaderboard.py::test_references_unlike_those_of_others_are_flagged")
+attack(29, "a reference made worse, its mean with it", "VXP-K030",
+       "test_leaderboard.py::test_references_unlike_the_repositorys_are_refused")
 attack(29, "a reference's scores dealt to other items", "VXP-C024", lambda b: b.table("references", lambda t: t.update(
     item_id=t["item_id"][1:] + t["item_id"][:1])))
 attack(29, "an interval changed", "VXP-K011", lambda b: b.json("result", lambda d: d["scores"][0]["ci"].update(

@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sealed(run, folder / "two", submission_id="two", submitter=person("lab-a"), supersedes=root)
     sealed(run, folder / "rival", submission_id="rival", submitter=person("lab-b"), supersedes=root)
     for name in ("one", "two", "rival"):
-        found = audit.verify(folder / name, audit.Order(sample=None, nonce="00", batch_size=24))
+        found = audit.verify(folder / name, audit.Order(sample=None, nonce=audit.nonces.own("00"), batch_size=24))
         audit.write(found, folder / f"{name}.audit.json")
     for name in LABS:
         signing.new_key(folder / name)

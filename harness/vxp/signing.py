@@ -116,7 +116,7 @@ def private_key(path: Path) -> CryptoSigner:
     except FileNotFoundError:
         raise VxpError(f"{path} does not exist: expected a private key; vxp sign --new-key NAME writes one") from None
     except TypeError:
-        raise VxpError(f"{path} has a password, which vxp does not ask for: decrypt it with openssl pkey -in {path} "
+        raise VxpError(f"{path} has a password, and nothing here asks for one: decrypt it with openssl pkey -in {path} "
                        "-out FILE and use that") from None
     except (ValueError, UnsupportedAlgorithm):
         raise VxpError(f"{path} holds no private key: expected an ed25519 key in PEM, such as vxp sign --new-key NAME "

@@ -1,17 +1,25 @@
-"""The process while it computes: its threads, and what becomes of the memory that it frees."""
+"""The process on this machine: its threads, what becomes of the memory that it frees, and where it keeps what it need not
+make again."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt (malloc.h)."""
+
+
+def caches() -> Path:
+    """The folder of the caches that all checkouts of a user share: $XDG_CACHE_HOME/vxp, by default ~/.cache/vxp."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vxp"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import vxp_schemas
 
-from vxp import result, store
+from vxp import documents, result, store
 from vxp.core import VxpError
 
 Source = Literal["auditor", "commitment", "beacon"]
@@ -57,7 +57,7 @@ def commit(target: Path) -> tuple[str, Path]:
         if path.exists():
             raise VxpError(f"{path} is there already, and a commitment is never replaced: choose another name")
     digits = secrets.token_hex(32)
-    said = {"commitment": store.digest(digits.encode()), "created": result.header("audit")["created"]}
+    said = {"commitment": store.digest(digits.encode()), "created": documents.now()}
     store.write_bytes(opening, result.plain_json(said | {"nonce": digits}))
     os.chmod(opening, 0o600)
     store.write_bytes(target, result.plain_json(said))

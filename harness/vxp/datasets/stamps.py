@@ -27,6 +27,7 @@ from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
 from vxp.datasets._images import between, check, opened, uniforms
 from vxp.datasets.photos import absent, photograph
+from vxp.machine import caches
 
 SIZE = 224
 SMALLEST, LARGEST = 0.5, 0.8
@@ -48,7 +49,7 @@ def mapping() -> dict[str, tuple[int, ...]]:
 
 def cache_folder() -> Path:
     """The cache that all checkouts share: $XDG_CACHE_HOME/vxp/stamps, by default ~/.cache/vxp/stamps."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vxp" / "stamps"
+    return caches() / "stamps"
 
 
 def unpacked(folder: Path) -> Path:

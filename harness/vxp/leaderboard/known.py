@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import vxp
 from vxp import store
 from vxp.bundles import open_bundle
 from vxp.core import VxpError
+from vxp.machine import caches
 from vxp.validation import Report
 from vxp.validation.report import as_json
 
@@ -29,7 +29,7 @@ MOST = 1 << 28
 
 def folder() -> Path:
     """$XDG_CACHE_HOME/vxp/records, by default ~/.cache/vxp/records."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vxp" / "records"
+    return caches() / "records"
 
 
 def key(bundle: Path) -> str | None:

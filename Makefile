@@ -6,9 +6,11 @@ THREADS ?= 2
 export MPLBACKEND := Agg
 
 MUTATIONS ?= 10000
+RECORDS ?= 2000
+BOARD ?= build/board
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench fuzz peers conformance vectors metric apt stamps registry clean
+.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric apt stamps registry clean
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +54,10 @@ docs:
 
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
+
+# A board of many records: seconds from nothing and with one more, memory, the largest page: make bench-board RECORDS=2000.
+bench-board: $(VENV)/.all
+	$(BIN)/python tests/big_board.py $(RECORDS) $(BOARD)
 
 # Bundles, tars and records changed at random against the checking process: no traceback, no hang, bounded memory, and no
 # changed byte that passes. The seed makes the same changes again: make fuzz SEED=1.

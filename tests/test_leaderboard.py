@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,9 +19,9 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, key, made_run, sealed, trusted
 from rich.console import Console
-from vxp import audit, explainers, leaderboard, signing, validation
+from vxp import audit, explainers, leaderboard, signing, stats, validation
 from vxp.core import VxpError
-from vxp.leaderboard import known, records, references
+from vxp.leaderboard import flags, known, records, references, tables
 from vxp.leaderboard.board import board
 
 METRICS = ("entropy", "deletion|steps:28", "insertion|steps:28", "max-sensitivity|samples:4", "max-box-acc-v2|thresholds:20")
@@ -87,8 +88,10 @@ def said(command: Callable[..., int], *arguments: Any, **options: Any) -> tuple[
 
 def built(folder: Path) -> dict[str, Any]:
     found, wrong = records.read_all(folder)
+    document, misstated = board(found, references.read_all(folder))
     assert not wrong
-    return board(found, references.read_all(folder))
+    assert not misstated
+    return document
 
 
 def of(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -151,6 +154,40 @@ def test_a_record_that_has_not_changed_is_not_checked_again(
     code, text = said(leaderboard.build, kept, tmp_path / "site", check=False)
     assert (code, "VXP-I003" in text or "VXP-I002" in text) == (1, True)
     assert asked[3:] == [everything, ["lab-saliency"]]
+
+
+def test_one_more_record_costs_what_it_changes(
+    kept: Path, bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No table is computed again that nothing changed, no pair compared twice, no test drawn twice; and the board is that of a
+    build from nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    counts: Counter[str] = Counter()
+
+    def counting(place: Any, name: str) -> None:
+        real = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *a, **k: counts.update([name]) or real(*a, **k))
+
+    for place, name in ((tables, "_table"), (flags, "_columns"), (stats, "paired"), (records.Record, "samples")):
+        counting(place, name)
+    last = next(kept.glob("lab-grad-cam-*"))
+    shutil.move(last, tmp_path / last.name)
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    first = dict(counts)
+    assert first["_table"] == 1
+    assert first["paired"] > 0
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    assert counts == first, "nothing changed"
+    shutil.move(tmp_path / last.name, last)
+    assert said(leaderboard.build, kept, tmp_path / "site", check=False)[0] == 0
+    assert counts["_table"] == 2
+    more = counts["paired"] - first["paired"]
+    counts.clear()
+    assert said(leaderboard.build, kept, tmp_path / "site", check=True)[0] == 0
+    assert more < counts["paired"]
+    (tmp_path / "cache" / "vxp" / "records.sqlite").write_bytes(b"no database")
+    assert said(leaderboard.build, kept, tmp_path / "again", check=False)[0] == 0
+    assert (tmp_path / "again" / "leaderboard.json").read_bytes() == (tmp_path / "site" / "leaderboard.json").read_bytes()
 
 
 def test_check_names_what_differs(kept: Path, tmp_path: Path) -> None:

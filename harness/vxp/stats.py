@@ -163,12 +163,29 @@ def _by_cluster(values: Sequence[float] | Floats, clusters: Sequence[str]) -> tu
         raise VxpError(f"got values of shape {numbers.shape} for {len(clusters)} clusters, expected one cluster per value: "
                        "give every item its value (NaN where there is none) and its cluster")
     keep = np.isfinite(numbers)
-    names, where = np.unique(np.asarray(clusters, dtype=object).astype(str)[keep], return_inverse=True)
+    where, g = _numbered(tuple(clusters))
+    if not keep.all():
+        there, where = np.unique(where[keep], return_inverse=True)
+        numbers, g = numbers[keep], len(there)
     # bincount adds in the order of the items; sorting first makes the sum independent of it
-    order = np.lexsort((numbers[keep], where))
-    sums = np.bincount(where[order], numbers[keep][order], minlength=len(names))
-    counts = np.bincount(where, minlength=len(names))
-    return sums.astype(np.float64), counts.astype(np.float64), len(names)
+    order = np.lexsort((numbers, where))
+    sums = np.bincount(where[order], numbers[order], minlength=g)
+    counts = np.bincount(where, minlength=g)
+    return sums.astype(np.float64), counts.astype(np.float64), g
+
+
+def count_of_clusters(clusters: Sequence[str], items: NDArray[np.bool_]) -> int:
+    """How many clusters have one of these items [N], given as True."""
+    return len(np.unique(_numbered(tuple(clusters))[0][items]))
+
+
+@lru_cache(maxsize=16)
+def _numbered(clusters: tuple[str, ...]) -> tuple[np.ndarray, int]:
+    """Of every item the number of its cluster in order of the clusters' names, and how many clusters there are. All tests on
+    the same items ask for the same, and sorting names costs more than the rest of a sum."""
+    names, where = np.unique(np.array(clusters, dtype=object).astype(str), return_inverse=True)
+    where.setflags(write=False)
+    return where, len(names)
 
 
 def _ratio(sums: Floats, counts: Floats) -> tuple[float, float]:

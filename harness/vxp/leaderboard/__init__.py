@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from vxp import result, store
+from vxp import store
 from vxp.core import VxpError
-from vxp.findings import Findings, plain
-from vxp.leaderboard import page, references, trust
+from vxp.findings import plain
+from vxp.leaderboard import known, page, references, trust
 from vxp.leaderboard.board import board
 from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, add, read, read_all
 from vxp.validation import report
@@ -76,13 +77,10 @@ def _without(trusted: trust.Trust, records: Path) -> list[str]:
 
 def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     """Write the board from its records, or hold what is there against them; prints what differs, returns the exit code."""
-    found, wrong = read_all(records, afresh=check)
-    kept = references.read_all(records)
-    for record in found:
-        findings = Findings()
-        references.check(record.samples, kept, findings)
-        if findings.errors:
-            wrong[record.name] = [f.document() for f in findings.all]
+    with known.memory(afresh=check) as memory:
+        found, wrong = read_all(records, memory)
+        document, misstated = board(found, references.read_all(records), memory)
+    wrong |= misstated
     for name, errors in wrong.items():
         console.print(f"{name}:", style="bold", markup=False)
         report.show_findings(console, errors)
@@ -91,9 +89,8 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     if wrong:
         console.print(f"{len(wrong)} records with errors: nothing was written", soft_wrap=True)
         return 1
-    document = board(found, kept)
     files = {path: text.encode() for path, text in page.pages(document, found).items()}
-    files |= {DOCUMENT: result.plain_json(document), TABLE: _parquet(rows(document))}
+    files |= {DOCUMENT: _plain(document).encode() + b"\n", TABLE: _parquet(rows(document))}
     if check:
         differing = _differing(files, out)
         for line in differing:
@@ -118,6 +115,17 @@ def trust_(
     return 0
 
 
+def _plain(value: Any, depth: int = 4) -> str:
+    """JSON with a line for every entry of a table and every field of a submission: a change is seen where it is, and the rest
+    is left to the fast encoder."""
+    if not depth or not value or not isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = ([f"{json.dumps(k, ensure_ascii=False)}: {_plain(v, depth - 1)}" for k, v in value.items()]
+             if isinstance(value, dict) else [_plain(v, depth - 1) for v in value])
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return first + "\n" + ",\n".join(inner) + "\n" + last
+
+
 PAGES = ("submissions", "tables")
 """The folders of pages, one for every submission and one for every table."""
 
@@ -128,7 +136,8 @@ def _write(files: dict[str, bytes], out: Path) -> None:
         if place.is_symlink():
             raise VxpError(f"{place} is a link, and a board is written to its own folder only: delete the link")
     for path, data in files.items():
-        store.write_bytes(out / path, data)
+        if not (out / path).is_file() or (out / path).read_bytes() != data:
+            store.write_bytes(out / path, data)
     for path in sorted(_pages(out) - files.keys()):
         (out / path).unlink()
     for name in PAGES:

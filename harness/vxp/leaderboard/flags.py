@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from itertools import combinations
 
 import numpy as np
 
 from vxp.compare import Samples
 from vxp.findings import Findings
+from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record, supersedes
+from vxp.leaderboard.references import place
 from vxp.metrics import catalogue
 
 ALIKE = 0.5
@@ -29,33 +32,60 @@ FEW = 5
 Entry = tuple[Record, Samples]
 
 
-def raised(records: Sequence[Record]) -> dict[str, Findings]:
-    """The flags of every record by its name."""
-    found = {record.name: Findings() for record in records}
-    for entries in _tables(records):
-        equal, together = _equal(entries), _together(entries)
-        for i, j in combinations(range(len(entries)), 2):
-            _copies(entries[i], entries[j], float(equal[i, j]), float(together[i, j]), found)
-    for a, b in _kin(records):
-        for first in a.samples:
-            for second in b.samples:
-                if _same(first, second):
-                    _gains((a, first), (b, second), found)
+def raised(rows: Sequence[Entry], memory: Memory = NOTHING) -> dict[str, Findings]:
+    """The flags of every record by its name, of results on one task and model.
+
+    memory: knows which of the results that were there before are alike, so that only new ones are compared.
+    """
+    found = {record.name: Findings() for record, _ in rows}
+    for entries in _on_same_items(rows):
+        for i, j, likeness in _alike(entries, memory):
+            _copies(entries[i], entries[j], likeness, found)
+        for one, other in _of_one_submitter(entries):
+            _gains(one, other, found)
     return found
 
 
-def _same(first: Samples, second: Samples) -> bool:
-    return all(first.document[k] == second.document[k] for k in ("task", "model")) and first.items == second.items
+def _on_same_items(rows: Sequence[Entry]) -> list[list[Entry]]:
+    groups: list[list[Entry]] = []
+    for entry in rows:
+        home = next((g for g in groups if g[0][1].items == entry[1].items), None)
+        groups.append([entry]) if home is None else home.append(entry)
+    return groups
 
 
-def _tables(records: Sequence[Record]) -> list[list[Entry]]:
-    """Results on the same items of the same task and model."""
-    tables: list[list[Entry]] = []
-    for record in records:
-        for samples in record.samples:
-            home = next((t for t in tables if _same(t[0][1], samples)), None)
-            tables.append([(record, samples)]) if home is None else home.append((record, samples))
-    return tables
+@dataclass(frozen=True)
+class Likeness:
+    """Of two results: whether their maps are the same, the share of items with equal scores, the concordance of scores."""
+
+    maps: bool
+    equal: float
+    together: float
+
+    def __bool__(self) -> bool:
+        return self.maps or self.equal >= ALIKE or self.together >= TOGETHER
+
+
+def _alike(entries: Sequence[Entry], memory: Memory) -> list[tuple[int, int, Likeness]]:
+    """The pairs that are alike in one of these."""
+    keys = [f"{record.key} {samples.document['result_id']}" for record, samples in entries]
+    home = ("alike", *place(entries[0][1].document), *entries[0][1].items)
+    there = memory.get(*home) or {"compared": [], "pairs": []}
+    numbers = {key: i for i, key in enumerate(keys)}
+    compared = set(there["compared"])
+    new = [i for i, (record, _) in enumerate(entries) if record.key is None or keys[i] not in compared]
+    pairs = [(numbers[a], numbers[b], Likeness(*how)) for a, b, *how in there["pairs"]
+             if {a, b} <= numbers.keys() and not {numbers[a], numbers[b]} & set(new)]
+    if new:
+        maps = [record.payload(samples.document["result_id"], memory) for record, samples in entries]
+        equal, together = _equal(entries, new), _together(entries, new)
+        for k, i in enumerate(new):
+            for j in range(len(entries)):
+                likeness = Likeness(maps[i] == maps[j], float(equal[k, j]), float(together[k, j]))
+                if likeness and (i < j or (i != j and keys[j] in compared)):
+                    pairs.append((min(i, j), max(i, j), likeness))
+        memory.put({"compared": keys, "pairs": [(keys[i], keys[j], *astuple(how)) for i, j, how in pairs]}, *home)
+    return sorted(pairs, key=lambda pair: pair[:2])
 
 
 def _columns(entries: Sequence[Entry]) -> Iterator[np.ndarray]:
@@ -69,57 +99,56 @@ def _columns(entries: Sequence[Entry]) -> Iterator[np.ndarray]:
         yield np.stack([samples.values.get(signature, nothing) for _, samples in entries])
 
 
-def _equal(entries: Sequence[Entry]) -> np.ndarray:
-    """Of every two systems [systems, systems] the second largest share, over scores, of items that have the same number.
+def _equal(entries: Sequence[Entry], which: Sequence[int]) -> np.ndarray:
+    """Of `which` systems and all [which, systems] the second largest share, over scores, of items that have the same number.
 
     0 and 1 do not count: maps of any kind meet at the ends of a range. One score may be prone to ties; two are not.
     """
-    n = len(entries)
-    largest = np.zeros((2, n, n))
+    largest = np.zeros((2, len(which), len(entries)))
     for numbers in _columns(entries):
         telling = np.isfinite(numbers) & (np.abs(numbers) > CLOSE) & (np.abs(numbers - 1) > CLOSE)
-        for i in range(n):
+        for k, i in enumerate(which):
             close = np.abs(numbers[i] - numbers) <= CLOSE * np.maximum(1, np.abs(numbers[i]))
             share = (close & telling & telling[i]).mean(axis=1)
-            largest[1, i] = np.maximum(largest[1, i], np.minimum(largest[0, i], share))
-            largest[0, i] = np.maximum(largest[0, i], share)
+            largest[1, k] = np.maximum(largest[1, k], np.minimum(largest[0, k], share))
+            largest[0, k] = np.maximum(largest[0, k], share)
     second: np.ndarray = largest[1]
     return second
 
 
-def _together(entries: Sequence[Entry]) -> np.ndarray:
-    """Of every two systems [systems, systems] the median concordance over scores; 0 where no score has one."""
-    n = len(entries)
+def _together(entries: Sequence[Entry], which: Sequence[int]) -> np.ndarray:
+    """Of `which` systems and all [which, systems] the median concordance over scores; 0 where no score has one."""
     found = []
     for numbers in _columns(entries):
         known = np.isfinite(numbers)
-        both = known.astype(float) @ known.T
         filled = np.where(known, numbers, 0.0)
+        own, has = filled[which], known[which].astype(float)
+        both = has @ known.T
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = (filled @ known.T) / both  # [i, j]: of i, over the items that j has as well
-            square = (filled**2) @ known.T / both
-            cross = (filled @ filled.T) / both
-            spread = square - mean**2
-            concordance = 2 * (cross - mean * mean.T) / (spread + spread.T + (mean - mean.T) ** 2)
+            # of either, over the items that the other has as well
+            mean, other = (own @ known.T) / both, (has @ filled.T) / both
+            square, others = (own**2) @ known.T / both, has @ (filled**2).T / both
+            cross = (own @ filled.T) / both
+            concordance = 2 * (cross - mean * other) / (square - mean**2 + others - other**2 + (mean - other) ** 2)
         found.append(np.where(both >= FEW, concordance, np.nan))
-    stacked = np.stack(found) if found else np.full((1, n, n), np.nan)
+    stacked = np.stack(found) if found else np.full((1, len(which), len(entries)), np.nan)
     lacking = np.isnan(stacked).all(axis=0)
     stacked[:, lacking] = 0.0
     middle: np.ndarray = np.nanmedian(stacked, axis=0)
     return middle
 
 
-def _copies(one: Entry, other: Entry, equal: float, together: float, found: Mapping[str, Findings]) -> None:
+def _copies(one: Entry, other: Entry, likeness: Likeness, found: Mapping[str, Findings]) -> None:
     (a, first), (b, second) = one, other
     if a is b or supersedes(a, b) or supersedes(b, a):
         return
     ids = first.document["result_id"], second.document["result_id"]
-    if a.payloads[ids[0]] == b.payloads[ids[1]]:
+    if likeness.maps:
         code, said = "VXP-F011", "the same maps, byte for byte"
-    elif equal >= ALIKE:
-        code, said = "VXP-F011", f"equal scores on {equal:.0%} of the items"
-    elif together >= TOGETHER and a.submission["submitter"] != b.submission["submitter"]:
-        code, said = "VXP-F030", f"scores that rise and fall together (median concordance {together:.4f})"
+    elif likeness.equal >= ALIKE:
+        code, said = "VXP-F011", f"equal scores on {likeness.equal:.0%} of the items"
+    elif a.submission["submitter"] != b.submission["submitter"]:
+        code, said = "VXP-F030", f"scores that rise and fall together (median concordance {likeness.together:.4f})"
     else:
         return
     for own, theirs, mine in ((a, b, ids[0]), (b, a, ids[1])):
@@ -127,13 +156,13 @@ def _copies(one: Entry, other: Entry, equal: float, together: float, found: Mapp
                             f"({theirs.submission['submitter']['name']})", "maps that no other submission has")
 
 
-def _kin(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
-    """Pairs of records of one submitter."""
-    of_name: dict[str, list[Record]] = {}
-    for record in records:
-        of_name.setdefault(record.submission["submitter"]["name"].casefold(), []).append(record)
+def _of_one_submitter(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Pairs of results in different records of one submitter."""
+    of_name: dict[str, list[Entry]] = {}
+    for record, samples in entries:
+        of_name.setdefault(record.submission["submitter"]["name"].casefold(), []).append((record, samples))
     for some in of_name.values():
-        yield from combinations(some, 2)
+        yield from (pair for pair in combinations(some, 2) if pair[0][0] is not pair[1][0])
 
 
 def _gains(one: Entry, other: Entry, found: Mapping[str, Findings]) -> None:

@@ -1,7 +1,8 @@
-"""Validations of records that have not changed since, kept in the user's cache: adding one record checks one record.
+"""What a board computed before and nothing has changed since, in one file of the user's cache: one more record costs what it
+changes, not what is there.
 
-A validation is found again by the digest of every byte of the record's bundle and of the code that validates, so that it is
-never that of other files or of another validator. `vxp leaderboard build --check` does not look here.
+A value is found again by the digest of everything that it follows from, the code included, so that it is never that of other
+files or of another version. `vxp leaderboard build --check` does not look here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,29 +20,95 @@ from typing import Any
 import vxp_schemas
 
 import vxp
-from vxp import store
 from vxp.bundles import open_bundle
 from vxp.core import VxpError
 from vxp.machine import caches
-from vxp.validation import Report
-from vxp.validation.report import as_json
 
 MOST = 1 << 28
 """Bytes of a record above which it is not looked up; no record of a bundle within its caps is near it."""
+UNUSED = 90 * 24 * 3600
+"""Seconds after which what nobody asked for is forgotten."""
 
 
-def folder() -> Path:
-    """$XDG_CACHE_HOME/vxp/records, by default ~/.cache/vxp/records."""
-    return caches() / "records"
+class Memory:
+    """Values of JSON by what they follow from. Without a file it remembers nothing, and a file that cannot be read or written
+    is as none."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._base: sqlite3.Connection | None = None
+        self._asked: set[bytes] = set()
+        if file is not None:
+            with contextlib.suppress(OSError, sqlite3.Error):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                base = sqlite3.connect(file, timeout=1)
+                base.execute("CREATE TABLE IF NOT EXISTS known (key BLOB PRIMARY KEY, value TEXT, used INTEGER) WITHOUT ROWID")
+                self._base = base
+
+    def get(self, *of: str) -> Any | None:
+        """The value that follows from these; None where there is none."""
+        if self._base is None:
+            return None
+        key = _key(of)
+        try:
+            row = self._base.execute("SELECT value FROM known WHERE key = ?", (key,)).fetchone()
+            value = None if row is None else json.loads(row[0])
+        except (sqlite3.Error, ValueError):
+            return None
+        self._asked.add(key)
+        return value
+
+    def put(self, value: Any, *of: str) -> None:
+        """Remember a value."""
+        if self._base is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._base.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", (_key(of), json.dumps(value), _today()))
+
+    def checked(self, document: Mapping[str, Any], *of: str) -> None:
+        """Check a document that follows from these against its schema, unless it was found in order before."""
+        if self.get("in order", *of) is None:
+            vxp_schemas.validate(document)
+            self.put(True, "in order", *of)
+
+    def close(self) -> None:
+        """Keep what was put, and forget what nobody asked for in a long time."""
+        if self._base is None:
+            return
+        with contextlib.suppress(sqlite3.Error), self._base:
+            self._base.executemany("UPDATE known SET used = ? WHERE key = ? AND used < ?",
+                                   ((_today(), key, _today()) for key in self._asked))
+            self._base.execute("DELETE FROM known WHERE used < ?", (_today() - UNUSED,))
+        self._base.close()
 
 
-def key(bundle: Path) -> str | None:
-    """By what a validation is found; None where the files cannot be read in order, which the validator will say."""
+@contextlib.contextmanager
+def memory(*, afresh: bool = False) -> Iterator[Memory]:
+    """That of the user: $XDG_CACHE_HOME/vxp/records.sqlite, by default in ~/.cache. afresh: one that remembers nothing."""
+    found = Memory(None if afresh else caches() / "records.sqlite")
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+NOTHING = Memory(None)
+"""A memory that remembers nothing."""
+
+
+def _today() -> int:
+    return int(time.time()) // 86400 * 86400
+
+
+def _key(of: tuple[str, ...]) -> bytes:
+    return hashlib.sha256("\0".join((_code(), *of)).encode()).digest()
+
+
+def of_bundle(bundle: Path) -> str | None:
+    """The digest of every byte of a bundle; None where the files cannot be read in order, which the validator will say."""
     try:
         opened = open_bundle(bundle)
         if sum(opened.size(path) for path in opened.paths) > MOST:
             return None
-        found = hashlib.sha256(_code().encode())
+        found = hashlib.sha256()
         for path in opened.paths:
             inside = hashlib.sha256()
             with opened.stream(path) as stream:
@@ -50,25 +120,9 @@ def key(bundle: Path) -> str | None:
     return found.hexdigest()
 
 
-def get(name: str) -> Report | None:
-    """The validation of this key that is kept, if there is one."""
-    try:
-        said: dict[str, Any] = json.loads((folder() / f"{name}.json").read_bytes())
-        return Report.read(said, strict=False)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def put(name: str, report: Report) -> None:
-    """Keep a validation without errors; where the cache cannot be written, it is made again the next time."""
-    if not report.stopped and not report.of("error"):
-        with contextlib.suppress(OSError, VxpError):
-            store.write_bytes(folder() / f"{name}.json", as_json(report).encode())
-
-
 @cache
 def _code() -> str:
-    """The digest of all code and registry that a validation depends on."""
+    """The digest of all code and registry that anything here depends on."""
     found = hashlib.sha256()
     for top in (Path(vxp.__file__).parent, Path(vxp_schemas.__file__).parent):
         for file in sorted(p for p in top.rglob("*") if p.suffix in (".py", ".json")):
@@ -76,4 +130,4 @@ def _code() -> str:
     return found.hexdigest()
 
 
-__all__ = ["folder", "get", "key", "put"]
+__all__ = ["NOTHING", "Memory", "memory", "of_bundle"]

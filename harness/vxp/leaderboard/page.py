@@ -9,8 +9,8 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 
 from vxp import cite, division, result
 from vxp.explainers import ORACLES
-from vxp.leaderboard.board import SHOWN
 from vxp.leaderboard.records import SHARE, Record
+from vxp.leaderboard.tables import SHOWN
 from vxp.report.words import FAMILIES, columns, interval, note, number
 
 LEVELS = {
@@ -39,7 +39,7 @@ def pages(document: Mapping[str, Any], records: Sequence[Record]) -> dict[str, s
         most = max((t["items"] for t, _ in own), default=0)
         found[f"submissions/{record.name}.html"] = environment.get_template("submission.html.j2").render(
             s=submissions[record.name], most=most, results=[_result(t, e, record) for t, e in own],
-            citation=cite.of_submission(record.submission, record.bundle.root_digest, [s.document for s in record.samples]))
+            citation=cite.of_submission(record.submission, record.bundle.root_digest, record.results))
     return found
 
 
@@ -56,10 +56,8 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
                          "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
                          "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ()),
                          "of_task": s["of_task"]} for s in scores],
-            "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s), e) for s in scores]}
-                     for e in entries],
-            "references": [{"name": r["explainer"], "cells": [_cell(s, _of(r, s), r) for s in scores]}
-                           for r in table["references"]],
+            "rows": [{"submission": submissions[e["record"]], "cells": _cells(scores, e)} for e in entries],
+            "references": [{"name": r["explainer"], "cells": _cells(scores, r)} for r in table["references"]],
         })
     return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
             "best": _best(table, heads, submissions),
@@ -97,6 +95,11 @@ def _of(entry: Mapping[str, Any], score: Mapping[str, Any]) -> Mapping[str, Any]
     return next((s for s in entry["scores"] if s["signature"] == score["signature"]), None)
 
 
+def _cells(scores: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = {s["signature"]: s for s in entry["scores"]}
+    return [_cell(score, found.get(score["signature"]), entry) for score in scores]
+
+
 def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The figure with its interval, what has none, why it is not ranked, whether it is tied for best, and the references
     that it was not shown to beat."""
@@ -115,16 +118,21 @@ def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapp
         "tied": found.get("tied_for_best", False),
         # what has no number, or no audit, says so already
         "why_not": why if (why := found.get("why_not_ranked", "")).startswith("a number for") else "",
-        "below": ", ".join(name for name, verdict in found.get("against", {}).items()
-                           if verdict != "better" and name not in ORACLES),
+        "below": _below(found.get("against", {})),
         "less": found.get("evidence", "") if found.get("evidence") == "E1" and submitted else "",
     }
 
 
+def _below(against: Mapping[str, str]) -> str:
+    """The references that a method was not shown to beat; the oracles are no floor."""
+    floors = {name: verdict != "better" for name, verdict in against.items() if name not in ORACLES}
+    below = [name for name, not_better in floors.items() if not_better]
+    return "any reference" if len(below) == len(floors) > 1 else ", ".join(below)
+
+
 def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """A result on its own page, with the command that computes it again."""
-    (samples,) = [s for s in record.samples if s.document["result_id"] == entry["result_id"]]
-    document = samples.document
+    [document] = [found for found in record.results if found["result_id"] == entry["result_id"]]
     scores = [{"signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓", "family": s["family"],
                "direction": f"{s['better']} is better", "evidence": found["evidence"], **_cell(s, found, entry)}
               for s in table["scores"] if (found := _of(entry, s)) is not None]

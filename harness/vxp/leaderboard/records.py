@@ -34,6 +34,7 @@ from vxp.core import VxpError
 from vxp.findings import Findings
 from vxp.leaderboard import known, references
 from vxp.leaderboard import trust as trusting
+from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.trust import Standing, Trust
 from vxp.signing import Signed
 from vxp.validation import arrays
@@ -66,6 +67,8 @@ class Record:
     signature: Standing
     """Of the submission."""
     withdrawal: Withdrawal | None = None
+    key: str | None = None
+    """The digest of every byte of the bundle, where it was read in order."""
 
     @property
     def name(self) -> str:
@@ -85,7 +88,13 @@ class Record:
         return self.bundle.document(self.submission["system"]["path"])
 
     @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        """The documents of the results without what they say of references, which a board does not show."""
+        found = [self.bundle.document(described["path"]) for described in self.submission["results"]]
+        return [{k: v for k, v in document.items() if k != "references"} for document in found]
+
     def samples(self) -> list[compare.Samples]:
+        """The results with their scores per item, read from the files each time: those of a whole board fill the memory."""
         return compare.of_bundle(self.bundle, references=False)
 
     @cached_property
@@ -94,16 +103,19 @@ class Record:
         found = [self.bundle.document(d["path"]) for d in self.submission["sets"]]
         return {str(m["set_id"]): m for m in found}
 
-    @cached_property
-    def payloads(self) -> dict[str, str]:
-        """Of every set one digest over the digests of its maps, by the set's id."""
-        found = {}
-        for described in self.submission["sets"]:
-            manifest = self.bundle.document(described["path"])
-            path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
-            with self.bundle.stream(path) as stream:
-                rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
-            found[str(manifest["set_id"])] = f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
+    def payload(self, set_id: str, memory: Memory = NOTHING) -> str:
+        """One digest over the digests of the maps of a set."""
+        kept = None if self.key is None else memory.get("payload", self.key, set_id)
+        if kept is not None:
+            return str(kept)
+        [(described, manifest)] = [(d, m) for d in self.submission["sets"]
+                                   if (m := self.bundle.document(d["path"]))["set_id"] == set_id]
+        path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
+        with self.bundle.stream(path) as stream:
+            rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
+        found = f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
+        if self.key is not None:
+            memory.put(found, "payload", self.key, set_id)
         return found
 
     @property
@@ -352,10 +364,10 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_all(folder: Path, *, afresh: bool = True) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
+def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
     """The records of a folder by name, each checked again; and by record the errors that were found, which must be none.
 
-    afresh=False takes the validation of a record that has not changed from the user's cache.
+    memory: has the validations of records that have not changed.
     """
     if not folder.is_dir():
         raise VxpError(f"{folder} is no folder: expected the records that vxp leaderboard add writes")
@@ -369,8 +381,8 @@ def read_all(folder: Path, *, afresh: bool = True) -> tuple[list[Record], dict[s
             wrong[shown(place.name)] = [f.document() for f in findings.all]
         else:
             places.append(place)
-    for place, found in _validated(places, afresh):
-        record, errors = read(place, found, trust)
+    for place, key, found in _validated(places, memory):
+        record, errors = read(place, found, trust, key, memory)
         if errors:
             wrong[shown(place.name)] = errors
         elif record is not None:
@@ -378,17 +390,20 @@ def read_all(folder: Path, *, afresh: bool = True) -> tuple[list[Record], dict[s
     return records, wrong
 
 
-def _validated(places: Sequence[Path], afresh: bool) -> list[tuple[Path, validation.Report]]:
-    """The validation of the bundle in each of these folders, in their order."""
-    keys = {place: known.key(place / BUNDLE) for place in places}
-    found = {} if afresh else {place: old for place, key in keys.items() if key and (old := known.get(key)) is not None}
+def _validated(places: Sequence[Path], memory: Memory) -> list[tuple[Path, str | None, validation.Report]]:
+    """The digest and the validation of the bundle in each of these folders, in their order."""
+    keys = {place: known.of_bundle(place / BUNDLE) for place in places}
+    there = {place: memory.get("validation", key) for place, key in keys.items() if key is not None}
+    found = {place: validation.Report.read(said, strict=False) for place, said in there.items() if said is not None}
     new = [place for place in places if place not in found]
     for bundle, report in validation.all_apart([place / BUNDLE for place in new], "consistency", record=True):
         place = bundle.parent
         found[place], key = report, keys[place]
-        if key is not None and key == known.key(bundle):  # nobody wrote to it meanwhile
-            known.put(key, report)
-    return [(place, found[place]) for place in places]
+        if key is not None and key != known.of_bundle(bundle):
+            keys[place] = None  # somebody wrote to it meanwhile
+        elif key is not None and not report.stopped and not report.of("error"):
+            memory.put(report.document(), "validation", key)
+    return [(place, keys[place], found[place]) for place in places]
 
 
 def _irregular(place: Path, findings: Findings) -> None:
@@ -412,22 +427,24 @@ def _irregular(place: Path, findings: Findings) -> None:
                          f"at most {store.MAX_JSON} bytes (16 MiB)")
 
 
-def read(place: Path, found: validation.Report, trust: Trust) -> tuple[Record | None, list[dict[str, Any]]]:
-    """The record in a folder whose bundle was validated, or the errors that were found."""
+def read(
+    place: Path, found: validation.Report, trust: Trust, key: str | None = None, memory: Memory = NOTHING
+) -> tuple[Record | None, list[dict[str, Any]]]:
+    """The record in a folder whose bundle, of this digest, was validated, or the errors that were found."""
     if found.of("error"):
         return None, found.of("error")
     if found.stopped:
         raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
     bundle = replace(open_bundle(place / BUNDLE), checked=True)
-    report = store.read_document(place / REPORT)
+    report = _report(place / REPORT, memory)
     findings = Findings()
     if report["type"] != result.TYPE.format("report") or report.get("root_digest") != bundle.root_digest:
         findings.add("VXP-I007", REPORT, "/root_digest", str(report.get("root_digest")), f"{bundle.root_digest}, the root "
                      "digest of the bundle")
     audits = {}
     for file in sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []:
-        audits[file.name] = _statement(file, signing.AUDIT, bundle, findings)
-    own = {kind: _statement(place / name, kind, bundle, findings) for name, kind in (
+        audits[file.name] = _statement(file, signing.AUDIT, bundle, findings, memory)
+    own = {kind: _statement(place / name, kind, bundle, findings, memory) for name, kind in (
         (SIGNATURE, signing.SIGNATURE), (WITHDRAWAL, signing.WITHDRAWAL)) if (place / name).exists()}
     strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
@@ -453,13 +470,30 @@ def read(place: Path, found: validation.Report, trust: Trust) -> tuple[Record | 
     # what the files here give is computed again; of the maps, the report of the whole bundle is all there is
     report = dict(report) | {"findings": findings_of_record(found, report)}
     return Record(place, bundle, report, {file: predicate for file, (_, predicate) in audits.items()}, standings, signature,
-                  withdrawal), []
+                  withdrawal, key), []
 
 
-def _statement(path: Path, kind: str, bundle: Bundle, findings: Findings) -> tuple[Signed, Mapping[str, Any]]:
+def _report(path: Path, memory: Memory) -> dict[str, Any]:
+    """The stored report."""
+    data = store.read_file(path)
+    key = hashlib.sha256(data).hexdigest()
+    kept = memory.get("report", key)
+    if kept is None:
+        kept = store.read_document(path)
+        memory.put(kept, "report", key)
+    return dict(kept)
+
+
+def _statement(
+    path: Path, kind: str, bundle: Bundle, findings: Findings, memory: Memory
+) -> tuple[Signed, Mapping[str, Any]]:
     """A stored statement with its signatures, and its predicate."""
     given = signing.read(path)
-    said = signing.statement(given.payload, kind, path)
+    key = hashlib.sha256(given.payload).hexdigest()
+    said = memory.get("statement", kind, key)
+    if said is None:
+        said = signing.statement(given.payload, kind, path)
+        memory.put(said, "statement", kind, key)
     _own(bundle, said, path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix(), findings)
     return given, said["predicate"]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +67,32 @@ def keep(run: Path, records: Path) -> Path:
     return target
 
 
-def read_all(records: Path) -> dict[Place, dict[str, Samples]]:
-    """By task and model the kept references by their ids; none where none were kept. VxpError where a file is damaged."""
-    found = {}
+@dataclass(frozen=True)
+class References:
+    """By task and model the kept references by their ids, and a digest of all of them."""
+
+    samples: Mapping[Place, Mapping[str, Samples]]
+    digests: Mapping[Place, str]
+
+    def of(self, document: Mapping[str, Any]) -> Mapping[str, Samples]:
+        """Those of the task and model of a result."""
+        return self.samples.get(place(document), {})
+
+
+def read_all(records: Path) -> References:
+    """The references that are kept beside the records; none where none were. VxpError where a file is damaged."""
+    samples, digests = {}, {}
     for file in sorted(beside(records).glob("[!.]*/results/*/result.json")):
-        samples = compare.read(file)
-        found[place(samples.document)] = samples.references
-    return found
+        own = compare.read(file)
+        samples[place(own.document)] = own.references
+        digests[place(own.document)] = store.digest(store.read_file(file))  # which binds the others
+    return References(samples, digests)
 
 
-def check(results: Sequence[Samples], kept: Mapping[Place, Mapping[str, Samples]], findings: Findings) -> None:
+def check(results: Sequence[Samples], kept: References, findings: Findings) -> None:
     """What a submission states of the references and what the repository computed of them must be one."""
     for samples in results:
-        own, precision = kept.get(place(samples.document), {}), samples.document["settings"]["precision"]
+        own, precision = kept.of(samples.document), samples.document["settings"]["precision"]
         for reference in samples.document["references"]:
             known = own.get(reference["explainer"])
             means = {} if known is None else {s["signature"]: s.get("mean") for s in known.document["scores"]}
@@ -92,4 +106,4 @@ def check(results: Sequence[Samples], kept: Mapping[Place, Mapping[str, Samples]
                                  f"mean {got:.6g}", f"{expected:.6g} within {limit:.2g}, which the repository computed")
 
 
-__all__ = ["FOLDER", "beside", "check", "keep", "place", "read_all"]
+__all__ = ["FOLDER", "References", "beside", "check", "keep", "place", "read_all"]

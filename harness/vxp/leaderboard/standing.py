@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 
 from vxp import compare, stats
 from vxp.compare import Samples
+from vxp.leaderboard.known import NOTHING, Memory
 
 COVERAGE = 0.9
 """The least share of the items that an explanation could have a number for, and has, to be ranked."""
@@ -81,11 +83,12 @@ class Standing:
 
 def standings(
     systems: Sequence[System], references: Mapping[str, Samples], scores: Sequence[Mapping[str, Any]], own: frozenset[str],
+    memory: Memory = NOTHING,
 ) -> dict[str, dict[str, Standing]]:
     """By record and signature how the systems of one task, model and list of items stand.
 
     references: the task's references by id. own: the signatures of the task's own metrics; no other score is tested, since
-    whoever adds scores would make the tests of all weaker.
+    whoever adds scores would make the tests of all weaker. memory: has the p of tests that were made before.
     """
     found: dict[str, dict[str, Standing]] = {s.record: {} for s in systems}
     families: dict[str, list[Mapping[str, Any]]] = {}
@@ -94,8 +97,8 @@ def standings(
     parties = len({s.party for s in systems})
     for family in families.values():
         ranked = {score["signature"]: _ranked(systems, score, own, found) for score in family}
-        _best(family, ranked, parties, found)
-        _references(family, ranked, references, parties, found)
+        _best(family, ranked, parties, found, memory)
+        _references(family, ranked, references, parties, found, memory)
     return found
 
 
@@ -135,7 +138,8 @@ def _why_not(system: System, signature: str, counted: Counted, own: frozenset[st
 
 
 def _best(
-    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], parties: int, found: dict[str, dict[str, Standing]]
+    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], parties: int, found: dict[str, dict[str, Standing]],
+    memory: Memory,
 ) -> None:
     """Every ranked system against the one with the best figure: multiple comparisons with the best (Hsu 1981).
 
@@ -152,14 +156,14 @@ def _best(
         leaders = sum(system.party == ahead for system, _ in some.values())
         for record, (system, counted) in some.items():
             chances = len(tested) * parties * (leaders - (system.party == ahead))
-            apart = record != top and _Test(score, system, counted, *some[top]).separated(chances)
+            apart = record != top and _Test(score, system, counted, *some[top], memory).separated(chances)
             tied = not apart and not system.samples.inference.few(system.samples.clusters)
             found[record][score["signature"]] = replace(found[record][score["signature"]], tied_for_best=tied)
 
 
 def _references(
     family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], references: Mapping[str, Samples], parties: int,
-    found: dict[str, dict[str, Standing]],
+    found: dict[str, dict[str, Standing]], memory: Memory,
 ) -> None:
     """Every ranked system against every reference of the task: p by Holm over the tests of one party, times the number of
     parties, so that how many systems one party has changes nothing for another."""
@@ -172,7 +176,7 @@ def _references(
             other = System(name, "", reference, frozenset())
             for system, counted in ranked[score["signature"]].values():
                 if not system.samples.inference.few(system.samples.clusters):
-                    of_party.setdefault(system.party, []).append(_Test(score, system, counted, other, beside))
+                    of_party.setdefault(system.party, []).append(_Test(score, system, counted, other, beside, memory))
     for tests in of_party.values():
         how = tests[0].a.samples.inference
         p_values = [test.p(len(tests) * parties) for test in tests]
@@ -193,6 +197,7 @@ class _Test:
     of_a: Counted
     b: System
     of_b: Counted
+    memory: Memory
 
     @cached_property
     def paired(self) -> stats.Paired:
@@ -211,7 +216,7 @@ class _Test:
         if self.score["level"] == "set":
             return self.paired.n_clusters
         both = np.isfinite(self.of_a.values) & np.isfinite(self.of_b.values)
-        return len({c for c, has in zip(self.a.samples.clusters, both, strict=True) if has})
+        return stats.count_of_clusters(self.a.samples.clusters, both)
 
     def p(self, chances: int) -> float:
         """The p of the test, or a bound that decides it whichever of `chances` tests it is: above 5 % from below, or under the
@@ -223,6 +228,17 @@ class _Test:
                 return high
             if not how.separated(low, how.min_clusters):
                 return low
+            return self._drawn()
+        return self.paired.p
+
+    def _drawn(self) -> float:
+        """The p of drawn signs, which takes most of a board's time."""
+        numbers = hashlib.sha256(self.of_a.values.tobytes() + self.of_b.values.tobytes()).hexdigest()
+        follows = "p", numbers, *self.a.samples.clusters
+        known = self.memory.get(*follows)
+        if known is not None:
+            return float(known)
+        self.memory.put(self.paired.p, *follows)
         return self.paired.p
 
     def separated(self, chances: int) -> bool:

@@ -199,9 +199,9 @@ def test_a_translated_image_shows_the_fill_where_it_left(case: Case, down: int, 
 
 
 def test_the_images_own_mean_is_one_colour_per_image(batch: Batch) -> None:
-    filled = perturb.fill_image("image-mean", batch)
+    filled = batch.fill_image("image-mean")
     assert torch.allclose(filled, batch.inputs.mean((2, 3), keepdim=True).expand_as(filled), atol=1e-6)
-    alone = perturb.fill_image("image-mean", batch.select([2]))
+    alone = batch.select([2]).fill_image("image-mean")
     assert torch.equal(alone[0], filled[2])
 
 

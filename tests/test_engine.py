@@ -28,9 +28,9 @@ from vxp.core import (
     Unchanged,
     VxpError,
     metric,
-    resampled,
 )
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, bind_all
 from vxp.perturb import IMAGES, levels
 
@@ -438,6 +438,6 @@ def test_a_size_without_variance_comes_before_another_whose_outputs_are_not_fini
 def test_nearest_is_exact() -> None:
     """floor((2i + 1)*10 / 598) in integers: a scale rounded to float32 takes row 4 for the middle of 299."""
     grid = torch.arange(10.0)[None, :, None].expand(1, 10, 10)
-    found = resampled(grid, (299, 299), "nearest")[0, :, 0]
+    found = HEATMAP2D.resampled(grid, (299, 299), "nearest")[0, :, 0]
     assert found.tolist() == [(2 * i + 1) * 10 // 598 for i in range(299)]
     assert found[149] == 5

@@ -16,7 +16,7 @@ from conftest import small_cnn
 from oracles import implementation, philox
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vxp.core import resampled
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import bind, catalogue
 from vxp.models import randomised
 
@@ -171,7 +171,7 @@ def test_a_plateau_of_the_stored_map_is_a_plateau_of_the_evaluation_map() -> Non
     """Else the order of its positions is that of rounding errors, which differ between machines."""
     native = torch.full((1, 7, 7), 0.1)
     native[:, 5:] = 0.7
-    values = resampled(native, (24, 32), "bilinear")[0]
+    values = HEATMAP2D.resampled(native, (24, 32), "bilinear")[0]
     assert bool((values == values[:, :1]).all())
     assert bool((values[:15] == native[0, 0, 0]).all())
     assert bool((values[20:] == native[0, 6, 0]).all())
@@ -591,7 +591,7 @@ def test_a_value_that_is_not_finite_is_judged_on_the_grid_that_it_was_made_on(
     def skipped(module: nn.Module, batch: Any) -> Tensor:
         fine = F.interpolate(patterned(module, batch)[:, None], scale_factor=6)[:, 0]
         fine[:, 0, 0] = float("nan")
-        assert torch.isfinite(resampled(fine, batch.inputs.shape[2:], "nearest")).all()
+        assert torch.isfinite(HEATMAP2D.resampled(fine, batch.inputs.shape[2:], "nearest")).all()
         return fine
 
     maps = patterned(toy.model, SimpleNamespace(inputs=toy.inputs))
@@ -609,9 +609,9 @@ def test_a_map_made_again_may_have_a_grid_of_its_own(request_: tuple[str, dict[s
 
     @vxp.explainer("whole", signed=True, resample="nearest")
     def whole(module: nn.Module, batch: Any) -> Tensor:
-        return resampled(patterned(module, batch), batch.inputs.shape[2:], "nearest")
+        return HEATMAP2D.resampled(patterned(module, batch), batch.inputs.shape[2:], "nearest")
 
-    maps = resampled(patterned(toy.model, SimpleNamespace(inputs=toy.inputs)), toy.inputs.shape[2:], "nearest")
+    maps = HEATMAP2D.resampled(patterned(toy.model, SimpleNamespace(inputs=toy.inputs)), toy.inputs.shape[2:], "nearest")
     one, other = (vxp.score(toy.model, toy.inputs, maps, metrics=[request_], **toy.arguments() | {"explainer": e})
                   for e in (halved, whole))
     (a,), (b,) = (list(s.values()) for s in (one, other))

@@ -18,10 +18,10 @@ import torch
 import vxp
 from oracles import SAMPLE, curves, fills, maps, philox, rise
 from torch import Tensor, nn
-from vxp.core import Batch, Case, resampled
+from vxp.core import Batch, Case
 from vxp.engine import Engine, Job
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import bind, catalogue
-from vxp.perturb import fill_image
 
 if TYPE_CHECKING:
     from conftest import Toy
@@ -148,11 +148,11 @@ def test_the_oracles_resampling_is_exact_on_a_ramp() -> None:
 def test_evaluation_maps_are_resampled_as_the_rule_says(space: tuple[int, int]) -> None:
     """Ratios that are no power of two, up and down: the same to the last bit (5.3.2)."""
     native = torch.randn(1, 7, 6, generator=torch.Generator().manual_seed(0))
-    ours = resampled(native, space, "bilinear")[0].numpy()
+    ours = HEATMAP2D.resampled(native, space, "bilinear")[0].numpy()
     assert np.array_equal(ours, maps.bilinear(native[0].numpy(), space))
     theirs = torch.nn.functional.interpolate(native[:, None].double(), size=space, mode="bilinear", align_corners=False)
     assert np.abs(ours - theirs[0, 0].numpy()).max() < 1e-6
-    nearest = resampled(native, space, "nearest")[0]
+    nearest = HEATMAP2D.resampled(native, space, "nearest")[0]
     for y, x in np.ndindex(*space):  # the pixel in which the centre lies
         assert nearest[y, x] == native[0, int((y + 0.5) * 7 / space[0]), int((x + 0.5) * 6 / space[1])]
 
@@ -162,13 +162,13 @@ def test_equal_neighbours_give_their_value_to_the_last_bit(rows: int) -> None:
     """A plateau is one value, whose order is that of the positions (5.3.2)."""
     native = torch.tensor([[0.9438014030456543, 0.12681710720062256]]).repeat(rows, 1)
     for space in ((3, 4), (5, 9), (224, 224)):
-        for found in (resampled(native[None], space, "bilinear")[0].numpy(), maps.bilinear(native.numpy(), space)):
+        for found in (HEATMAP2D.resampled(native[None], space, "bilinear")[0].numpy(), maps.bilinear(native.numpy(), space)):
             assert (found == found[0]).all()
 
 
 def test_the_worked_map_value_of_the_text() -> None:
     native = torch.tensor([[0.0, 1, 3], [2, 5, 4]])
-    assert resampled(native[None], (4, 5), "bilinear")[0, 1, 3] == np.float32(2.75)
+    assert HEATMAP2D.resampled(native[None], (4, 5), "bilinear")[0, 1, 3] == np.float32(2.75)
     assert maps.bilinear(native.numpy(), (4, 5))[1, 3] == np.float32(2.75)
     assert "e = 2.2 + 0.25·2.2 = 2.75" in (Path(__file__).parents[1] / "spec" / "05-common.md").read_text()
 
@@ -177,7 +177,7 @@ def test_blur_of_a_larger_image_has_the_radius_of_its_shorter_side() -> None:
     inputs = torch.rand(1, 1, 112, 115, generator=torch.Generator().manual_seed(0))
     batch = vxp.Batch(("0",), inputs, torch.tensor([0]), vxp.Normalization((0.4,), (0.2,)))
     slow = fills.fill("blur", inputs[0].double().numpy(), [0.4], [0.2], 0, "0")
-    assert np.abs(fill_image("blur", batch)[0].numpy() - slow).max() < 1e-5
+    assert np.abs(batch.fill_image("blur")[0].numpy() - slow).max() < 1e-5
 
 
 def test_the_oracles_imputation_keeps_a_plane_in_the_middle() -> None:

@@ -29,7 +29,7 @@ def impulse(size: int) -> Tensor:
 
 
 def filled(name: str, raw: Tensor, ids: tuple[str, ...] = ("a",)) -> Tensor:
-    return NORM.to_raw(perturb.fill_image(name, batch(raw, ids)))
+    return NORM.to_raw(batch(raw, ids).fill_image(name))
 
 
 # --------------------------------------------------------------------------------------------------------------- fills
@@ -37,8 +37,8 @@ def filled(name: str, raw: Tensor, ids: tuple[str, ...] = ("a",)) -> Tensor:
 
 def test_constant_fills() -> None:
     one = batch(torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0)), ("a", "b"))
-    assert torch.equal(perturb.fill_image("mean", one), torch.zeros(2, 3, 6, 5))
-    black = perturb.fill_image("black", one)
+    assert torch.equal(one.fill_image("mean"), torch.zeros(2, 3, 6, 5))
+    black = one.fill_image("black")
     assert black.shape == (2, 3, 6, 5)
     assert torch.allclose(black[1, :, 2, 3], torch.tensor([-2.5, -1.6, -0.6]))
 
@@ -74,11 +74,11 @@ def test_noise_is_keyed_by_item() -> None:
 
 def test_rise_blur_is_the_published_kernel() -> None:
     inputs = torch.rand(1, 3, 20, 17, generator=torch.Generator().manual_seed(1))
-    ours = perturb.fill_image("rise-blur", Batch(("a",), inputs, torch.zeros(1, dtype=torch.long), NORM))
+    ours = Batch(("a",), inputs, torch.zeros(1, dtype=torch.long), NORM).fill_image("rise-blur")
     expected = np.stack([fills.rise_blur(channel) for channel in inputs[0].double().numpy()])
     assert np.abs(ours[0].numpy() - expected).max() < 1e-5
     # it conserves brightness inside, and its zeros are those of the normalised image
-    level = perturb.fill_image("rise-blur", Batch(("a",), torch.ones(1, 3, 30, 30), torch.zeros(1, dtype=torch.long), NORM))
+    level = Batch(("a",), torch.ones(1, 3, 30, 30), torch.zeros(1, dtype=torch.long), NORM).fill_image("rise-blur")
     assert level[0, 0, 15, 15].item() == pytest.approx(1, abs=1e-5)
     assert level[0, 0, 0, 0].item() < 0.5
 
@@ -86,14 +86,14 @@ def test_rise_blur_is_the_published_kernel() -> None:
 @pytest.mark.parametrize("name", ["blurr", "nli"])
 def test_a_name_without_an_image_is_refused(name: str) -> None:
     with pytest.raises(VxpError, match="blur"):
-        perturb.fill_image(name, batch(torch.zeros(1, 3, 4, 4)))
+        batch(torch.zeros(1, 3, 4, 4)).fill_image(name)
 
 
 # ---------------------------------------------------------------------------------------------------------- imputation
 
 
 def solve(raw: Tensor, removed: Tensor) -> Tensor:
-    return perturb.nli(raw, removed, mean=MEAN)
+    return solver.nli(raw, removed, mean=MEAN)
 
 
 def solve_by_tensors(raw: Tensor, removed: Tensor) -> Tensor:

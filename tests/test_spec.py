@@ -16,6 +16,7 @@ import torch
 import vxp_schemas
 from vxp import explainers, imputation, perturb, random, result, run, segments, stats, store
 from vxp.core import Batch, Metric
+from vxp.media import image as images
 from vxp.metrics import ALIASES, _masked, _road, _similarity, catalogue, random_logit
 from vxp.models import identity, randomise
 from vxp_explainers import edges
@@ -281,7 +282,7 @@ def blur_radius(side: int) -> str:
     """How far one white pixel spreads on a black image of this side."""
     image = torch.zeros(1, 3, side, side)
     image[..., side // 2, side // 2] = 1
-    across = perturb.fill_image("blur", Batch(("a",), image, torch.tensor([0])))[0, 0, side // 2]
+    across = Batch(("a",), image, torch.tensor([0])).fill_image("blur")[0, 0, side // 2]
     return str(int((across > 0).sum()) // 2)
 
 
@@ -302,7 +303,7 @@ IN_CODE: Mapping[str, Callable[[], str]] = {
     "blur radius at 22": lambda: blur_radius(22),
     "nli direct weight": lambda: weight(0, 1), "nli diagonal weight": lambda: weight(-1, 1),
     "nli noise": lambda: f"{imputation.NLI_NOISE:g}",
-    "rise-blur width": lambda: str(perturb.RISE_WIDTH), "rise-blur sigma": lambda: f"{perturb.RISE_SIGMA:g}",
+    "rise-blur width": lambda: str(images.RISE_WIDTH), "rise-blur sigma": lambda: f"{images.RISE_SIGMA:g}",
     "saturated below": lambda: f"{_masked.SATURATED:g}",
     "SLIC compactness": lambda: f"{segments.COMPACTNESS:g}",
     "ROAD rates in percent": lambda: ", ".join(map(str, _road.RATES)),

@@ -28,9 +28,9 @@ from vxp.core import (
     SomeCells,
     Square,
     Translated,
-    resampled,
 )
 from vxp.engine import Engine, Job, _Builder, readouts
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import _masked, bind
 from vxp.models import randomise
 
@@ -149,7 +149,7 @@ STEPS = perturb.cuts(10, P)
 HARNESS: Mapping[str, Callable[[], Iterable[Any]]] = {
     "x(c, 0, 1) for c = 0, 1, 2": lambda: [batch().inputs[0, :, 0, 1]],
     "`nearest`: e(11, 8), e(7, 31), e(8, 31)": lambda: [
-        resampled(native(), (H, W), "nearest")[0][[11, 7, 8], [8, 31, 31]]],
+        HEATMAP2D.resampled(native(), (H, W), "nearest")[0][[11, 7, 8], [8, 31, 31]]],
     "m, row by row": lambda: [perturb.minmax(native())],
     "energy-pointing-game of m with the first row of m's grid as truth (positive part)": lambda: [
         score("energy-pointing-game", mask=upper())],
@@ -164,12 +164,12 @@ HARNESS: Mapping[str, Callable[[], Iterable[Any]]] = {
     "by (1, −2), fill `mean`: channel 0 at (0, 0), (1, 0), (1, 30)": lambda: [
         row(Translated(1, -2, "mean"))[0][[0, 1, 1], [0, 0, 30]]],
     "a = 0.1: channel 0 at (0, 1)": lambda: [row(Offset(0.1))[0, 0, 1]],
-    "`black`, c = 0, 1, 2": lambda: [perturb.fill_image("black", batch())[0, :, 0, 0]],
-    "`mean`, c = 0, 1, 2": lambda: [perturb.fill_image("mean", batch())[0, :, 0, 0]],
-    "`blur` (r = 1): channel 0 at (0, 0), (5, 6)": lambda: [perturb.fill_image("blur", batch())[0, 0][[0, 5], [0, 6]]],
-    "`noise` at (0, 1), c = 0, 1, 2": lambda: [perturb.fill_image("noise", batch())[0, :, 0, 1]],
-    "`image-mean`, c = 0, 1, 2": lambda: [perturb.fill_image("image-mean", batch())[0, :, 0, 0]],
-    "`rise-blur`: channel 0 at (0, 0), (12, 16)": lambda: [perturb.fill_image("rise-blur", batch())[0, 0][[0, 12], [0, 16]]],
+    "`black`, c = 0, 1, 2": lambda: [batch().fill_image("black")[0, :, 0, 0]],
+    "`mean`, c = 0, 1, 2": lambda: [batch().fill_image("mean")[0, :, 0, 0]],
+    "`blur` (r = 1): channel 0 at (0, 0), (5, 6)": lambda: [batch().fill_image("blur")[0, 0][[0, 5], [0, 6]]],
+    "`noise` at (0, 1), c = 0, 1, 2": lambda: [batch().fill_image("noise")[0, :, 0, 1]],
+    "`image-mean`, c = 0, 1, 2": lambda: [batch().fill_image("image-mean")[0, :, 0, 0]],
+    "`rise-blur`: channel 0 at (0, 0), (12, 16)": lambda: [batch().fill_image("rise-blur")[0, 0][[0, 12], [0, 16]]],
     "R = {0, 165, 166}: raw z of channel 0, before the noise": lambda: [
         imputation.nli(pixels(), hole(), mean=MEAN, tolerance=1e-7)[0, 0].flatten()[HOLE]],
     "the same in the row, with noise, in input space": lambda: [imputed()],

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
     from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
     from vxp.figure import show
+    from vxp.models.clips import frames_first, late_fusion
 
 __version__ = version("vxp")
 
 __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
-    "explainer", "metric", "score", "show",
+    "explainer", "frames_first", "late_fusion", "metric", "score", "show",
 ]
 HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.figure",
+         **dict.fromkeys(("frames_first", "late_fusion"), "vxp.models.clips"),
          **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "VxpError", "VxpWarning", "explainer", "metric"),
                          "vxp.core")}
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import doors, doubts, explainers, foreign, metrics, models, stats
+from vxp import doors, doubts, explainers, foreign, kinds, metrics, models, stats
 from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning
 from vxp.engine import Engine, Job, with_statuses
 
@@ -114,13 +114,13 @@ def explain(
     layer: str | nn.Module | None = None, *, parameters: Mapping[str, Any] | None = None, normalization: Any = None,
     truth: Any = None, seed: int = 0, pool: str | None = None,
 ) -> Tensor:
-    """Maps [B, h, w] float32 of one explainer on its native grid.
+    """Maps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips.
 
-    model maps [B, 3, H, W] to logits [B, K]; inputs, targets, normalization and truth are as in `score`. explainer is a name,
-    a function (model, batch) -> maps, a function (model, inputs, targets) of arrays, or an object of captum or pytorch-grad-cam
-    that was made for the model; pool says how channels of its maps become one. layer names the CAM layer or is that layer (by
-    default the last spatial features). Further parameters of the explainer go into `parameters`. An item of which the model's
-    output is not finite, and that has no target, has a map of NaN.
+    model maps images [B, 3, H, W], or clips [B, 3, T, H, W], to logits [B, K]; inputs, targets, normalization and truth are as
+    in `score`. explainer is a name, a function (model, batch) -> maps, a function (model, inputs, targets) of arrays, or an
+    object of captum or pytorch-grad-cam that was made for the model; pool says how channels of its maps become one. layer names
+    the CAM layer or is that layer (by default the last spatial features). Further parameters of the explainer go into
+    `parameters`. An item of which the model's output is not finite, and that has no target, has a map of NaN.
     """
     given = dict(parameters or {}) | ({} if layer is None else {"layer": layer})
     given = {name: doors.layer(model, value) for name, value in given.items()}
@@ -139,7 +139,8 @@ def score(
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
     pool: str | None = None,
 ) -> Scores:
-    """Scores of the maps `attributions` [B, h, w] for `inputs` [B, 3, H, W], per item and metric.
+    """Scores of the maps `attributions` [B, h, w] for images `inputs` [B, 3, H, W], or [B, t, h, w] for clips [B, 3, T, H, W],
+    per item and metric. A metric that is not defined for such maps is `not-run:kind`.
 
     All of them may be arrays of NumPy, maps and masks may have one channel, [B, 1, h, w]; maps with more need `pool`: `sum`
     (keeps the sign), `abs-sum` or `max-abs` of the channels. inputs of another precision are converted to float32, as the
@@ -162,8 +163,9 @@ def score(
     with _ready(model, explainer):
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, scored=True)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
-        maps = doors.maps(attributions, len(batch), pool).to(batch.inputs.device)
-        rule = "bilinear" if again is None else again.explainer.resample
+        kind = kinds.of_medium(batch.medium)
+        maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
+        rule = kind.rule("bilinear" if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled)
         case = Case(batch, maps, rule, signed)

@@ -20,10 +20,12 @@ from torch.nn import functional as F
 from vxp.errors import OK as OK
 from vxp.errors import NotWrittenError as NotWrittenError
 from vxp.errors import VxpError as VxpError
+from vxp.kinds import Map, of_medium
+from vxp.kinds import Resample as Resample
+from vxp.media import RAW, Medium, of_axes
+from vxp.media import Normalization as Normalization
 
 Better = Literal["higher", "lower"]
-Resample = Literal["bilinear", "nearest", "none"]
-
 
 
 class VxpWarning(UserWarning):
@@ -51,36 +53,13 @@ class ModelChangedError(NotExplainedError):
 # ---------------------------------------------------------------------------------------------------- what is explained
 
 
-@dataclass(frozen=True)
-class Normalization:
-    """Per-channel mean and standard deviation between the model's inputs and raw pixels: raw = inputs*std + mean."""
-
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-    def to_raw(self, inputs: Tensor) -> Tensor:
-        """Raw pixels in [0, 1] of model inputs [..., C, H, W]."""
-        mean, std = self._columns(inputs)
-        return inputs * std + mean
-
-    def to_inputs(self, raw: Tensor) -> Tensor:
-        """Model inputs of raw pixels [..., C, H, W]."""
-        mean, std = self._columns(raw)
-        return (raw - mean) / std
-
-    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.mean, dtype=like.dtype, device=like.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, dtype=like.dtype, device=like.device).view(-1, 1, 1)
-        return mean, std
-
-
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Some items of a task as the model takes them.
 
-    inputs [B, C, *space] float; targets int64 [B], the explained class of every item, known and frozen before any
-    perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the
-    items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
+    inputs [B, C, *space] float, space (H, W) of images and (T, H, W) of clips; targets int64 [B], the explained class of every
+    item, known and frozen before any perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch);
+    ids name the items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
     resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
     which only the oracles and the localisation metrics look at.
     """
@@ -88,7 +67,7 @@ class Batch:
     ids: tuple[str, ...]
     inputs: Tensor
     targets: Tensor
-    normalization: Normalization = Normalization()
+    normalization: Normalization = RAW
     seed: int = 0
     truth: Mapping[str, Tensor] = field(default_factory=dict)
     clusters: tuple[str, ...] = ()
@@ -98,11 +77,29 @@ class Batch:
 
     def raw(self) -> Tensor:
         """The inputs as raw pixels in [0, 1]."""
-        return self.normalization.to_raw(self.inputs)
+        return self.to_raw(self.inputs)
+
+    def to_raw(self, inputs: Tensor) -> Tensor:
+        """Raw pixels in [0, 1] of inputs [..., C, *space] of these items."""
+        return self.normalization.to_raw(inputs, len(self.space))
+
+    def to_inputs(self, raw: Tensor) -> Tensor:
+        """Inputs of raw pixels [..., C, *space]."""
+        return self.normalization.to_inputs(raw, len(self.space))
+
+    def fill_image(self, fill: str) -> Tensor:
+        """What a fill puts at every position, [B, C, *space] as inputs; VxpError for an unknown one, and for one that depends
+        on what is left."""
+        return self.medium.image(fill, self)
+
+    @property
+    def medium(self) -> Medium:
+        """What the items are made of."""
+        return of_axes(len(self.space))
 
     @property
     def space(self) -> tuple[int, ...]:
-        """The input grid (H, W); its product is P, the number of positions."""
+        """The input grid, (H, W) or (T, H, W); its product is P, the number of positions."""
         return tuple(self.inputs.shape[2:])
 
     @property
@@ -379,7 +376,8 @@ class Order:
 class Case:
     """All that a metric may look at: one batch and the stored maps of one explainer for it.
 
-    native [B, h, w] is the payload as read back; map [B, H, W] is the evaluation map, resampled by the set's rule.
+    native [B, h, w] or [B, t, h, w] is the payload as read back; map [B, *space] is the evaluation map, resampled by the set's
+    rule.
     A map with a value that is not finite is replaced by zeros here and its items get `undefined:non-finite-map`
     from the engine, so that the others are untouched.
     """
@@ -391,6 +389,15 @@ class Case:
     masks: dict[str, Tensor] = field(default_factory=dict)
     images: dict[str, Tensor] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Map:
+        """What the explanations are."""
+        return of_medium(self.batch.medium)
+
+    def on_input_grid(self, native: Tensor) -> Tensor:
+        """Maps [B, *grid] on the input grid, by the set's rule."""
+        return self.kind.resampled(native, self.batch.space, self.resample)
 
     @cached_property
     def finite(self) -> Tensor:
@@ -405,8 +412,8 @@ class Case:
 
     @cached_property
     def map(self) -> Tensor:
-        """The evaluation map [B, H, W] float32."""
-        return resampled(self.clean, self.batch.space, self.resample)
+        """The evaluation map [B, *space] float32."""
+        return self.on_input_grid(self.clean)
 
     @cached_property
     def constant(self) -> Tensor:
@@ -425,7 +432,7 @@ class Case:
         return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
     def mask(self, name: str, make: Callable[[], Tensor]) -> str:
-        """Keep a mask [B, H, W] in [0, 1] under a name and return the name that requests use."""
+        """Keep a mask [B, *space] in [0, 1] under a name and return the name that requests use."""
         full = f"{self.key}:{name}"
         if full not in self.masks:
             self.masks[full] = make()
@@ -483,40 +490,8 @@ class Case:
         if a == b:
             return Unchanged()
         if b - a == self._groups(order):
-            return Filled("mean" if fill == "nli" else fill)
+            return Filled(self.batch.medium.fill(fill).whole)
         return Removed(order or self.key, a, b, fill)
-
-
-def resampled(native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
-    """The native map [B, h, w] on the input grid by the set's rule (clause [map]).
-
-    `bilinear` is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; `nearest` takes, for place i
-    of N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
-    """
-    if tuple(native.shape[1:]) == tuple(space):
-        return native
-    if rule == "none":
-        raise VxpError(f"a map with resample 'none' has the grid {tuple(native.shape[1:])}, expected the input grid "
-                       f"{tuple(space)}: declare resample 'bilinear' or 'nearest', or store maps on the input grid")
-    (h, w), (H, W) = native.shape[1:], space
-    if rule == "nearest":
-        # in integers: torch's nearest-exact rounds its scale to float32, and takes another row for 10 -> 299
-        rows, columns = ((2 * torch.arange(N, device=native.device) + 1) * n // (2 * N) for n, N in ((h, H), (w, W)))
-        return native[:, rows][:, :, columns]
-    # in float64, so that a plateau stays one value; and as low + weight*(high - low), which gives equal neighbours their value
-    # to the last bit: F.interpolate does not, and the order of a plateau would be that of rounding errors
-    return _between(_between(native.double(), 2, W), 1, H).to(native.dtype)
-
-
-def _between(values: Tensor, dim: int, N: int) -> Tensor:
-    """Values [B, h, w] on N places along one dimension: low + weight*(high - low), each operation rounded by itself."""
-    n = values.shape[dim]
-    # for every place the two of n that it lies between, and the weight of the second: one division of integers
-    place = ((2 * torch.arange(N, device=values.device) + 1) * n - N).clamp_min(0)
-    low = place // (2 * N)
-    weight = (place - 2 * N * low).double() / (2 * N)
-    below, above = values.index_select(dim, low), values.index_select(dim, (low + 1).clamp_max(n - 1))
-    return above.sub_(below).mul_(weight.view(-1, *[1] * (2 - dim))).add_(below)
 
 
 # ----------------------------------------------------------------------------------------------------- declarations
@@ -550,6 +525,8 @@ class Metric:
     reduce: Reduce | None = None
     needs_relabelled: bool = False
     limits: Limits = field(default_factory=dict)
+    fills: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ("heatmap2d",)
 
     @property
     def name(self) -> str:
@@ -565,7 +542,7 @@ def metric(
     id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[str] = (),
     re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", caveats: Sequence[str] = (),
     binary: bool = False, version: int = 1, reduce: Reduce | None = None, needs_relabelled: bool = False,
-    limits: Limits | None = None,
+    limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[str] = ("heatmap2d",),
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
     """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters; limits says for
     each what it may be, and a value outside is refused before anything runs.
@@ -574,13 +551,14 @@ def metric(
     number or the name of the parameter that says it (the budget of a task bounds it). caveats: what is known against
     the metric, and what it does not show. binary: every score is 0 or 1, so that its mean is a proportion. reduce makes
     it a metric of the set: its outcome's `statistics` go in, one number per set comes out. needs_relabelled: it asks for
-    the model that was trained on permuted labels.
+    the model that was trained on permuted labels. fills: those that it uses whatever its parameter `fill` says.
+    kinds: the explanations that it is defined for.
     """
 
     def declare(plan: Callable[..., Plan | Outcome]) -> Metric:
         return Metric(id, family, better, range, plan, keyword_defaults(plan), tuple(truth), re_explains,
                       tuple(undefined), source, tuple(caveats), binary, version, reduce, needs_relabelled,
-                      limits or {})
+                      limits or {}, tuple(fills), tuple(kinds))
 
     return declare
 
@@ -604,7 +582,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Explainer:
-    """A declared explainer: (model, batch, *, parameters) -> maps [B, h, w] on the native grid.
+    """A declared explainer: (model, batch, *, parameters) -> maps [B, h, w] on the native grid, [B, t, h, w] of clips.
 
     signed: negative values mean evidence against. needs: of {"gradients", "activations", "layer", "truth", "training_data"}.
     reference: one of the fixed references, which are never re-explained. passes: nominal model passes per map
@@ -624,18 +602,20 @@ class Explainer:
     family: str = "other"
     source: str = ""
     training: Training | None = None
+    kinds: tuple[str, ...] = ("heatmap2d",)
 
 
 def explainer(
     id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
     needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
-    source: str = "", training: Training | None = None,
+    source: str = "", training: Training | None = None, kinds: Sequence[str] = ("heatmap2d",),
 ) -> Callable[[Callable[..., Tensor]], Explainer]:
-    """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name."""
+    """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name. kinds: what it
+    makes, by the medium of the items."""
 
     def declare(explain: Callable[..., Tensor]) -> Explainer:
         return Explainer(id, explain, keyword_defaults(explain), signed, resample, target_specific, frozenset(needs),
-                         reference, passes, family, source, training)
+                         reference, passes, family, source, training, tuple(kinds))
 
     return declare
 

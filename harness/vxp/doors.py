@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
+from vxp.kinds import HEATMAP2D, Map
 
 Given = Tensor | np.ndarray[Any, Any]
 """A tensor or an array of NumPy."""
@@ -43,33 +44,39 @@ def tensor(value: object, name: str, expected: str) -> Tensor:
     raise VxpError(f"{name}: got {described(value)}, expected {expected}")
 
 
-# -------------------------------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------------------ images and clips
 
 
 def inputs(value: object, model: nn.Module) -> Tensor:
-    """Images [B, C, H, W] as `images` has them, where they are or, of an array, on the model's device."""
-    found = images(value)
+    """Images [B, C, H, W] or clips [B, C, T, H, W] as float32, where they are or, of an array, on the model's device.
+
+    Half and double precision are converted: the standard's inputs are float32. VxpError for another shape or type, for none
+    and for values that are not finite.
+    """
+    found = _items(value, (4, 5), "a float tensor [B, 3, H, W], or [B, 3, T, H, W] of clips, as the model takes it")
     weight = next(model.parameters(), None)
     return found.to(weight.device) if isinstance(value, np.ndarray) and weight is not None else found
 
 
 def images(value: object) -> Tensor:
-    """Images [B, C, H, W] as float32.
+    """The same for images only."""
+    return _items(value, (4,), "a float tensor [B, 3, H, W] as the model takes it")
 
-    Half and double precision are converted: the standard's images are float32. VxpError for another shape or type, for none
-    and for values that are not finite.
-    """
-    expected = "a float tensor [B, 3, H, W] as the model takes it"
+
+def _items(value: object, axes: Sequence[int], expected: str) -> Tensor:
     found = tensor(value, "inputs", expected)
-    if found.ndim != 4 or not found.is_floating_point():
+    if found.ndim not in axes or not found.is_floating_point():
         hint = "; a single image needs a batch of one: inputs[None]" if found.ndim == 3 else ""
-        if found.ndim == 4:
+        if found.ndim in axes:
             hint = "; convert 8-bit images: images.float() / 255, then the model's own normalisation"
         raise VxpError(f"inputs: got {described(value)}, expected {expected}{hint}")
     if not len(found):
         raise VxpError(f"inputs: got {described(value)}, no item at all, expected at least one")
-    if found.shape[3] in (1, 3) and found.shape[1] > 4:
+    if found.ndim == 4 and found.shape[3] in (1, 3) and found.shape[1] > 4:
         raise VxpError(f"inputs: got {described(value)}, expected the channels before height and width: [B, C, H, W]")
+    if found.ndim == 5 and found.shape[2] in (1, 3) and found.shape[1] > 4:
+        raise VxpError(f"inputs: got {described(value)}, expected the channels before the frames: [B, C, T, H, W]. For a model "
+                       "that takes [B, T, C, H, W] give inputs.transpose(1, 2) and vxp.frames_first(model)")
     found = found.to(torch.float32)
     if not torch.isfinite(found).all():
         raise VxpError("inputs: some values are NaN or infinite in float32, expected finite ones")
@@ -112,18 +119,19 @@ def in_its_own_type(model: nn.Module) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------------------------- maps
 
 
-def maps(value: object, n: int, pool: str | None = None, *, name: str = "attributions") -> Tensor:
-    """Maps [n, h, w] float32 of maps [n, h, w], [n, 1, h, w], or [n, C, h, w] pooled as `pool` says."""
-    expected = f"[{n}, h, w]: one map per item, channels pooled"
+def maps(value: object, n: int, pool: str | None = None, *, name: str = "attributions", kind: Map = HEATMAP2D) -> Tensor:
+    """Maps [n, *grid] float32 of a kind, from maps [n, *grid], [n, 1, *grid], or [n, C, *grid] pooled as `pool` says."""
+    expected = f"[{n}, {kind.shape}]: one map per item, channels pooled"
     if isinstance(value, tuple | list) and len(value) == 1:
         value = value[0]  # what captum returns for a tuple of one input
     found = tensor(value, name, expected)
     if pool is not None and pool not in POOLS:
         raise VxpError(f"pool: got {pool!r}{nearest(pool, list(POOLS))}, expected one of {', '.join(POOLS)}")
-    if found.ndim not in (3, 4) or len(found) != n:
-        hint = "; a single map needs a batch of one: attributions[None]" if found.ndim == 2 and n == 1 else ""
+    axes = len(kind.grid)
+    if found.ndim not in (axes + 1, axes + 2) or len(found) != n:
+        hint = "; a single map needs a batch of one: attributions[None]" if found.ndim == axes and n == 1 else ""
         raise VxpError(f"{name}: got {described(value)}, expected {expected}{hint}")
-    if found.ndim == 3:
+    if found.ndim == axes + 1:
         return found.to(torch.float32)
     if found.shape[1] == 1:
         return found[:, 0].to(torch.float32)

@@ -47,8 +47,8 @@ from vxp.core import (
     Unchanged,
     VxpError,
     Without,
-    resampled,
 )
+from vxp.media import Imputed
 from vxp.metrics import Bound
 from vxp.segments import slic
 
@@ -119,7 +119,8 @@ class Engine:
 
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
-        A metric of the representation is `not-run:no-representation` where the model has none.
+        A metric of the representation is `not-run:no-representation` where the model has none, and one that is not defined for
+        this kind of explanation `not-run:kind`.
         """
         if not jobs:
             return []
@@ -137,6 +138,9 @@ class Engine:
 
         for j, job in enumerate(jobs):
             for bound in job.metrics:
+                if job.case.kind.id not in bound.metric.kinds:
+                    done[j][bound.signature] = failed(len(batch), "kind", "not-run")
+                    continue
                 started = bound.metric.plan(job.case, **bound.parameters)
                 if isinstance(started, Outcome):
                     done[j][bound.signature] = started
@@ -199,7 +203,7 @@ class Engine:
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
         answers = _Answers(self, batch, {})
-        edits: list[Edit] = [Unchanged(), *(Filled("mean" if fill == "nli" else fill) for fill in fills)]
+        edits: list[Edit] = [Unchanged(), *(Filled(batch.medium.fill(fill).whole) for fill in fills)]
         answers.predict(dict.fromkeys(edits), {})
         return {edit: answers.rows[edit] for edit in edits}
 
@@ -479,8 +483,8 @@ def _evaluated(native: Tensor, case: Case) -> Tensor:
     # the payload's dtype is float32: what is compared went through it, as the stored map did
     stored = native.float()
     lost = ~torch.isfinite(stored).flatten(1).all(1)
-    found = resampled(stored, case.batch.space, case.resample)
-    return found.masked_fill(lost.view(-1, 1, 1), float("nan")) if lost.any() else found
+    found = case.on_input_grid(stored)
+    return found.masked_fill(lost.view(-1, *[1] * (found.ndim - 1)), float("nan")) if lost.any() else found
 
 
 def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
@@ -545,7 +549,7 @@ class _Builder:
         while start < len(chunk):
             i, edit = chunk[start]
             stop = start + 1
-            if isinstance(edit, Removed | Without) and edit.fill == "nli":
+            if isinstance(edit, Removed | Without) and isinstance(self.batch.medium.fill(edit.fill), Imputed):
                 imputed.append(start)
             elif isinstance(edit, Removed) and on_cpu:
                 self._removed(out, start, i, edit, previous)
@@ -585,7 +589,7 @@ class _Builder:
 
     def fill(self, name: str) -> Tensor:
         if name not in self.fills:
-            self.fills[name] = perturb.fill_image(name, self.batch)
+            self.fills[name] = self.batch.fill_image(name)
         return self.fills[name]
 
     def _plain(self, row: Tensor, i: int, edit: Edit) -> None:
@@ -650,36 +654,29 @@ class _Builder:
             self.ranks[name] = ranks.scatter_(1, order, place.expand_as(ranks))
         rank = self.ranks[name][i].view(1, 1, *self.batch.space)
         ends = torch.tensor([self.span(i, s) for s in spans], dtype=torch.int32).to(out.device, non_blocking=True)
-        a, b = ends.view(-1, 2, 1, 1, 1).unbind(1)
+        a, b = ends.view(-1, 2, *[1] * (out.ndim - 1)).unbind(1)
         torch.where((rank >= a) & (rank < b), self.fill(spans[0].fill)[i], self.batch.inputs[i], out=out)
 
     def _imputed(self, out: Tensor, rows: Sequence[tuple[int, int, Edit]]) -> None:
-        """Rows of the fill `nli`, imputed together: they share one batched solve."""
-        norm, device = self.batch.normalization, self.batch.inputs.device
-        items = torch.tensor([i for _, i, _ in rows], device=device)
-        gone = torch.zeros(len(rows), self.batch.positions, dtype=torch.bool, device=device)
-        noise = torch.zeros(len(rows), self.batch.inputs.shape[1], self.batch.positions, device=device)
-        for n, (_, i, edit) in enumerate(rows):
+        """Rows whose fill depends on what is left, those of one fill together: they share its work."""
+        device = self.batch.inputs.device
+        of_fill: dict[str, list[tuple[int, int, Tensor]]] = {}
+        for row, i, edit in rows:
             match edit:
                 case Removed():
                     a, b = self.span(i, edit)
-                    gone[n, self.order(edit.order).positions[i, a:b]] = True
-                    size = b - a
+                    gone = torch.zeros(self.batch.positions, dtype=torch.bool, device=device)
+                    gone[self.order(edit.order).positions[i, a:b]] = True
                 case Without(part):
-                    gone[n] = perturb.part(part, self.batch, i)
-                    size = int(gone[n].sum())
+                    gone = perturb.part(part, self.batch, i)
                 case _:
                     raise TypeError(f"no imputation for {edit!r}")
-            if size == self.batch.positions:
-                continue  # nothing is known: the mean itself, as `Filled` has it
-            key = random.key(self.batch.seed, self.batch.ids[i], "nli@1", "noise")
-            noise[n] = random.normals(key, size, noise.shape[2], noise.shape[1], device=device)
-        image = self.batch.inputs[items]
-        removed = gone.view(-1, 1, *self.batch.space)
-        smooth = perturb.nli(norm.to_raw(image), removed[:, 0], mean=norm.mean)
-        noisy = norm.to_inputs(smooth + perturb.NLI_NOISE * noise.view_as(smooth))
-        # known pixels are copied, not sent through raw space and back: rounding must not touch them
-        out[torch.tensor([row for row, _, _ in rows], device=device)] = torch.where(removed, noisy, image)
+            of_fill.setdefault(edit.fill, []).append((row, i, gone))
+        for name, some in of_fill.items():
+            fill = self.batch.medium.fill(name)
+            assert isinstance(fill, Imputed)
+            places, items = (torch.tensor([one[k] for one in some], device=device) for k in (0, 1))
+            out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
 
 
 def _difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, int]]:

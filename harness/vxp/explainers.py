@@ -11,6 +11,7 @@ import torch
 import vxp_schemas
 from torch import Tensor, nn
 
+from vxp import kinds
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
 from vxp.models import from_file, guard
@@ -61,15 +62,19 @@ class BoundExplainer:
         return replace(self, parameters=dict(training.resolve(model, **self.parameters)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Maps [B, h, w] float32; VxpError where the explainer returns another shape, ModelChangedError where it leaves the
-        model changed."""
+        """Maps [B, h, w] float32, [B, t, h, w] of clips; VxpError where the explainer makes none of such items or returns
+        another shape, ModelChangedError where it leaves the model changed."""
+        kind = kinds.of_medium(batch.medium)
+        if kind.id not in self.explainer.kinds:
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
+                           f"{kind.id}: choose another (vxp list explainers)")
         with guard.kept(model, batch.inputs.device.type) as changed:
             maps = self.explainer.explain(model, batch, **self.parameters)
         if changed:
             raise ModelChangedError(self.name, changed)
-        if not isinstance(maps, Tensor) or maps.ndim != 3 or len(maps) != len(batch):
+        if not isinstance(maps, Tensor) or maps.ndim != 1 + len(kind.grid) or len(maps) != len(batch):
             got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-            raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, h, w]: one map per "
+            raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, {kind.shape}]: one map per "
                            "item with the channels pooled")
         return maps.detach().to(torch.float32)
 
@@ -141,4 +146,4 @@ def _undeclared(function: Any) -> Explainer:
         parameters = keyword_defaults(function)
     except ValueError:  # builtins and some callables have no signature to read
         parameters = {}
-    return Explainer(name, function, parameters, signed=True)
+    return Explainer(name, function, parameters, signed=True, kinds=kinds.MAPS)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import doors
+from vxp import doors, kinds
 from vxp.core import Batch, Explainer, VxpError
 
 Asked = Callable[[nn.Module, Batch], object]
@@ -82,12 +82,12 @@ def _explainer(tool: object, asked: Asked, pool: str | None, *, signed: bool) ->
     def explain(module: nn.Module, batch: Batch) -> Tensor:
         return _mapped(asked(module, batch), tool, batch, pool)
 
-    return Explainer(name, explain, {}, signed=signed)
+    return Explainer(name, explain, {}, signed=signed, kinds=kinds.MAPS)
 
 
 def _mapped(found: object, tool: object, batch: Batch, pool: str | None) -> Tensor:
     name = getattr(tool, "__name__", type(tool).__name__)
-    return doors.maps(found, len(batch), pool, name=f"the maps of {name}")
+    return doors.maps(found, len(batch), pool, name=f"the maps of {name}", kind=kinds.of_medium(batch.medium))
 
 
 def _captum(tool: Any, model: nn.Module) -> Asked:

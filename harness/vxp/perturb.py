@@ -2,103 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
-import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn import functional as F
 
 from vxp import random
-from vxp.catalogue import nearest
 from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, VxpError
-from vxp.imputation import NLI_NOISE, nli
+from vxp.media import IMAGE
 
 __all__ = [
-    "FILLS", "NLI_NOISE", "blended", "cuts", "fill_image", "input_noise", "levels", "minmax", "nli", "part", "redrawn",
-    "translated", "trapezoid",
+    "FILLS", "IMAGES", "blended", "cuts", "input_noise", "levels", "minmax", "part", "redrawn", "translated", "trapezoid",
 ]
 
-FILLS = ("black", "mean", "blur", "noise", "nli", "image-mean", "rise-blur")
-"""Names of the fills. `nli` depends on what is removed, so only rows that remove positions can have it."""
-
-RISE_WIDTH, RISE_SIGMA = 11, 5.0
-
-
-def fill_image(fill: str, batch: Batch) -> Tensor:
-    """What the fill puts at every position, [B, C, H, W] in the model's input space.
-
-    Fills live in raw pixels (clause [fills]): `black` 0; `mean` the preprocessing mean; `blur` a normalised truncated
-    Gaussian of radius and sigma round(5*min(H, W)/224), halves up, reflect padding; `noise` uniform per value, keyed by
-    item; `image-mean` each channel's mean over the item's own raw pixels;
-    `rise-blur` RISE's own kernel in RISE's own place, the input space with zero padding. VxpError for an unknown name
-    and for `nli`.
-    """
-    if fill not in IMAGES:
-        only_removed = "; `nli` imputes from what is left, so it only fills removed positions"
-        hint = only_removed if fill == "nli" else nearest(fill, FILLS)
-        raise VxpError(f"no fill image is called {fill!r}{hint}; expected one of {', '.join(IMAGES)}")
-    return IMAGES[fill](batch)
-
-
-def _constant(values: Sequence[float], batch: Batch) -> Tensor:
-    raw = torch.tensor(values, dtype=batch.inputs.dtype, device=batch.inputs.device).view(1, -1, 1, 1)
-    return batch.normalization.to_inputs(raw.expand_as(batch.inputs[:1])).expand_as(batch.inputs)
-
-
-def _mean(batch: Batch) -> Tensor:
-    return _constant(batch.normalization.mean, batch)
-
-
-def _black(batch: Batch) -> Tensor:
-    return _constant([0.0] * batch.inputs.shape[1], batch)
-
-
-def _image_mean(batch: Batch) -> Tensor:
-    # summed in float64, so that the mean does not depend on the order of summation
-    return batch.inputs.double().mean((2, 3), keepdim=True).to(batch.inputs.dtype).expand_as(batch.inputs)
-
-
-def _blur(batch: Batch) -> Tensor:
-    r = math.floor(5 * min(batch.space) / 224 + 0.5)
-    if r == 0:
-        return batch.inputs
-    weights = [math.exp(-(k**2) / (2 * r**2)) for k in range(-r, r + 1)]
-    smooth = F.pad(batch.raw(), (r, r, r, r), mode="reflect")
-    for dim in (2, 3):
-        # shifted sums: a convolution of one channel costs a CPU thirty times as much, and a GPU may round it to TF32
-        n = smooth.shape[dim] - 2 * r
-        total = torch.zeros_like(smooth.narrow(dim, 0, n))
-        for k, weight in enumerate(weights):
-            total.add_(smooth.narrow(dim, k, n), alpha=weight / sum(weights))
-        smooth = total
-    return batch.normalization.to_inputs(smooth)
-
-
-def _noise(batch: Batch) -> Tensor:
-    raw = torch.stack([
-        random.uniforms(random.key(batch.seed, item, "fill-noise@1", "noise"), 0, batch.positions, batch.inputs.shape[1],
-                        device=batch.inputs.device)
-        for item in batch.ids
-    ])
-    return batch.normalization.to_inputs(raw.view_as(batch.inputs))
-
-
-def _rise_blur(batch: Batch) -> Tensor:
-    """A delta of 11x11 diffused by sigma 5 (Petsiuk et al. 2018, published script), applied in the input space."""
-    delta = np.zeros((RISE_WIDTH, RISE_WIDTH))
-    delta[RISE_WIDTH // 2, RISE_WIDTH // 2] = 1
-    kernel = torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs)
-    C = batch.inputs.shape[1]
-    return F.conv2d(batch.inputs, kernel.expand(C, 1, -1, -1), padding=RISE_WIDTH // 2, groups=C)
-
-
-IMAGES: dict[str, Callable[[Batch], Tensor]] = {
-    "black": _black, "mean": _mean, "blur": _blur, "noise": _noise, "image-mean": _image_mean, "rise-blur": _rise_blur,
-}
+FILLS, IMAGES = tuple(IMAGE.fills), IMAGE.painted
+"""The fills of images, and those of them that depend on the item only, which is all that a soft mask can ask for."""
 
 
 # ---------------------------------------------------------------------------------------- what an edit does to one item

@@ -17,7 +17,7 @@ import vxp_schemas
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 Key = tuple[int, int]
 Device = torch.device | str

@@ -34,6 +34,7 @@ from vxp.documents import header as header
 from vxp.documents import identity as identity
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
 from vxp.origin import origin
@@ -84,7 +85,7 @@ def metric_document(metric: Metric) -> dict[str, Any]:
     return {
         "type": TYPE.format("metric"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
         "id": metric.id, "version": metric.version, "status": "active", "definition": text.split("\n\n")[0].replace("\n", " "),
-        "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kind": "heatmap2d", "level": metric.level,
+        "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kinds": list(metric.kinds), "level": metric.level,
         "better": metric.better, "range": list(metric.range),
         "parameters": [{"name": k, "type": types[type(v)], "default": v, **_limit(metric.limits.get(k, ()))}
                        for k, v in metric.parameters.items()],
@@ -148,7 +149,7 @@ def explanation_set(
 ) -> dict[str, Any]:
     """The manifest set.json of maps that lie beside it."""
     return header("set") | {
-        "set_id": set_id, "kind": "heatmap2d", "task": task.reference, "dataset": task.dataset,
+        "set_id": set_id, "kind": HEATMAP2D.id, "task": task.reference, "dataset": task.dataset,
         "model": dict(vxp_schemas.reference(model.document)), "system": system_digest(bound), "explainer": explainer(bound),
         "n_items": {"expected": len(status), "present": len(status)}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, len(status)), "shards": list(shards),

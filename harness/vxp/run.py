@@ -30,6 +30,7 @@ from vxp import division, doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, ModelChangedError, NotExplainedError, Outcome, Unchanged, VxpError
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
+from vxp.kinds import HEATMAP2D
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -43,7 +44,7 @@ UNITS = ".units"
 """The folder of finished units in that of a run."""
 BROKEN = "failed:model-non-finite"
 """The status of an item of which the model's output for the unchanged input is not finite."""
-KIND = "heatmap2d"
+KIND = HEATMAP2D.id
 """The kind of explanation that runs make."""
 GALLERY = 8
 """Input images kept for the report."""
@@ -299,8 +300,7 @@ class Baseline:
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
     """The unchanged and the filled rows of every range of items, from its unit or computed."""
-    fills = sorted({str(b.parameters["fill"]) for b in context.metrics if "fill" in b.parameters}
-                   | {"mean" for b in context.metrics if b.metric.id.startswith("road")})
+    fills = sorted({fill for b in context.metrics for fill in b.fills})
     context.progress.stage("unperturbed outputs", len(context.task.items))
     found: dict[int, Baseline] = {}
     for start, stop in context.ranges():
@@ -459,7 +459,7 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
         return torch.zeros(1, *batch.space), ["failed:explainer-error"]
     finite = torch.isfinite(maps).flatten(1).all(1)
     states = [OK if good else "failed:non-finite-map" for good in finite.tolist()]
-    return torch.where(finite.view(-1, 1, 1), maps, torch.zeros_like(maps)), states
+    return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
 
 
 def _on_one_grid(id: str, parts: Sequence[tuple[Tensor, list[str]]]) -> tuple[Tensor, list[str]]:

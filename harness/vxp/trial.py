@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxp import explainers, models
-from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError, resampled
+from vxp import explainers, kinds, models
+from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
@@ -53,7 +53,7 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
 def _explained(bound: BoundExplainer, module: nn.Module, batch: Batch) -> None:
     maps = bound(module, batch)
     try:
-        resampled(maps, batch.space, bound.explainer.resample)
+        kinds.of_medium(batch.medium).resampled(maps, batch.space, bound.explainer.resample)
     except VxpError as error:
         raise VxpError(f"explainer {bound.name!r}: {error}") from None
 

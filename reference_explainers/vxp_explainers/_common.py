@@ -51,18 +51,32 @@ def cam_layer(model: nn.Module, batch: Batch, layer: str | None) -> tuple[str, n
 
 
 def gridded(name: str, output: object, batch: Batch) -> Tensor:
-    """A layer's output as [B, C, h, w]: as it is, or a transformer's tokens [B, N, D] on their grid of patches, without the
-    class token and whatever else stands before the patches. VxpError for any other output."""
-    if isinstance(output, Tensor) and len(output) == len(batch):
-        if output.ndim == 4:
+    """A layer's output as [B, C, h, w], or [B, C, t, h, w] of clips: as it is, of a model of frames put side by side, or a
+    transformer's tokens [B, N, D] on their grid of patches, without the class token and whatever else stands before the
+    patches. VxpError for any other output."""
+    *time, H, W = batch.space
+    if isinstance(output, Tensor):
+        if output.ndim == batch.inputs.ndim and len(output) == len(batch):
             return output
-        if output.ndim == 3 and (found := models.token_grid(output.shape[1], batch.space)):
-            prefix, h, w = found
-            patches: Tensor = output[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
-            return patches
+        framed = _framed(output, len(batch) * math.prod(time), (H, W))
+        if framed is not None:
+            return framed.unflatten(0, (len(batch), *time)).transpose(1, 2) if time else framed
     got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w], or tokens [{len(batch)}, N, D] on "
                    "a grid: name a layer with spatial output, or none to have it found")
+
+
+def _framed(output: Tensor, n: int, frame: tuple[int, int]) -> Tensor | None:
+    """Features [n, C, h, w] of n images: as they are, or tokens on their grid; None for any other output."""
+    if len(output) != n:
+        return None
+    if output.ndim == 4:
+        return output
+    if output.ndim == 3 and (found := models.token_grid(output.shape[1], frame)):
+        prefix, h, w = found
+        patches: Tensor = output[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
+        return patches
+    return None
 
 
 def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Tensor:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, VxpError, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 
 from vxp_explainers._common import check_at_least
 
@@ -46,7 +45,7 @@ def extremal_perturbation(
     check_at_least("extremal-perturbation", 0.1, smooth=smooth)
     if not 0 < area < 1:
         raise VxpError(f"explainer 'extremal-perturbation': area is {area!r}, expected a share in (0, 1)")
-    fills = fill_image(fill, batch)
+    fills = batch.fill_image(fill)
     with evaluating(model), torch.enable_grad():
         maps = [_mask(model, batch.inputs[i].detach(), fills[i].detach(), batch.targets[i], steps, area,
                       min(grid, *batch.space), smooth) for i in range(len(batch))]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 
 from vxp_explainers._common import cam_layer, check_at_least, features
 
 
 @explainer("fem", signed=False, resample="bilinear", target_specific=False, needs=("activations", "layer"), passes=1,
-           family="cam", source="Fuad et al. 2020, section III")
+           family="cam", kinds=MAPS, source="Fuad et al. 2020, section III")
 def fem(model: nn.Module, batch: Batch, *, layer: str | None = None, k: float = 2.0) -> Tensor:
     """The sum over the layer's channels of their mean, at the positions where the channel is k standard deviations above it;
     it does not know the class.
 
-    layer is a dotted module name, by default the last with spatial output. Returns [B, h, w] float32 on the layer's grid, at
-    least 0. Raises VxpError for a layer that is unknown, not used or without spatial output, and for a negative k.
+    layer is a dotted module name, by default the last with spatial output. Returns [B, h, w] float32 on the layer's grid,
+    [B, t, h, w] of clips, at least 0. Raises VxpError for a layer that is unknown, not used or without spatial output, and for
+    a negative k.
     """
     check_at_least("fem", 0, k=k)
     with evaluating(model):

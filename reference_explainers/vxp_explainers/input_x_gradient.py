@@ -5,17 +5,18 @@ from __future__ import annotations
 from captum.attr import InputXGradient
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 
 from vxp_explainers._common import leaf
 
 
 @explainer("input-x-gradient", signed=True, resample="none", needs=("gradients",), passes=2, family="gradient",
-           source="Shrikumar et al. 2016 (captum)")
+           kinds=MAPS, source="Shrikumar et al. 2016 (captum)")
 def input_x_gradient(model: nn.Module, batch: Batch) -> Tensor:
     """The gradient of the target's logit by the model's input times that input, summed over channels.
 
-    Returns [B, H, W] float32. The input is the normalised one that the model takes: its zero is the preprocessing mean.
+    Returns [B, *space] float32. The input is the normalised one that the model takes: its zero is the preprocessing mean.
     """
     with evaluating(model):
         product: Tensor = InputXGradient(model).attribute(leaf(batch.inputs), target=batch.targets)

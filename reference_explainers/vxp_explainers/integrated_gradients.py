@@ -5,8 +5,8 @@ from __future__ import annotations
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 
 from vxp_explainers._common import at_once, check_at_least, leaf
 
@@ -19,7 +19,7 @@ def _passes(*, steps: int, baseline: str) -> int:
 
 
 @explainer("integrated-gradients", signed=True, resample="none", needs=("gradients",), passes=_passes,
-           family="gradient", source="Sundararajan et al. 2017, eq. 1 (captum)")
+           family="gradient", kinds=MAPS, source="Sundararajan et al. 2017, eq. 1 (captum)")
 def integrated_gradients(model: nn.Module, batch: Batch, *, steps: int = 50, baseline: str = "black") -> Tensor:
     """The gradient of the target's logit, integrated on the straight way from the baseline to the input, times their
     difference, summed over channels: the sum over positions is the difference of the logits.
@@ -31,7 +31,7 @@ def integrated_gradients(model: nn.Module, batch: Batch, *, steps: int = 50, bas
     with evaluating(model):
         # at least one row per item, which is what captum asks for: the steps are then run one after the other
         product: Tensor = IntegratedGradients(model).attribute(
-            leaf(batch.inputs), baselines=fill_image(baseline, batch).detach(), target=batch.targets, n_steps=steps,
+            leaf(batch.inputs), baselines=batch.fill_image(baseline).detach(), target=batch.targets, n_steps=steps,
             method=METHOD, internal_batch_size=max(at_once(batch.space), len(batch)),
         )
     return product.detach().sum(1).float()

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 from vxp.random import key, uniforms
 
 from vxp_explainers import _common
@@ -40,7 +39,7 @@ def kernel_shap(
     """
     check_at_least("kernel-shap", 2, samples=samples)
     check_one_of("kernel-shap", "readout", readout, READOUTS)
-    fills, labels = fill_image(fill, batch), _common.regions("kernel-shap", batch, regions, superpixels)
+    fills, labels = batch.fill_image(fill), _common.regions("kernel-shap", batch, regions, superpixels)
     maps = []
     with evaluating(model):
         for i, found in enumerate(labels):

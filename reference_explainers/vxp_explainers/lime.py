@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 from vxp.random import key, uniforms
 
 from vxp_explainers import _common
@@ -45,7 +44,7 @@ def lime(
     check_at_least("lime", 1e-6, kernel_width=kernel_width)
     check_at_least("lime", 0, ridge=ridge)
     check_one_of("lime", "readout", readout, READOUTS)
-    fills, labels = fill_image(fill, batch), _common.regions("lime", batch, regions, superpixels)
+    fills, labels = batch.fill_image(fill), _common.regions("lime", batch, regions, superpixels)
     maps = []
     with evaluating(model):
         for i, found in enumerate(labels):

@@ -8,7 +8,6 @@ from captum.attr import Occlusion
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 
 from vxp_explainers._common import at_once, check_at_least, check_one_of, probabilities
 
@@ -48,7 +47,7 @@ def occlusion(
     with evaluating(model):
         drops: Tensor = Occlusion(read).attribute(
             batch.inputs.detach(), sliding_window_shapes=(C, min(side, H), min(side, W)), strides=(C, step, step),
-            baselines=fill_image(fill, batch).detach(), target=batch.targets,
+            baselines=batch.fill_image(fill).detach(), target=batch.targets,
             perturbations_per_eval=max(1, at_once(batch.space) // len(batch)),
         )
     # the window covers all channels at once, so that every channel holds the same number

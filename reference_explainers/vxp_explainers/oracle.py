@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 
 from vxp_explainers._common import truth_of
 
 
 @explainer("oracle", signed=True, resample="none", needs=("truth",), reference=True, passes=0, family="reference",
-           source="VXP 6.4.2")
+           kinds=MAPS, source="VXP 6.4.2")
 def oracle(model: nn.Module, batch: Batch) -> Tensor:
     """The signed distance to the border of the target's truth: its mask, or else the cells that it is in.
 
     Inside, the distance in pixels to the nearest position outside; outside, minus the distance to the nearest one inside;
     1 or 0 everywhere where the truth is full or empty, and has no border. So every position inside ranks before every one
-    outside, the deepest first. Returns [B, H, W] float32. The model is not called. Raises VxpError where the batch has no
+    outside, the deepest first. Returns [B, *space] float32. The model is not called. Raises VxpError where the batch has no
     such truth.
     """
     maps = [_signed_distance(inside) for inside in truth_of("oracle", batch).cpu().numpy()]

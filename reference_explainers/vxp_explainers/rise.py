@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, VxpError, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 from vxp.random import key, uniforms
 
 from vxp_explainers._common import blended, check_at_least, probabilities, rows
@@ -40,7 +39,7 @@ def rise(
     check_at_least("rise", 1, masks=masks, cells=cells)
     if not 0 < keep <= 1:
         raise VxpError(f"explainer 'rise': keep is {keep!r}, expected a probability in (0, 1]")
-    fills = fill_image(fill, batch)
+    fills = batch.fill_image(fill)
     with evaluating(model):
         maps = [_weighted(model, batch, i, fills[i], masks, cells, keep) for i in range(len(batch))]
     return torch.stack([(total / (keep * masks)).float() for total in maps])

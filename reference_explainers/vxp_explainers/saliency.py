@@ -5,17 +5,18 @@ from __future__ import annotations
 from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 
 from vxp_explainers._common import leaf
 
 
 @explainer("saliency", signed=False, resample="none", needs=("gradients",), passes=2, family="gradient",
-           source="Simonyan et al. 2014, section 3.1 (captum)")
+           kinds=MAPS, source="Simonyan et al. 2014, section 3.1 (captum)")
 def saliency(model: nn.Module, batch: Batch) -> Tensor:
     """The absolute gradient of the target's logit by the input, its maximum over channels.
 
-    Returns [B, H, W] float32, at least 0.
+    Returns [B, *space] float32, at least 0.
     """
     with evaluating(model):
         gradient: Tensor = Saliency(model).attribute(leaf(batch.inputs), target=batch.targets, abs=True)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
-from vxp.perturb import fill_image
 
 from vxp_explainers._common import blended, cam_layer, check_at_least, check_one_of, features, probabilities, rows
 
@@ -41,7 +40,7 @@ def score_cam(
     with evaluating(model):
         name, module = cam_layer(model, batch, layer)
         activation = features(model, name, module, batch)
-        fills = fill_image(fill, batch)
+        fills = batch.fill_image(fill)
         maps = [_map(model, batch.inputs[i], fills[i], int(batch.targets[i]), _chosen(activation[i], channels), weights)
                 for i in range(len(batch))]
     return torch.stack(maps)

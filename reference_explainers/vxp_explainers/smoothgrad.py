@@ -6,6 +6,7 @@ import torch
 from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, VxpError, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 from vxp.random import key, normals
 
@@ -22,12 +23,12 @@ def _passes(*, samples: int, noise: float) -> int:
 
 
 @explainer("smoothgrad", signed=False, resample="none", needs=("gradients",), passes=_passes, family="gradient",
-           source="Smilkov et al. 2017, section 3 (captum's Saliency)")
+           kinds=MAPS, source="Smilkov et al. 2017, section 3 (captum's Saliency)")
 def smoothgrad(model: nn.Module, batch: Batch, *, samples: int = 50, noise: float = 0.15) -> Tensor:
     """The gradient of the target's logit averaged over noisy inputs, then its absolute value, maximum over channels.
 
     noise is the standard deviation as a fraction of the item's own range max(x) - min(x), in the model's input space.
-    Returns [B, H, W] float32, at least 0. Raises VxpError for samples below 1, a negative noise and more than four
+    Returns [B, *space] float32, at least 0. Raises VxpError for samples below 1, a negative noise and more than four
     input channels.
 
     Captum's NoiseTunnel is not used: it draws the noise of a whole batch from the global generator, so that a map would
@@ -40,7 +41,7 @@ def smoothgrad(model: nn.Module, batch: Batch, *, samples: int = 50, noise: floa
                        f"{MOST_CHANNELS}")
     inputs = batch.inputs.detach()
     flat = inputs.flatten(1)
-    sigma = noise * (flat.amax(1) - flat.amin(1)).view(-1, 1, 1, 1)
+    sigma = noise * (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (inputs.ndim - 1))
     total = torch.zeros_like(inputs)
     with evaluating(model):
         method = Saliency(model)

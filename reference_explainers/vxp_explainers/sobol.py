@@ -10,7 +10,7 @@ from scipy.stats import qmc
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
-from vxp.perturb import cells, fill_image
+from vxp.perturb import cells
 from vxp.random import key, uniforms
 
 from vxp_explainers._common import READOUTS, blended, check_at_least, check_one_of, read, rows
@@ -48,7 +48,7 @@ def sobol(
     check_at_least("sobol", 1, designs=designs)
     check_one_of("sobol", "readout", readout, READOUTS)
     labels = cells(grid, *batch.space, device=batch.inputs.device).view(batch.space)
-    fills, maps = fill_image(fill, batch), []
+    fills, maps = batch.fill_image(fill), []
     with evaluating(model):
         for i in range(len(batch)):
             masks = _masks(_points(batch, i, designs, 2 * grid * grid).to(batch.inputs.device))

@@ -11,7 +11,7 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp import perturb
+from vxp import imputation, perturb
 from vxp.core import Batch, Scattered, Square
 from vxp.segments import slic
 
@@ -371,7 +371,7 @@ def test_the_imputation_of_grad_cam_without_noise(share: float) -> None:
     generator = torch.Generator().manual_seed(0)
     image, keep = torch.rand(3, 32, 36, generator=generator), (torch.rand(32, 36, generator=generator) > share).float()
     theirs = road.NoisyLinearImputer(noise=0.0)(image, keep)
-    ours = perturb.nli(image[None], keep[None] == 0, mean=(0.0, 0.0, 0.0))[0]
+    ours = imputation.nli(image[None], keep[None] == 0, mean=(0.0, 0.0, 0.0))[0]
     agree(f"grad-cam imputation {share}", theirs, ours, within=1e-4)  # where VXP's iterative solver stops
 
 
@@ -381,7 +381,7 @@ def test_the_imputation_of_quantus_without_noise(quantus: Any, share: float) -> 
     image, gone = torch.rand(3, 32, 32, generator=generator), torch.rand(32, 32, generator=generator) <= share
     indices = np.flatnonzero(gone.numpy())
     theirs = quantus.perturb_func.noisy_linear_imputation(arr=image.double().numpy(), indices=indices, noise=0.0)
-    agree(f"quantus imputation {share}", theirs, perturb.nli(image[None], gone[None], mean=(0.0, 0.0, 0.0))[0], within=1e-4)
+    agree(f"quantus imputation {share}", theirs, imputation.nli(image[None], gone[None], mean=(0.0, 0.0, 0.0))[0], within=1e-4)
 
 
 def test_grad_cams_drop_and_increase_on_a_map_in_the_unit_range(rgb: Setup) -> None:

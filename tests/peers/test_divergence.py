@@ -15,7 +15,7 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp.core import resampled
+from vxp.kinds import HEATMAP2D
 
 from .conftest import (
     BLACK,
@@ -691,4 +691,4 @@ def test_the_random_pixels_are_those_of_the_global_generator() -> None:
 
 def test_the_evaluation_map_is_the_map_where_the_grids_are_equal(grey: Setup) -> None:
     """So that no resampling takes part in the comparisons of this folder."""
-    assert resampled(grey.maps, (SIZE, SIZE), "bilinear").equal(grey.maps)
+    assert HEATMAP2D.resampled(grey.maps, (SIZE, SIZE), "bilinear").equal(grey.maps)

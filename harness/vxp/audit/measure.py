@@ -26,10 +26,11 @@ import torch
 import vxp_schemas
 from torch import Tensor
 
-from vxp import conformance, conformance_worker, explainers, imputation, models, perturb, tasks
+from vxp import conformance, conformance_worker, explainers, imputation, models, tasks
 from vxp.core import OK, Case, VxpError
 from vxp.engine import Engine, Job, Precision
 from vxp.machine import keep_freed_memory
+from vxp.media import image
 from vxp.metrics import Bound, bind, catalogue
 
 TIMES: Mapping[str, float] = {"fp32": 10, "bf16": 3}
@@ -151,16 +152,16 @@ def imputing() -> dict[str, tuple[str, dict[str, Any]]]:
 @contextlib.contextmanager
 def _solved(tolerance: float, off: float) -> Iterator[None]:
     """Imputation that stops at this tolerance, and whose removed pixels are then off by this much."""
-    before = perturb.nli
+    before = imputation.nli
 
     def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float]) -> Tensor:
         return before(raw, removed, mean=mean, tolerance=tolerance) + off * removed[:, None].to(raw.dtype)
 
-    perturb.nli = nli  # type: ignore[assignment]
+    image.nli = nli  # type: ignore[attr-defined,assignment]
     try:
         yield
     finally:
-        perturb.nli = before
+        image.nli = before  # type: ignore[attr-defined]
 
 
 def _small(name: str, small: Mapping[str, Any] = SMALL, given: Mapping[str, Any] | None = None) -> Bound:

@@ -11,8 +11,8 @@ from scipy.sparse import csc_matrix, lil_matrix
 from scipy.sparse.linalg import spsolve
 from torch import nn
 
-from vxp import perturb
 from vxp.bench.measure import Line, paired, photo_like, seconds
+from vxp.imputation import nli
 
 
 def imputation(device: str) -> list[Line]:
@@ -28,12 +28,12 @@ def imputation(device: str) -> list[Line]:
         gone = removed.view(1, 224, 224).to(device)
         raw = batch.raw()
         mean = batch.normalization.mean
-        ours = perturb.nli(raw, gone, mean=mean)
+        ours = nli(raw, gone, mean=mean)
         direct = direct_imputation(raw[0].cpu().numpy(), removed.view(224, 224).numpy())
         error = float(np.abs(ours[0].cpu().numpy() - direct).max())
         before = torch.get_num_threads()
         torch.set_num_threads(1)
-        solve = partial(perturb.nli, raw, gone, mean=mean)
+        solve = partial(nli, raw, gone, mean=mean)
         published = partial(direct_imputation, raw[0].cpu().numpy(), removed.view(224, 224).numpy())
         ratio, _ = paired(solve, published, device, pairs=3)
         took = statistics.median(seconds(solve, device) for _ in range(5))

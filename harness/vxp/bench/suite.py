@@ -142,7 +142,7 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
 
         # backward passes allocate much, so their times scatter by several percent on a small machine
         ratio, _ = paired(work, passes, device, 2 * PAIRS if maps else PAIRS)
-        note = "fill nli: its imputation is in the lines above" if bound.metric.id.startswith("road") else ""
+        note = "fill nli: its imputation is in the lines above" if "nli" in bound.fills else ""
         counted = ", ".join([f"{rows} rows"] * (rows > 0) + [f"{maps} maps again"] * (maps > 0))
         lines.append(Line("Time over the same number of plain passes", bound.signature, ratio, "x",
                           "" if note else goal, note or counted))

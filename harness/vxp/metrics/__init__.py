@@ -29,6 +29,12 @@ class Bound:
         parts = [f"{name}:{spelled(value)}" for name, value in self.parameters.items()]
         return "|".join([self.metric.name, *parts])
 
+    @property
+    def fills(self) -> tuple[str, ...]:
+        """The fills that its rows have."""
+        own = (str(self.parameters["fill"]),) if "fill" in self.parameters else ()
+        return own + self.metric.fills
+
 
 def spelled(value: Any) -> str:
     """A parameter's value as a signature spells it: floats as Python's repr, the rest as str."""

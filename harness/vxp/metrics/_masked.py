@@ -6,7 +6,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from vxp.core import Blended, Case, Limits, Request, Unchanged, resampled
+from vxp.core import Blended, Case, Limits, Request, Unchanged
 from vxp.perturb import IMAGES, minmax
 
 SATURATED = 1e-12
@@ -36,7 +36,7 @@ def probabilities(
 def kept(case: Case, *, keep: int, mask: str, ties: str) -> Tensor:
     """The mask [B, H, W]: min-max per map on the native grid, resampled, the lowest positions zeroed; NaN where the map's
     values lie too far apart to be min-maxed."""
-    soft = resampled(minmax(case.clean), case.batch.space, case.resample)
+    soft = case.on_input_grid(minmax(case.clean))
     chosen = torch.stack([TIES[ties](s.flatten(), keep) for s in soft]).view_as(soft)
     left = torch.where(chosen, soft if mask == "soft" else torch.ones_like(soft), torch.zeros_like(soft))
     return left.masked_fill(soft.isnan().flatten(1).any(1).view(-1, 1, 1), float("nan"))

@@ -15,7 +15,7 @@ from torch import Tensor
 from vxp import random
 from vxp.core import Case, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
 from vxp.interpolation import interpolated
-from vxp.perturb import IMAGES, fill_image, levels
+from vxp.perturb import IMAGES, levels
 
 SHOWN = (5, 10, 20, 30, 40, 50, 70, 100, 130, 210, 340, 500, 750)
 """Thousandths of the positions that are shown, the example values of the authors' code."""
@@ -164,7 +164,7 @@ def filled_curve(
     counts = [share * P // 1000 for share in (0, *SHOWN, 1000)]
     read = yield case.removed_spans([(k, P) for k in counts], fill, readout=readout)
     # in float64 throughout, so that rounding to 8 bits gives everybody the same values
-    ground = fill_image(fill, replace(case.batch, inputs=case.batch.inputs.double())).double()
+    ground = replace(case.batch, inputs=case.batch.inputs.double()).fill_image(fill).double()
     bits = torch.stack([INFORMATION[information](shown(case, i, ground, counts)) for i in range(len(case.batch))]).cpu()
     width = bits[:, -1:] - bits[:, :1]
     x = ((bits - bits[:, :1]) / _or_one(width)).clamp(0, 1)

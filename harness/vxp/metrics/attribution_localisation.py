@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from vxp.core import Case, Outcome, metric
+from vxp.kinds import MAPS
 from vxp.metrics._energy import energy_inside
 from vxp.metrics._truth import truth
 
 
-@metric("attribution-localisation", family="localisation", better="higher", range=(0, None), truth=("mask", "cells"),
-        undefined=("empty-truth", "no-positive-mass"), source="Kohlbrenner et al. 2020, arXiv:1910.09840",
+@metric("attribution-localisation", family="localisation", better="higher", range=(0, None), kinds=MAPS,
+        truth=("mask", "cells"), undefined=("empty-truth", "no-positive-mass"),
+        source="Kohlbrenner et al. 2020, arXiv:1910.09840",
         limits={"weighting": ("none", "size")},
         caveats=("Assumes that the model uses the object only; context that it does use counts against the map.",
                  "Weighted by size, small objects dominate the mean."))

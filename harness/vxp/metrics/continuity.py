@@ -3,7 +3,7 @@
 import torch
 
 from vxp.core import Case, Explain, Plan, Request, Translated, VxpError, metric, outcome
-from vxp.perturb import FILLS, fill_image, translated
+from vxp.perturb import FILLS, translated
 
 
 @metric("continuity", family="robustness", better="lower", range=(0, None), re_explains="shifts",
@@ -38,7 +38,7 @@ def continuity(case: Case, *, shifts: int = 3, fill: str = "mean") -> Plan:
     zero = size == 0
     change = torch.stack([(n.flatten(1).double() - flat).abs().sum(1) for n in near.unbind(1)], dim=1)
     change /= torch.where(zero, torch.ones_like(size), size)[:, None]
-    fills = fill_image(fill, batch)
+    fills = batch.fill_image(fill)
     moved = torch.stack([
         torch.stack([(translated(x, f, e.down, e.across).double() - x.double()).norm() for e in edits])
         for x, f in zip(batch.inputs, fills, strict=True)

@@ -1,9 +1,10 @@
 """Effective complexity: the share of positions that the map takes into account at all."""
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 
 
-@metric("effective-complexity", family="complexity", better="lower", range=(0, 1), undefined=("zero-map",),
+@metric("effective-complexity", family="complexity", better="lower", range=(0, 1), kinds=MAPS, undefined=("zero-map",),
         source="Nguyen and Martinez 2020, arXiv:2007.07584", limits={"threshold": (0, 1)},
         caveats=("A concise map can be wrong: never read it without a faithfulness score.",
                  "Depends on the threshold; a map with one outlier has few positions above any share of it."))

@@ -1,10 +1,11 @@
 """Energy-based pointing game: the share of positive relevance inside the truth."""
 
 from vxp.core import Case, Outcome, metric
+from vxp.kinds import MAPS
 from vxp.metrics._energy import energy_inside
 
 
-@metric("energy-pointing-game", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("energy-pointing-game", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("empty-truth", "no-positive-mass"), source="Wang et al. 2020 (Score-CAM), arXiv:1910.01279",
         caveats=("Assumes that the model uses the object only; context that it does use counts against the map.",))
 def energy_pointing_game(case: Case) -> Outcome:

@@ -3,9 +3,10 @@
 import torch
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 
 
-@metric("entropy", family="complexity", better="lower", range=(0, None), undefined=("zero-map",),
+@metric("entropy", family="complexity", better="lower", range=(0, None), kinds=MAPS, undefined=("zero-map",),
         source="Bhatt, Weller and Moura 2020, arXiv:2005.00631",
         caveats=("A concise map can be wrong.",))
 def entropy(case: Case) -> Outcome:

@@ -3,9 +3,10 @@
 import torch
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 
 
-@metric("gini", family="complexity", better="higher", range=(0, 1), undefined=("zero-map",),
+@metric("gini", family="complexity", better="higher", range=(0, 1), kinds=MAPS, undefined=("zero-map",),
         source="Chalasani et al. 2020, arXiv:1810.06583",
         caveats=("A concise map can be wrong.",))
 def gini(case: Case) -> Outcome:

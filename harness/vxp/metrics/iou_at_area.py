@@ -3,10 +3,11 @@
 import torch
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._truth import truth
 
 
-@metric("iou-at-area", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("iou-at-area", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth"), limits={"area": ("truth", "5", "10", "20", "30", "50")},
         source="Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x",
         caveats=("Assumes that the model uses the whole object and nothing else.",

@@ -4,10 +4,11 @@ import torch
 from torch.nn import functional as F
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._truth import truth
 
 
-@metric("mask-auc", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("mask-auc", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth", "full-truth"), source="Mann and Whitney 1947, doi:10.1214/aoms/1177730491",
         caveats=("A large easy ground raises it: small objects are best read with mask-average-precision.",
                  "Assumes that the model uses the whole object and nothing else."))

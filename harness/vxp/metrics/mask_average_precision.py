@@ -3,10 +3,11 @@
 import torch
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._truth import truth
 
 
-@metric("mask-average-precision", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("mask-average-precision", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth"),
         source="Manning, Raghavan and Schuetze 2008, Introduction to Information Retrieval, section 8.4",
         caveats=("Its floor is the truth's share of the image: compare on the same items only.",

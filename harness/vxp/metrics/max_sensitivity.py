@@ -1,10 +1,11 @@
 """Max-sensitivity: the largest relative change of the map under small input noise."""
 
 from vxp.core import Case, Plan, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._sensitivity import relative_changes
 
 
-@metric("max-sensitivity", family="robustness", better="lower", range=(0, None), re_explains="samples",
+@metric("max-sensitivity", family="robustness", better="lower", range=(0, None), kinds=MAPS, re_explains="samples",
         undefined=("zero-map",), source="Yeh et al. 2019, arXiv:1901.09392",
         caveats=("A constant explanation is perfectly stable: never read it without a faithfulness score.",
                  "Grows with the number of draws."),

@@ -2,10 +2,11 @@
 
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._truth import truth
 
 
-@metric("relevance-rank", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("relevance-rank", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth"), source="Arras, Osman and Samek 2022, arXiv:2003.07258",
         caveats=("Assumes that the model uses the whole object and nothing else.",))
 def relevance_rank(case: Case) -> Outcome:

@@ -4,7 +4,7 @@ from vxp.core import Case, Plan, metric
 from vxp.metrics._road import road
 
 
-@metric("road-morf", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
+@metric("road-morf", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",), fills=("nli",),
         source="Rong et al. 2022, arXiv:2202.00449",
         limits={"readout": ("probability", "class-kept")},
         caveats=("Imputation is smooth, so the shape of the removed region can still give information away.",))

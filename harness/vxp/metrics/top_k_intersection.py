@@ -1,10 +1,11 @@
 """Top-k intersection: the share of the k most relevant positions that lie inside the truth."""
 
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.kinds import MAPS
 from vxp.metrics._truth import truth
 
 
-@metric("top-k-intersection", family="localisation", better="higher", range=(0, 1), truth=("mask", "cells"),
+@metric("top-k-intersection", family="localisation", better="higher", range=(0, 1), kinds=MAPS, truth=("mask", "cells"),
         undefined=("constant-map", "empty-truth"), source="Theiner, Mueller-Budack and Ewerth 2021, arXiv:2104.14995",
         limits={"k": (1, 224 * 224)},
         caveats=("A truth smaller than k cannot reach 1.", "Looks at the top of the map only."))

@@ -72,18 +72,22 @@ def spatial_layers(model: nn.Module, inputs: Tensor) -> list[str]:
     return [name for name in found if name in last.values()]
 
 
-def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, int]]:
-    """The grid of every layer that returns [B, C, h, w] with h*w > 1, or tokens that matter, in order of its last run."""
-    spatial: dict[str, tuple[int, int]] = {}
+def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
+    """The grid of every layer that returns [B, C, h, w] with h*w > 1, of clips [B, C, t, h, w], or tokens that matter, in order
+    of its last run. A model of frames runs on all frames of a clip at once."""
+    spatial: dict[str, tuple[int, ...]] = {}
     tokens: set[int] = set()
+    *time, H, W = inputs.shape[2:]
+    frames = len(inputs) * math.prod(time)
 
     def seen(name: str, output: object) -> None:
         spatial.pop(name, None)
         if not isinstance(output, Tensor):
             return
-        if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            spatial[name] = (output.shape[2], output.shape[3])
-        elif output.ndim == 3 and (found := token_grid(output.shape[1], inputs.shape[2:])):
+        whole = output.ndim == inputs.ndim
+        if (whole or (output.ndim == 4 and len(output) == frames)) and output.shape[-2] * output.shape[-1] > 1:
+            spatial[name] = tuple(output.shape[2:])
+        elif output.ndim == 3 and (found := token_grid(output.shape[1], (H, W))):
             spatial[name] = found[1:]
             tokens.add(output.shape[1])
 
@@ -113,7 +117,7 @@ def _idle_patches(model: nn.Module, inputs: Tensor) -> set[str]:
     with _watching(model, seen), torch.enable_grad():
         logits = model(inputs.detach().clone().requires_grad_())
         gradients = torch.autograd.grad(logits.sum(), list(outputs.values()), allow_unused=True) if outputs else ()
-    grids = {name: token_grid(output.shape[1], inputs.shape[2:]) for name, output in outputs.items()}
+    grids = {name: token_grid(output.shape[1], inputs.shape[-2:]) for name, output in outputs.items()}
     return {name for (name, grid), gradient in zip(grids.items(), gradients, strict=True)
             if grid and (gradient is None or not gradient[:, grid[0]:].any())}
 

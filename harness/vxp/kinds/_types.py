@@ -1,0 +1,87 @@
+"""A kind of explanation: what one item's explanation is, and how it meets the item's positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vxp.errors import VxpError
+from vxp.media import Medium
+
+Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """A map of relevance [*grid] over the items of a medium. grid: the names of its axes; rules: how many of the last axes
+    each rule of resampling takes linearly, the others nearest; linear: the rule that takes all."""
+
+    id: str
+    medium: Medium
+    grid: tuple[str, ...]
+    rules: dict[Resample, int]
+    linear: Resample
+
+    @property
+    def shape(self) -> str:
+        """How messages write its grid."""
+        return ", ".join(self.grid)
+
+    def rule(self, declared: Resample) -> Resample:
+        """The rule of this kind for a declared one: `bilinear`, which most explainers declare, means linearly in all axes.
+
+        VxpError for one that this kind does not have.
+        """
+        found: Resample = self.linear if declared == "bilinear" else declared
+        if found not in (*self.rules, "none"):
+            known = ", ".join([*self.rules, "none"])
+            raise VxpError(f"resample {declared!r} is no rule for {self.id}: expected one of {known}")
+        return found
+
+    def resampled(self, native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
+        """The native maps [B, *grid] on the input grid by the set's rule (clause [map]).
+
+        Linear is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; nearest takes, for place i of
+        N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
+        """
+        if tuple(native.shape[1:]) == tuple(space):
+            return native
+        if rule == "none":
+            raise VxpError(f"a map with resample 'none' has the grid {tuple(native.shape[1:])}, expected the input grid "
+                           f"{tuple(space)}: declare resample {self.linear!r} or 'nearest', or store maps on the input grid")
+        if native.ndim - 1 != len(self.grid):
+            raise VxpError(f"got maps on the grid {tuple(native.shape[1:])}, expected [{self.shape}] for inputs of "
+                           f"{tuple(space)}")
+        linear = self.rules[self.rule(rule)]
+        # in float64, so that a plateau stays one value
+        found = native.double() if linear else native
+        for dim in range(native.ndim - 1, 0, -1):
+            step = _between if native.ndim - dim <= linear else _nearest
+            found = step(found, dim, space[dim - 1])
+        return found.to(native.dtype)
+
+
+def _nearest(values: Tensor, dim: int, N: int) -> Tensor:
+    # in integers: torch's nearest-exact rounds its scale to float32, and takes another row for 10 -> 299
+    place = (2 * torch.arange(N, device=values.device) + 1) * values.shape[dim] // (2 * N)
+    return values.index_select(dim, place)
+
+
+def _between(values: Tensor, dim: int, N: int) -> Tensor:
+    """Values [B, *grid] on N places along one dimension: low + weight*(high - low), each operation rounded by itself. So equal
+    neighbours give their value to the last bit; of F.interpolate they do not, and the order of a plateau would be that of
+    rounding errors."""
+    n = values.shape[dim]
+    # for every place the two of n that it lies between, and the weight of the second: one division of integers
+    place = ((2 * torch.arange(N, device=values.device) + 1) * n - N).clamp_min(0)
+    low = place // (2 * N)
+    weight = (place - 2 * N * low).double() / (2 * N)
+    below, above = values.index_select(dim, low), values.index_select(dim, (low + 1).clamp_max(n - 1))
+    return above.sub_(below).mul_(weight.view(-1, *[1] * (values.ndim - 1 - dim))).add_(below)
+
+
+__all__ = ["Map", "Resample"]

@@ -1,0 +1,60 @@
+"""Fills that every medium has: constants, and noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vxp import random
+from vxp.media._types import Items
+
+
+def constant(values: Sequence[float], batch: Items) -> Tensor:
+    """One raw value per channel, at every position."""
+    raw = torch.tensor(values, dtype=batch.inputs.dtype, device=batch.inputs.device).view(1, -1, *[1] * len(batch.space))
+    return batch.to_inputs(raw.expand_as(batch.inputs[:1])).expand_as(batch.inputs)
+
+
+def black(batch: Items) -> Tensor:
+    """Raw 0."""
+    return constant([0.0] * batch.inputs.shape[1], batch)
+
+
+def mean(batch: Items) -> Tensor:
+    """The mean of the model's preprocessing."""
+    return constant(batch.normalization.mean, batch)
+
+
+def noise(batch: Items) -> Tensor:
+    """Uniform per raw value, keyed by item."""
+    raw = torch.stack([
+        random.uniforms(random.key(batch.seed, item, "fill-noise@1", "noise"), 0, batch.positions, batch.inputs.shape[1],
+                        device=batch.inputs.device)
+        for item in batch.ids
+    ])
+    return batch.to_inputs(raw.view_as(batch.inputs))
+
+
+def blurred(raw: Tensor) -> Tensor:
+    """Images [N, C, H, W] under a normalised truncated Gaussian of radius and sigma round(5*min(H, W)/224), halves up, with
+    reflect padding; as they are where that is 0."""
+    r = math.floor(5 * min(raw.shape[2:]) / 224 + 0.5)
+    if r == 0:
+        return raw
+    weights = [math.exp(-(k**2) / (2 * r**2)) for k in range(-r, r + 1)]
+    smooth = F.pad(raw, (r, r, r, r), mode="reflect")
+    for dim in (2, 3):
+        # shifted sums: a convolution of one channel costs a CPU thirty times as much, and a GPU may round it to TF32
+        n = smooth.shape[dim] - 2 * r
+        total = torch.zeros_like(smooth.narrow(dim, 0, n))
+        for k, weight in enumerate(weights):
+            total.add_(smooth.narrow(dim, k, n), alpha=weight / sum(weights))
+        smooth = total
+    return smooth
+
+
+__all__ = ["black", "blurred", "constant", "mean", "noise"]

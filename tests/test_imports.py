@@ -12,7 +12,7 @@ from bundle_tools import made_run, sealed
 ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "documents"},
     {"random", "catalogue", "imputation", "imputation_cpu", "multigrid"},
     {"media"},
     {"kinds"},
@@ -21,7 +21,7 @@ LAYERS = [
     {"perturb"},
     {"metrics", "models", "datasets", "segments", "doors"},
     {"engine", "explainers", "stats", "data_get", "foreign"},
-    {"division", "documents"},
+    {"division"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},

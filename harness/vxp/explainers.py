@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vxp import kinds
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
+from vxp.kinds import Map
 from vxp.models import from_file, guard
 
 GROUP = "vxp.explainers"
@@ -54,6 +55,15 @@ class BoundExplainer:
         """Whether it can explain again; False for a set whose explainer is not installed here."""
         return self.explainer.explain is not _absent
 
+    def on(self, kind: Map) -> BoundExplainer:
+        """The same for a kind of explanation, with its rule of resampling as that kind calls it; VxpError where it makes none
+        of them."""
+        if kind.id not in self.explainer.kinds:
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
+                           f"{kind.id}: choose another (vxp list explainers)")
+        rule = kind.rule(self.explainer.resample)
+        return self if rule == self.explainer.resample else replace(self, explainer=replace(self.explainer, resample=rule))
+
     def resolved(self, model: nn.Module) -> BoundExplainer:
         """With the parameters that depend on the model filled in; VxpError where it cannot explain this model."""
         training = self.explainer.training
@@ -65,9 +75,7 @@ class BoundExplainer:
         """Maps [B, h, w] float32, [B, t, h, w] of clips; VxpError where the explainer makes none of such items or returns
         another shape, ModelChangedError where it leaves the model changed."""
         kind = kinds.of_medium(batch.medium)
-        if kind.id not in self.explainer.kinds:
-            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
-                           f"{kind.id}: choose another (vxp list explainers)")
+        self.on(kind)
         with guard.kept(model, batch.inputs.device.type) as changed:
             maps = self.explainer.explain(model, batch, **self.parameters)
         if changed:
@@ -130,7 +138,7 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
 def absent(facts: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
-                         facts["target_specific"], reference=facts["reference"], family=facts["family"])
+                         facts["target_specific"], reference=facts["reference"], family=facts["family"], kinds=kinds.MAPS)
     return BoundExplainer(declared, facts["parameters"], system)
 
 

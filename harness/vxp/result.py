@@ -34,7 +34,6 @@ from vxp.documents import header as header
 from vxp.documents import identity as identity
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
-from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
 from vxp.origin import origin
@@ -149,7 +148,7 @@ def explanation_set(
 ) -> dict[str, Any]:
     """The manifest set.json of maps that lie beside it."""
     return header("set") | {
-        "set_id": set_id, "kind": HEATMAP2D.id, "task": task.reference, "dataset": task.dataset,
+        "set_id": set_id, "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
         "model": dict(vxp_schemas.reference(model.document)), "system": system_digest(bound), "explainer": explainer(bound),
         "n_items": {"expected": len(status), "present": len(status)}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, len(status)), "shards": list(shards),

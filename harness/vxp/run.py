@@ -28,9 +28,10 @@ from torch import Tensor
 
 from vxp import division, doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, ModelChangedError, NotExplainedError, Outcome, Unchanged, VxpError
+from vxp.datasets import Sample
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
-from vxp.kinds import HEATMAP2D
+from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -44,8 +45,6 @@ UNITS = ".units"
 """The folder of finished units in that of a run."""
 BROKEN = "failed:model-non-finite"
 """The status of an item of which the model's output for the unchanged input is not finite."""
-KIND = HEATMAP2D.id
-"""The kind of explanation that runs make."""
 GALLERY = 8
 """Input images kept for the report."""
 
@@ -138,7 +137,6 @@ def run(
 
     given: an explanation set made before (by `explain_set`), scored beside the references instead of explaining.
     """
-    task.admits(KIND)
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
     systems = _with_references(task, ready(task, model, wanted))
@@ -173,7 +171,6 @@ def explain_set(
     task: Task, model: Model, bound: BoundExplainer, out: Path, *, settings: Settings, progress: Progress | None = None,
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
-    task.admits(KIND)
     task = task.limited(settings.limit)
     (bound,) = ready(task, model, [bound])
     context = Context(task, model, (), settings, out, progress or Quiet())
@@ -214,7 +211,7 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
-    return [_at_budget(task, bound.resolved(model.module)) for bound in wanted]
+    return [_at_budget(task, bound.on(task.kind).resolved(model.module)) for bound in wanted]
 
 
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
@@ -222,7 +219,7 @@ def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[Bound
     known = explainers.catalogue()
     names = [n for n in explainers.references(task.truth) if n in known]
     unique: dict[str, BoundExplainer] = {}
-    for bound in [*(explainers.bind(n) for n in names), *wanted]:
+    for bound in [*(explainers.bind(n).on(task.kind) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
         unique.setdefault(bound.name, bound)
@@ -363,16 +360,27 @@ def _gallery(context: Context, baselines: Mapping[int, Baseline]) -> None:
         item = context.task.items[i]
         start = i // UNIT * UNIT
         target = int(baselines[start].targets[i - start])
-        file = f"{number:02d}.png"
-        store.write_bytes(index.parent / file, _png(context.task.source.load(item).image))
+        file, sample = f"{number:02d}.png", context.task.source.load(item)
+        store.write_bytes(index.parent / file, _png(sample.image))
         entries.append({"item_id": item.id, "file": file, "row": i, "target": target,
-                        "target_name": context.model.class_name(target)})
+                        "target_name": context.model.class_name(target), **_over_time(sample)})
     store.write_bytes(index, result.plain_json(entries))
 
 
+def _over_time(sample: Sample) -> dict[str, list[int] | int]:
+    """Of a clip how many frames it has, and in which of them there is truth."""
+    if sample.image.ndim == 3:
+        return {}
+    mask = sample.truth.get("mask")
+    there = [] if mask is None else torch.nonzero(mask.flatten(1).any(1)).flatten().tolist()
+    return {"frames": sample.image.shape[1], "truth_frames": there}
+
+
 def _png(image: Tensor) -> bytes:
+    """An image uint8 [3, H, W], or the frames of a clip [3, T, H, W] side by side."""
     buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    strip = image if image.ndim == 3 else image.transpose(1, 2).flatten(2)
+    Image.fromarray(strip.permute(1, 2, 0).numpy()).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -532,7 +540,7 @@ def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | Non
             was, now = (f"{r['id']}@{r['version']} ({r['digest'][:19]}...)" for r in (there, here))
             raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
-    return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
+    return CarriedSet(_declared(document["explainer"], again, system, KINDS[document["kind"]]), document["set_id"],
                       store.digest(store.read_file(folder / "set.json")))
 
 
@@ -551,11 +559,14 @@ def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     return system
 
 
-def _declared(facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any]) -> BoundExplainer:
+def _declared(
+    facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any], kind: Map
+) -> BoundExplainer:
     """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
     if again is None and facts["id"] in explainers.catalogue():
         again = explainers.bind(facts["id"], facts["parameters"])
     if again is not None:
+        again = again.on(kind)
         if result.explainer(again) != dict(facts):
             raise VxpError(f"the set was made by {dict(facts)}, and the explainer here is {result.explainer(again)}: "
                            "give the same one, or none")

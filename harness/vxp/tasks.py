@@ -18,6 +18,7 @@ from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
 from vxp.documents import referred
+from vxp.kinds import KINDS, Map
 from vxp.models import Model
 
 
@@ -87,6 +88,11 @@ class Task:
     def seed(self) -> int:
         return int(self.document["seed"])
 
+    @property
+    def kind(self) -> Map:
+        """What explanations of its items are."""
+        return KINDS[self.document["kinds"][0]]
+
     def admits(self, kind: str) -> None:
         """VxpError unless the card admits this kind of explanation."""
         if kind not in self.document["kinds"]:
@@ -133,7 +139,8 @@ class Task:
         """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
         samples = [self.source.load(item) for item in items]
-        inputs = model.normalization.to_inputs(torch.stack([sample.image for sample in samples]).float() / 255)
+        raw = torch.stack([sample.image for sample in samples]).float() / 255
+        inputs = model.normalization.to_inputs(raw, axes=raw.ndim - 2)
         return Loaded(
             ids=tuple(item.id for item in items),
             inputs=inputs,

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import vxp_schemas
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from vxp import explainers, models, result, stats, store, tasks, validation
 from vxp.audit import apart, nonces, sampling, tolerances
@@ -683,7 +682,7 @@ class _Again:
             for unit in _parts(rows):
                 maps = self.claim.maps(unit)
                 made = explainers.bind(name)(self.claim.model.module, self.batch(unit)).cpu()
-                pooled = adaptive_avg_pool2d(made[:, None], (maps.shape[1], maps.shape[2]))[:, 0]
+                pooled = self.claim.task.kind.pooled(made, maps.shape[1:])
                 like += [float(np.corrcoef(a.flatten(), b.flatten())[0, 1]) for a, b in zip(maps, pooled, strict=True)
                          if a.min() < a.max() and b.min() < b.max()]
             share = float(np.mean(np.array(like) > ALIKE)) if like else 0.0

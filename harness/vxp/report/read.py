@@ -53,12 +53,14 @@ class System:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An input image of the gallery."""
+    """An input of the gallery: an image, or the frames of a clip side by side, with those in which there is truth."""
 
     item_id: str
     row: int
     target_name: str
     png: bytes
+    frames: int = 0
+    truth_frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +132,8 @@ def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:
     if not index.exists():
         return ()
     try:
-        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes())
+        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes(),
+                              int(e.get("frames", 0)), tuple(e.get("truth_frames", ())))
                       for e in json.loads(index.read_text()) if 0 <= e["row"] < items)
         for picture in found:
             Image.open(io.BytesIO(picture.png)).verify()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -48,8 +48,9 @@ class Map:
 
     def pooled(self, maps: Tensor, grid: Sequence[int]) -> Tensor:
         """Maps [B, *space] as means over a coarser grid."""
-        pool: Callable[[Tensor, Sequence[int]], Tensor] = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
-        return pool(maps[:, None], tuple(grid))[:, 0]
+        pool: Any = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
+        pooled: Tensor = pool(maps[:, None], tuple(grid))[:, 0]
+        return pooled
 
     def resampled(self, native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
         """The native maps [B, *grid] on the input grid by the set's rule (clause [map]).

@@ -580,7 +580,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
     """Score a stored set, read back, in units."""
     document = store.read_document(folder / "set.json")
     maps = store.read_maps(folder, document["shards"])
-    items = store.read_table(store.read_described(folder, document["items"]))
+    items = store.read_described_table(folder, document["items"])
     expected = [item.id for item in context.task.items]
     if items["item_id"].to_pylist() != expected or len(maps) != len(expected):
         raise VxpError(f"{folder}: got {len(maps)} maps for {items['item_id'].to_pylist()[:3]} ..., expected "

@@ -170,6 +170,15 @@ def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
     return data
 
 
+def read_described_table(root: Path, described: Mapping[str, Any]) -> pa.Table:
+    """The table of a described file; VxpError where size or digest differ, or where it unfolds to too much."""
+    data = read_described(root, described)
+    try:
+        return read_table(data)
+    except VxpError as error:
+        raise VxpError(f"{root / str(described['path'])}: {error}") from None
+
+
 def check_described(root: Path, described: Mapping[str, Any]) -> None:
     """Compare a file with its descriptor without holding it in memory; VxpError where they differ."""
     path = root / str(described["path"])

@@ -5,8 +5,10 @@ are looked at."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -619,3 +621,214 @@ def test_a_statement_of_another_place_is_no_statement(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "form.json")
     with pytest.raises(VxpError, match="no regular file"):
         sealing.read_statement(tmp_path / "form.json")
+
+
+@pytest.mark.usefixtures("here")
+def test_millions_of_empty_lists_do_not_hold_up_the_validator(broken: Broken) -> None:
+    broken.path("system.json").write_bytes(b"[" + b"[]," * (16 * 2**20 // 3 - 2) + b"[]]")
+    began = time.monotonic()
+    assert "at most 1000000" in commanded(f"validate {broken.folder}", 1)
+    assert time.monotonic() - began < 15  # 19 s for this file alone before, on a free machine
+
+
+def test_seal_writes_through_no_link(theirs: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".x.tar.part").symlink_to(victim)
+    seal(theirs, "saliency", tmp_path / "x.tar")
+    assert victim.read_text() == "mine"
+    (tmp_path / "y.tar").symlink_to(victim)
+    commanded(f"seal {theirs / 'run'} -e saliency --submission {theirs / 'saliency.statement.json'} --out {tmp_path}/y.tar", 2)
+    assert victim.read_text() == "mine"
+
+
+def test_build_deletes_no_pages_behind_a_link(whole: Path, board: Path, tmp_path: Path) -> None:
+    added(whole)
+    for name in ("submissions", "tables"):
+        (tmp_path / f"site-{name}").mkdir()
+        (tmp_path / "other.html").write_text("mine")
+        (tmp_path / f"site-{name}" / name).symlink_to(tmp_path)
+        assert "is a link" in commanded(f"leaderboard build --records records --out site-{name}", 2)
+        assert (tmp_path / "other.html").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("option", ["--json", "--junit", "--sarif", "--html"])
+def test_validate_writes_nothing_into_the_bundle(option: str, broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "lies in the bundle" in commanded(f"validate {broken.folder} {option} {broken.path('inside.out')}", 2)
+    monkeypatch.chdir(broken.folder)
+    assert "lies in the bundle" in commanded(f"validate . {option} inside.out", 2)
+    assert not broken.path("inside.out").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_weights_that_a_bundle_names_are_not_opened(broken: Broken, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "secret")  # whoever opens it waits
+    (tmp_path / "own.py").write_text("from vxp import explainer\n\n\n@explainer('learned', signed=True, family='gradient')\n"
+                                     "def learned(model, batch, *, weights: str = 'none'):\n    open(weights)\n")
+    for name in ("set", "result"):
+        broken.json(name, lambda d: d["explainer"].update(parameters={"weights": str(tmp_path / "secret")}, id="learned"))
+    broken.json("system.json", lambda d: d["method"].update(parameters={"weights": str(tmp_path / "secret")}, name="learned"))
+    rebound(broken)
+    assert "names a file" in verified(broken.folder, f"--all --regenerate {tmp_path / 'own.py'}:learned", 3)
+
+
+def rebound(bundle: Broken) -> None:
+    """Sealed again after a change of its system."""
+    own = result.identity(json.loads(bundle.path("system.json").read_bytes()))
+    bundle.json("set", lambda d: d.update(system=own))
+    bundle.seal()
+
+
+# ------------------------------------------------------------------------------------------------- attacks found afterwards
+
+
+def test_a_link_in_somebody_elses_run_does_not_go_out_with_the_bundle(theirs: Path, tmp_path: Path) -> None:
+    """Tasks and models of one's own have a document that no descriptor binds: the file behind a link was published."""
+    commanded(f"data export shapes --limit 4 --device cpu --out {tmp_path / 'items'}")
+    commanded(f"run --images {tmp_path / 'items' / 'images'} --model shapes-cnn -e saliency -m entropy --device cpu "
+              f"--threads 1 --batch-size 4 --out {tmp_path / 'run'}")
+    statement, task = theirs / "saliency.statement.json", tmp_path / "run" / "task.json"
+    order = f"seal {tmp_path / 'run'} -e saliency --submission {statement} --out {tmp_path}"
+    commanded(f"{order}/honest")
+    honest = task.read_bytes()
+    (tmp_path / "secret").write_text("a private key")
+    for what in (lambda: task.symlink_to(tmp_path / "secret"), lambda: os.mkfifo(task),
+                 lambda: task.write_text(json.dumps(json.loads(honest) | {"title": "another"}))):
+        task.unlink()
+        what()
+        assert "task.json" in commanded(f"{order}/b", 2)
+        assert not (tmp_path / "b").exists()
+
+
+def test_a_method_by_the_name_of_a_reference(theirs: Path, tmp_path: Path, here: None) -> None:
+    """A reader of the table would take it for the ceiling, or for chance."""
+    bundle = Broken(theirs / "saliency", tmp_path / "b")
+    for name in ("set", "result"):
+        bundle.json(name, lambda d: d["explainer"].update(id="oracle"))
+    bundle.json("system.json", lambda d: d["method"].update(name="oracle"))
+    rebound(bundle)
+    assert "VXP-K012" in commanded(f"validate {bundle.folder}", 1)
+    (tmp_path / "own.py").write_text("def oracle(model, batch):\n    return batch.raw().mean(1)\n")
+    assert "the name of a reference" in commanded(f"run shapes -e {tmp_path / 'own.py'}:oracle --limit 2 --device cpu "
+                                                  f"--threads 1 --batch-size 2 -m entropy --out {tmp_path / 'run'}", 2)
+
+
+def test_a_bundle_by_the_name_of_anothers_record_leaves_it_as_it_is(theirs: Path, board: Path) -> None:
+    """A record is named by 12 digits of its digest, for which a bundle can be sought. Its report took the other's place."""
+    added(theirs / "grad-cam")
+    there = record("grad-cam")
+    root = vxp_schemas.file_digest(theirs / "saliency" / "submission.json")
+    sought = there.rename(f"records/saliency-{root[7:19]}")
+    before = {p: p.read_bytes() for p in sought.rglob("*") if p.is_file()}
+    assert "VXP-I007" in added(theirs / "saliency", code=1)
+    assert {p: p.read_bytes() for p in sought.rglob("*") if p.is_file()} == before
+
+
+def test_an_auditor_does_not_audit_what_he_submits_in_other_letters(theirs: Path, board: Path, tmp_path: Path) -> None:
+    bundle = seal(theirs, "saliency", tmp_path / "b", submitter={"name": "the  AUDITOR", "contact": "lab@example.org"})
+    audited(bundle)
+    found = built("saliency")
+    assert (found["evidence"], found["audits"][0]["why_not"]) == ("E1", "signed by auditor, who submitted")
+
+
+def test_a_name_that_its_owner_did_not_sign_is_flagged(theirs: Path, board: Path) -> None:
+    """Weak results in the name of another lab."""
+    trust("lab", "LAB  saliency")
+    added(theirs / "saliency")
+    assert "VXP-F019" in codes(built("saliency"))
+    commanded(f"sign {theirs / 'saliency'} --key {key('lab')} --out signature.json")
+    added(theirs / "saliency", "--signature signature.json")
+    assert "VXP-F019" not in codes(built("saliency"))
+
+
+def test_one_auditor_with_two_keys_is_one(theirs: Path, board: Path, tmp_path: Path) -> None:
+    trust("more", "Another", "--auditor")
+    key("twin")
+    commanded(f"leaderboard trust auditor --key {key('twin').with_name('twin.pub.pem')} --name 'The Auditor' --auditor "
+              "--records records")
+    document = json.loads(Path("trust.json").read_bytes())
+    document["roles"]["auditors"]["threshold"] = 2
+    Path("trust.json").write_text(json.dumps(document))
+    bundle = Path(shutil.copytree(theirs / "saliency", tmp_path / "b"))
+    verified(bundle)
+    twice = signed(signed(Path(f"{bundle}.audit.json")), "twin")
+    added(bundle, f"--audit {twice}")
+    [audit_] = built("saliency")["audits"]
+    assert (audit_["trusted"], audit_["why_not"]) == (False, "signed by 1 of 2 auditors that trust.json asks for")
+
+
+def test_a_refuted_submission_sealed_again_is_seen_beside_the_first(theirs: Path, board: Path, tmp_path: Path) -> None:
+    """Under a new name it has no audit that differs, and needs one that does not; and the maps are known."""
+    first = seal(theirs, "saliency", tmp_path / "first")
+    verified(first)
+    statement = json.loads(Path(f"{first}.audit.json").read_bytes())
+    statement["predicate"].update(verdict="differs", evidence="E0")
+    (tmp_path / "differs.json").write_text(json.dumps(statement))
+    added(first, f"--audit {signed(tmp_path / 'differs.json')}")
+    added(seal(theirs, "saliency", tmp_path / "again", submission_id="again", title="Quite another method"))
+    again = built("again")
+    assert (again["evidence"], again["shown"], "VXP-F011" in codes(again)) == ("E1", False, True)
+    assert built("saliency")["refuted"]
+
+
+def test_a_validation_that_the_records_bring_along_is_not_taken(
+    theirs: Path, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validations are kept by digests that anybody can compute, so that a folder of them in a pull request would do where the
+    cache of the machine is named by a relative path."""
+    monkeypatch.setenv("HOME", str(board.parent / "home"))
+    added(theirs / "saliency")
+    commanded("leaderboard build --records records --out site")
+    assert list(Path("cache").rglob("records/*.json"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    asked: list[int] = []
+    here_ = validation.all_apart
+
+    def counted(paths: list[Path], level: str, **more: Any) -> Any:
+        asked.append(len(paths))
+        return here_(paths, level, **more)
+
+    monkeypatch.setattr(validation, "all_apart", counted)
+    commanded("leaderboard build --records records --out site")
+    assert asked == [1]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["verify . --sample 1 --device cpu --threads 1", "sign . --key KEY"])
+def test_who_stands_in_the_bundle_writes_beside_it(command: str, broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended in a traceback."""
+    monkeypatch.chdir(broken.folder)
+    before = sorted(broken.folder.rglob("*"))
+    commanded(command.replace("KEY", str(key("lab"))))
+    assert sorted(broken.folder.rglob("*")) == before
+    assert len(list(broken.folder.parent.glob("broken.*.json"))) == 1
+
+
+def test_a_type_of_a_table_that_is_a_pickle_is_not_unpickled(whole: Path, tmp_path: Path) -> None:
+    """Arrow had types whose metadata are pickled Python (CVE-2023-47248)."""
+    run = Path(shutil.copytree(whole.parent / "run", tmp_path / "run"))
+    place = next(run.glob("results/*saliency*"))
+    table = pq.read_table(place / "samples.parquet")
+    attack = pickle.dumps(Canary(str(tmp_path / "canary")))
+    field = table.schema.field(0).with_metadata({b"ARROW:extension:name": b"arrow.py_extension_type",
+                                                 b"ARROW:extension:metadata": attack})
+    pq.write_table(table.cast(table.schema.set(0, field)), place / "samples.parquet")
+    document = json.loads((place / "result.json").read_bytes())
+    document["samples"] |= {"size": (place / "samples.parquet").stat().st_size,
+                            "digest": vxp_schemas.file_digest(place / "samples.parquet")}
+    (place / "result.json").write_text(json.dumps(document))
+    assert b"py_extension_type" in base64.b64decode(pq.read_metadata(place / "samples.parquet").metadata[b"ARROW:schema"])
+    commanded(f"report {run}")
+    commanded(f"compare {place} {next(run.glob('results/*edges*'))}")
+    assert not (tmp_path / "canary").exists()
+
+
+class Canary:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)

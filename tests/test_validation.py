@@ -343,6 +343,9 @@ case("VXP-K011", "an interval of a set's number", lambda b: b.json("result", lam
 case("VXP-K012", "part of a task in the closed division", lambda b: (edit("result", division="closed")(b),
                                                                      edit("submission.json", division="closed")(b)))
 case("VXP-K012", "a closed submission of open results", edit("submission.json", division="closed"))
+case("VXP-K012", "a method by the name of a reference", lambda b: (
+    [edit(name, explainer__id="oracle")(b) for name in ("set", "result")], edit("system.json", method__name="oracle")(b),
+    _rebind(b)))
 case("VXP-K014", "the other direction", lambda b: b.json("result", lambda d: next(
     s for s in d["scores"] if s["signature"] == DELETION).update(better="higher")))
 case("VXP-K015", "another seed", edit("result", settings__seed=7))

@@ -224,6 +224,9 @@ def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[Bound
     for bound in [*(explainers.bind(n) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
+        if bound.id in explainers.REFERENCES and not bound.explainer.reference:
+            raise VxpError(f"an explainer is called {bound.id!r}, which is the name of a reference that stands beside every "
+                           "result: give yours another name")
         unique.setdefault(bound.name, bound)
     return list(unique.values())
 

@@ -93,6 +93,12 @@ def alone(lock: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file beside another, or beside a folder, with more at the end of its name; also of the folder that one stands in."""
+    named = path if path.name not in ("", "..") else Path(os.path.abspath(path))
+    return named.with_name(f"{named.name}{suffix}")
+
+
 def outside(bundle: Path, out: Path) -> None:
     """VxpError where a file to be written lies in the bundle that it is about."""
     if bundle.is_dir() and bundle.resolve() in out.resolve().parents:

@@ -32,6 +32,7 @@ from vxp.validation.report import CODES, Report
 ELSEWHERE = {
     **{f"VXP-{code}": "test_signing.py" for code in ("I008", "I009", "I010")},
     **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F030", "K030")},
+    **{f"VXP-{code}": "test_red_team.py" for code in ("I012", "F018", "F019")},
     **{f"VXP-{code}": "test_audit.py" for code in (
         "I011", "R001", "R002", "R003", "R005", "R006", "R007", "R008", "F004", "F008", "F016")},
 }
@@ -342,6 +343,9 @@ case("VXP-K011", "an interval of a set's number", lambda b: b.json("result", lam
 case("VXP-K012", "part of a task in the closed division", lambda b: (edit("result", division="closed")(b),
                                                                      edit("submission.json", division="closed")(b)))
 case("VXP-K012", "a closed submission of open results", edit("submission.json", division="closed"))
+case("VXP-K012", "a method by the name of a reference", lambda b: (
+    [edit(name, explainer__id="oracle")(b) for name in ("set", "result")], edit("system.json", method__name="oracle")(b),
+    _rebind(b)))
 case("VXP-K014", "the other direction", lambda b: b.json("result", lambda d: next(
     s for s in d["scores"] if s["signature"] == DELETION).update(better="higher")))
 case("VXP-K015", "another seed", edit("result", settings__seed=7))

@@ -222,6 +222,9 @@ def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[Bound
     for bound in [*(explainers.bind(n).on(task.kind) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
+        if bound.id in explainers.REFERENCES and not bound.explainer.reference:
+            raise VxpError(f"an explainer is called {bound.id!r}, which is the name of a reference that stands beside every "
+                           "result: give yours another name")
         unique.setdefault(bound.name, bound)
     return list(unique.values())
 
@@ -591,7 +594,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
     """Score a stored set, read back, in units."""
     document = store.read_document(folder / "set.json")
     maps = store.read_maps(folder, document["shards"])
-    items = store.read_table(store.read_described(folder, document["items"]))
+    items = store.read_described_table(folder, document["items"])
     expected = [item.id for item in context.task.items]
     if items["item_id"].to_pylist() != expected or len(maps) != len(expected):
         raise VxpError(f"{folder}: got {len(maps)} maps for {items['item_id'].to_pylist()[:3]} ..., expected "

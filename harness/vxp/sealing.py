@@ -16,7 +16,7 @@ import vxp_schemas
 from vxp import bundles, result, store
 from vxp.catalogue import nearest
 from vxp.core import VxpError
-from vxp.documents import TEXTS
+from vxp.documents import TEXTS, referred
 
 STATEMENT = ("submission_id", "title", "submitter", "authors", "license", "conflicts_of_interest", "code_available",
              "statement_of_tuning")
@@ -155,7 +155,18 @@ def _files(parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
                 yield described["path"], part.folder / described["path"]
         for kind in ("task", "model"):
             if not _registered(kind, part.result[kind]):
-                yield f"{results}/{kind}.json", part.folder / f"{kind}.json"
+                yield f"{results}/{kind}.json", _own(part, kind)
+
+
+def _own(part: Part, kind: str) -> Path:
+    """The document of a task or model that the registry does not have. No descriptor binds it, and what lies there goes out
+    with the bundle: a link in somebody else's run folder may lead to any file of this machine."""
+    path = part.folder / f"{kind}.json"
+    found = referred(store.read_document(path), part.result["settings"]["limit"] if kind == "task" else None)
+    if found != part.result[kind]:
+        raise VxpError(f"{path} is of {found}, expected {part.result[kind]}, the {kind} of the run's results: take the file "
+                       "that vxp run wrote there")
+    return path
 
 
 def _registered(kind: str, reference: Mapping[str, Any]) -> bool:

@@ -275,7 +275,7 @@ def main(
             raise VxpError(f"--replaces goes with an audit, got the bundle {path}; a bundle names what it replaces as "
                            "supersedes in submission.json")
         given = Signed(of_bundle(path, reason=reason))
-        target = path.with_name(f"{path.name}{'' if reason is None else '.withdrawal'}{SUFFIX}")
+        target = store.beside(path, f"{'' if reason is None else '.withdrawal'}{SUFFIX}")
         said = "the submission of" if reason is None else "the withdrawal of"
     target = out or target
     store.outside(path, target)

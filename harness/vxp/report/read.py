@@ -47,7 +47,7 @@ class System:
         """The maps [N, h, w], and the status of each: a map that could not be made is stored as zeros."""
         document = store.read_document(self.set_folder / "set.json")
         maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
-        items = store.read_table(store.read_described(self.set_folder, document["items"]))
+        items = store.read_described_table(self.set_folder, document["items"])
         return maps, items["status"].to_pylist()
 
 
@@ -110,7 +110,7 @@ def _of_same_items(paths: Sequence[Path], systems: Sequence[System]) -> None:
 
 def _system(folder: Path, path: Path) -> System:
     document = store.read_document(path)
-    table = store.read_table(store.read_described(folder, document["samples"]))
+    table = store.read_described_table(folder, document["samples"])
     missing = [s["signature"] for s in document["scores"] if s["signature"] not in table.column_names]
     if missing:
         raise VxpError(f"{path.parent / 'samples.parquet'} has no column {missing[0]!r}, which {path.name} summarises")

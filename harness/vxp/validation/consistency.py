@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.documents import referred
-from vxp.explainers import references
+from vxp.explainers import REFERENCES, references
 from vxp.models.loading import RELABELLED
 from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
@@ -142,9 +142,9 @@ def _system(state: State, found: ASet) -> None:
     if state.system["normalization"] != found.document["semantics"]["normalized"]:
         add("VXP-K008", found.path, "/semantics/normalized", found.document["semantics"]["normalized"],
             f"{state.system['normalization']}, as system.json says")
-    if explainer["reference"] or method["family"] == "reference":
+    if explainer["reference"] or method["family"] == "reference" or explainer["id"] in REFERENCES:
         add("VXP-K012", found.path, "/explainer/reference", f"{explainer['id']}, a fixed reference",
-            "a method: references stand beside every result")
+            "a method, under a name of its own: references stand beside every result")
 
 
 def _pair(state: State, result_: AResult) -> None:

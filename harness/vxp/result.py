@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-import json
 import os
 import platform
 import sys
@@ -32,6 +31,7 @@ from vxp.documents import TYPE as TYPE
 from vxp.documents import harness as harness
 from vxp.documents import header as header
 from vxp.documents import identity as identity
+from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
@@ -47,10 +47,6 @@ TIE = "references-tie"
 
 
 # ------------------------------------------------------------------------------------------------------ common pieces
-
-
-def plain_json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,3 +114,16 @@ print(*sorted(name for name in ("torch", "scipy", "matplotlib", "jinja2") if nam
 """
     done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_command_imports_what_it_needs_only() -> None:
+    """Every `vxp` begins so: torch alone takes seconds, and some explainers take as long again."""
+    said = """
+import sys, vxp.cli
+print(*sorted({"torch", "scipy", "matplotlib", "jinja2"} & set(sys.modules)))
+import vxp.explainers
+assert "saliency" in vxp.explainers.catalogue()
+print(*sorted({"captum", "scipy.stats", "torchvision", "matplotlib", "sklearn", "skimage"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["", ""]), done.stderr + done.stdout

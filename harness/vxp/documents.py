@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,6 +34,10 @@ def header(kind: str) -> dict[str, Any]:
     return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
             "created": now(),
             "generator": {"name": "vxp", **harness()}, "extensions": {}}
+
+
+def plain_json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def now() -> str:

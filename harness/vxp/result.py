@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-import json
 import os
 import platform
 import sys
@@ -32,6 +31,7 @@ from vxp.documents import TYPE as TYPE
 from vxp.documents import harness as harness
 from vxp.documents import header as header
 from vxp.documents import identity as identity
+from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
@@ -47,10 +47,6 @@ TIE = "references-tie"
 
 
 # ------------------------------------------------------------------------------------------------------ common pieces
-
-
-def plain_json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,7 +334,6 @@ def reduction(signature: str) -> Reduce | None:
 
 def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the numbers were computed on."""
-    packages = sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
     gpus = []
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -350,7 +345,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
         cpu["model"] = name
     return header("environment") | {
         "os": platform.platform(), "kernel": platform.release(), "python": sys.version.split()[0],
-        "packages": [{"name": name, "version": found} for name, found in packages], "cpu": cpu, "gpus": gpus,
+        "packages": [{"name": name, "version": found} for name, found in _packages()], "cpu": cpu, "gpus": gpus,
         **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
         "variables": {k: os.environ[k] for k in VARIABLES if k in os.environ},
         "determinism": {"threads": settings["threads"], "precision": settings["precision"],
@@ -358,6 +353,14 @@ def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
+def _packages() -> list[tuple[str, str]]:
+    """Names and versions of what is installed. Once in a process: it reads the metadata of hundreds of packages, and every
+    result has an environment."""
+    return sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
+
+
+@cache
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from captum.attr import LayerActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
@@ -81,6 +80,8 @@ def _framed(output: Tensor, n: int, frame: tuple[int, int]) -> Tensor | None:
 
 def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Tensor:
     """The layer's output [B, C, h, w] in one forward pass, detached, float64; VxpError where it has no grid."""
+    from captum.attr import LayerActivation  # not above: its import takes half a second
+
     with using(name), torch.no_grad():
         output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
     return gridded(name, output, batch).detach().double()

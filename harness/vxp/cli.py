@@ -432,7 +432,8 @@ def leaderboard_build(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; say whether the folder is what the records give. 0 it "
                                         "is, 1 it is not.")] = False,
 ) -> None:
-    """Check all records again and write the leaderboard as JSON, Parquet and pages."""
+    """Check the records and write the leaderboard as JSON, Parquet and pages. What has not changed since you built it is taken
+    from your cache; --check computes all of it again."""
     raise typer.Exit(vxp.leaderboard.build(console, records, out, check=check))
 
 

@@ -27,10 +27,11 @@ from PIL import Image
 from torch import Tensor
 
 from vxp import division, doubts, explainers, models, result, store
-from vxp.core import OK, Batch, Case, Edit, Filled, ModelChangedError, NotExplainedError, Outcome, Unchanged, VxpError
+from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.datasets import Sample
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
+from vxp.explaining import attempted
 from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
@@ -452,29 +453,15 @@ def _shared(total: int, n: int) -> list[int]:
 
 
 def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
-    """Maps and statuses of a range. An explainer that fails is asked item by item, so that one item costs only itself."""
-    try:
-        maps = bound(model.module, batch)
-    except (VxpError, torch.OutOfMemoryError):
-        raise
-    except ModelChangedError as error:
-        log.warning("%s. Its items %s ... have no map", error, ", ".join(batch.ids[:3]))
-        return torch.zeros(len(batch), *batch.space), [f"failed:{error.code}"] * len(batch)
-    except Exception as error:  # third-party code: its failure is a status of the item, not the end of the run
-        if len(batch) > 1:
-            parts = [explained(bound, model, batch.select([i])) for i in range(len(batch))]
-            return _on_one_grid(bound.id, parts)
-        if isinstance(error, NotExplainedError):
-            return torch.zeros(1, *batch.space), [f"failed:{error.code}"]
-        log.exception("explainer %r failed on item %s", bound.id, batch.ids[0])
-        return torch.zeros(1, *batch.space), ["failed:explainer-error"]
+    """Maps and statuses of a range; zeros where there is no map."""
+    maps, lost = attempted(bound, model.module, batch, bound.id)
     finite = torch.isfinite(maps).flatten(1).all(1)
-    states = [OK if good else "failed:non-finite-map" for good in finite.tolist()]
+    states = [lost.get(i, OK if good else "failed:non-finite-map") for i, good in enumerate(finite.tolist())]
     return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
 
 
 def _on_one_grid(id: str, parts: Sequence[tuple[Tensor, list[str]]]) -> tuple[Tensor, list[str]]:
-    """Maps and statuses one after another. Items that failed do not know the grid, and have zeros on that of the others.
+    """Maps and statuses of all ranges. One without any map does not know the grid, and has zeros on that of the others.
 
     VxpError where maps have different grids.
     """

@@ -266,6 +266,9 @@ case("VXP-C015", "a small grid without resampling", lambda b: (
     b.tensors("shard", lambda t: t.update(values=t["values"][:, ::2, ::2].copy())),
     edit("set", shards__0__tensors__values__shape=[24, 32, 32], explainer__resample="none")(b),
     edit("result", explainer__resample="none")(b)))
+case("VXP-C001", "maps of images that say to be of clips", edit("set", kind="heatmap3d"))
+case("VXP-C015", "a rule of another kind", lambda b: (
+    edit("set", explainer__resample="trilinear")(b), edit("result", explainer__resample="trilinear")(b)))
 case("VXP-C020", "scores of another order", lambda b: b.table("samples", lambda t: t["item_id"].reverse()))
 case("VXP-C021", "a number without ok", cell("samples", f"{DELETION}#status", 3, "undefined:constant-map"))
 case("VXP-C021", "ok without a number", cell("samples", DELETION, 3, None))
@@ -400,6 +403,7 @@ case("VXP-K027", "no truth, where the task has it", left_out("pointing-game@1|to
 case("VXP-K027", "no budget for a score that needs none", left_out(DELETION, "budget"))
 case("VXP-K027", "no explainer for a score that needs none", left_out(DELETION, "no-explainer"))
 case("VXP-K027", "a reference, which it is not", left_out(DELETION, "reference"))
+case("VXP-K027", "another kind of explanation, which it is not", left_out(DELETION, "kind"))
 
 
 case("VXP-K028", "a version in words", edit("result", harness__version="the newest"))

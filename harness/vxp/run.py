@@ -617,7 +617,9 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
     run, not_run = [], {}
     for wanted in context.metrics:
         again = wanted.metric.re_explains
-        if again and bound.explainer.reference and wanted.metric.family == "robustness":
+        if context.task.kind.id not in wanted.metric.kinds:
+            not_run[wanted] = "kind"
+        elif again and bound.explainer.reference and wanted.metric.family == "robustness":
             not_run[wanted] = "reference"
         elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
             not_run[wanted] = "no-relabelled-model"

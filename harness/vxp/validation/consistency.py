@@ -345,7 +345,8 @@ def _could_have_run(state: State, result_: AResult, number: int, score: Mapping[
         return
     limit = task["budget"].get("max_passes_per_map")
     passes = int(state.system["method"]["needs"]["passes_per_map"]) if state.system is not None else 0
-    holds = {"not-run:no-truth": not set(metric.truth) & set(task["truth"]),
+    holds = {"not-run:kind": not set(metric.kinds) & set(task["kinds"]),
+             "not-run:no-truth": not set(metric.truth) & set(task["truth"]),
              "not-run:budget": metric.re_explains and limit is not None and passes > limit,
              "not-run:reference": False, "not-run:no-explainer": metric.re_explains,
              "not-run:no-relabelled-model": metric.needs_relabelled and result_.document["model"]["id"] not in RELABELLED}

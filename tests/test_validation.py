@@ -269,6 +269,9 @@ case("VXP-C015", "a small grid without resampling", lambda b: (
 case("VXP-C001", "maps of images that say to be of clips", edit("set", kind="heatmap3d"))
 case("VXP-C015", "a rule of another kind", lambda b: (
     edit("set", explainer__resample="trilinear")(b), edit("result", explainer__resample="trilinear")(b)))
+case("VXP-C025", "maps of clips for a task of images", lambda b: (
+    b.tensors("shard", lambda t: t.update(values=t["values"][:, None].copy())),
+    edit("set", kind="heatmap3d", shards__0__tensors__values__shape=[24, 1, 64, 64])(b)))
 case("VXP-C020", "scores of another order", lambda b: b.table("samples", lambda t: t["item_id"].reverse()))
 case("VXP-C021", "a number without ok", cell("samples", f"{DELETION}#status", 3, "undefined:constant-map"))
 case("VXP-C021", "ok without a number", cell("samples", DELETION, 3, None))

@@ -201,6 +201,9 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C015", found.path, "/explainer/resample", repr(rule),
                            f"{', '.join(rules)}, the rules of {found.document['kind']}")
     task, grid = state.entry("tasks", found.document["task"], state.limit_of(found)), next(iter(grids), None)
+    if task is not None and found.document["kind"] not in task["kinds"]:
+        state.findings.add("VXP-C025", found.path, "/kind", found.document["kind"],
+                           f"{', '.join(task['kinds'])}, which the task admits")
     if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
             and list(grid) != list(task["input_size"]):
         state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",

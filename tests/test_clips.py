@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,3 +235,15 @@ def test_explainers_say_what_they_make() -> None:
     for found in explainers.catalogue().values():
         assert set(found.kinds) <= set(vxp.kinds.KINDS)
         assert "heatmap2d" in found.kinds
+
+
+def test_the_page_on_clips_says_what_happens() -> None:
+    """docs/howto/clips.md shows this file."""
+    said: dict[str, object] = {}
+    exec(compile((Path(__file__).parent / "howto" / "clips.py").read_text(), "clips.py", "exec"), said)  # our own file
+    maps, scores = said["maps"], said["scores"]
+    assert isinstance(maps, Tensor)
+    assert maps.ndim == 4
+    assert isinstance(scores, vxp.Scores)
+    assert scores["pointing-game"].status == ("not-run:kind",) * 2
+    assert all(s == "ok" for name in ("relevance-rank", "mask-auc", "gini") for s in scores[name].status)

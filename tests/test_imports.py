@@ -99,10 +99,15 @@ def test_no_cycles() -> None:
         visit(node, ())
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    return sealed(made_run(folder / "run", limit=4, metrics=("entropy", "deletion|steps:2")), folder / "bundle")
+
+
 @pytest.mark.parametrize("level", ["structure", "integrity", "content"])
-def test_the_checking_process_needs_no_torch_below_consistency(level: str, tmp_path: Path) -> None:
+def test_the_checking_process_needs_no_torch_below_consistency(level: str, bundle: Path) -> None:
     """On a bundle whose every part is read: torch takes seconds and most of a gigabyte."""
-    bundle = sealed(made_run(tmp_path / "run", limit=4, metrics=("entropy", "deletion|steps:2")), tmp_path / "bundle")
     said = f"""
 import sys
 from pathlib import Path

@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tarfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +27,9 @@ from vxp.core import VxpError
 from vxp.findings import rules
 from vxp.validation import apart, fixes, report, validate
 from vxp.validation.report import CODES, Report
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 ELSEWHERE = {
     **{f"VXP-{code}": "test_signing.py" for code in ("I008", "I009", "I010")},
@@ -822,23 +824,20 @@ def test_litter_is_mended_and_nothing_else(broken: Broken) -> None:
 # ------------------------------------------------------------------------------------------------------------------ command
 
 
-def vxp(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vxp", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          check=False)
-
-
-def test_the_command_says_its_verdict_last_and_in_its_exit_code(whole: Path, broken: Broken, tmp_path: Path) -> None:
-    good = vxp("validate", str(whole), "--json", "report.json", folder=tmp_path)
+def test_the_command_says_its_verdict_last_and_in_its_exit_code(
+    whole: Path, broken: Broken, tmp_path: Path, run_vxp: Vxp,
+) -> None:
+    good = run_vxp("validate", str(whole), "--json", "report.json", folder=tmp_path)
     assert good.returncode == 0
     assert good.stdout.strip().splitlines()[-1].startswith("bundle: no errors found (partial)")
     vxp_schemas.validate(vxp_schemas.loads((tmp_path / "report.json").read_bytes()))
     cell("items", "target_score", 3, 1.5)(broken)
-    bad = vxp("validate", str(broken.folder), folder=tmp_path)
+    bad = run_vxp("validate", str(broken.folder), folder=tmp_path)
     assert bad.returncode == 1
     assert bad.stdout.strip().splitlines()[-1].startswith("broken: invalid")
-    assert vxp("validate", "nowhere", folder=tmp_path).returncode == 2
-    assert vxp("validate", str(whole), "--level", "deep", folder=tmp_path).returncode == 2
-    assert "VXP-C002" in vxp("explain-code", "c002", folder=tmp_path).stdout
+    assert run_vxp("validate", "nowhere", folder=tmp_path).returncode == 2
+    assert run_vxp("validate", str(whole), "--level", "deep", folder=tmp_path).returncode == 2
+    assert "VXP-C002" in run_vxp("explain-code", "c002", folder=tmp_path).stdout
 
 
 # ------------------------------------------------------------------------------------------------------------------ sealing

@@ -192,13 +192,15 @@ def write(
     summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
     few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
+    computed_on = environment(settings)
+    vxp_schemas.validate(computed_on)
     paths = []
     for s, found in zip(scored, summaries, strict=True):
         folder = out / "results" / s.set_id
         store.write_table(folder / FILES["samples"], _samples(task, s))
         curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
                   for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
-        store.write_document(folder / FILES["environment"], environment(settings))
+        store.write_bytes(folder / FILES["environment"], plain_json(computed_on))
         document = header("result") | {
             "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
             "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),

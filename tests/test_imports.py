@@ -25,7 +25,7 @@ LAYERS = [
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},
-    {"run", "registry", "train_shapes", "sealing", "migrate", "signing"},
+    {"run", "registry", "train_shapes", "train_motion", "sealing", "migrate", "signing"},
     {"importing", "fitting", "trial", "explain_worker"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
      "report"},

@@ -213,7 +213,7 @@ def test_only_what_was_computed_again_is_shown_and_ranked(kept: Path) -> None:
     assert [of(document, f"lab-{n}")["shown"] for n in NAMES] == [True, True, False]
     (table,) = document["tables"]
     entries = {e["explainer"]: {s["signature"].partition("@")[0]: s for s in e["scores"]} for e in table["entries"]}
-    assert {r["explainer"] for r in table["references"]} == set(explainers.REFERENCES)
+    assert {r["explainer"] for r in table["references"]} == set(explainers.references(("mask",)))
     assert not any("tied_for_best" in s for s in entries["input-x-gradient"].values())
     # grad-cam's audit was made without the explainer, so that nobody has computed this one again
     assert entries["grad-cam"]["max-sensitivity"]["evidence"] == "E1"

@@ -18,8 +18,12 @@ from vxp.kinds import Map
 from vxp.models import from_file, guard
 
 GROUP = "vxp.explainers"
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle", "oracle-binary")
-"""The fixed reference explanations that stand beside every result (6.4)."""
+REFERENCES: Mapping[str, tuple[str, ...]] = {
+    "random": kinds.MAPS, "random-coarse": ("heatmap3d",), "centre-gaussian": kinds.MAPS, "edges": kinds.MAPS,
+    "motion": ("heatmap3d",), "oracle": kinds.MAPS, "oracle-binary": kinds.MAPS,
+}
+"""The fixed reference explanations that stand beside every result (6.4), with the kinds that they make: the validator asks
+and loads no explainer."""
 ORACLES = ("oracle", "oracle-binary")
 """Those made from the truth."""
 ORACLE_TRUTH = ("mask", "cells")
@@ -98,9 +102,10 @@ def methods() -> list[str]:
     return [id for id, found in catalogue().items() if not found.reference]
 
 
-def references(truth: Collection[str]) -> list[str]:
-    """The references of a task that has these kinds of truth."""
-    return [name for name in REFERENCES if name not in ORACLES or set(ORACLE_TRUTH) & set(truth)]
+def references(truth: Collection[str], kind: str = kinds.HEATMAP2D.id) -> list[str]:
+    """The references of a task that has these kinds of truth, for explanations of this kind."""
+    return [name for name, made in REFERENCES.items()
+            if kind in made and (name not in ORACLES or set(ORACLE_TRUTH) & set(truth))]
 
 
 def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:

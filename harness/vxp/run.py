@@ -218,7 +218,7 @@ def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[Bo
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
-    names = [n for n in explainers.references(task.truth) if n in known]
+    names = [n for n in explainers.references(task.truth, task.kind.id) if n in known]
     unique: dict[str, BoundExplainer] = {}
     for bound in [*(explainers.bind(n).on(task.kind) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:

@@ -140,10 +140,9 @@ class Task:
         items = self.items[start:stop]
         samples = [self.source.load(item) for item in items]
         raw = torch.stack([sample.image for sample in samples]).float() / 255
-        inputs = model.normalization.to_inputs(raw, axes=raw.ndim - 2)
         return Loaded(
             ids=tuple(item.id for item in items),
-            inputs=inputs,
+            inputs=model.normalization.to_inputs(raw, raw.ndim - 2),
             frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
@@ -190,7 +189,7 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
 
     Targets are the model's predictions where the items have none.
     """
-    items, source = datasets.opened(images, model.input_size, model.class_names)
+    items, source = datasets.opened(images, model.image_size, model.class_names)
     kind = {"own-images": "folder", "manifest": "manifest"}.get(source.id)
     name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images" if kind else source.id
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]

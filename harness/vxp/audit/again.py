@@ -41,7 +41,7 @@ ALL_MINUTES = 10.0
 """Minutes of computation up to which `vxp verify` takes all items, unless it is told how many."""
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
-IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
+IMAGE_DEPENDENT = ("edges", "motion", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
 ALIKE = 0.99
 ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
@@ -676,7 +676,7 @@ class _Again:
 
     def _likeness(self, rows: Sequence[int]) -> None:
         """Whether the maps are a reference that depends on the image alone, or on the truth."""
-        admitted = explainers.references(self.claim.task.truth)
+        admitted = explainers.references(self.claim.task.truth, self.claim.task.kind.id)
         for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
             like = []
             for unit in _parts(rows):

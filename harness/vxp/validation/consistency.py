@@ -215,7 +215,7 @@ def _division(state: State, result_: AResult) -> None:
     if found is not None and found.document["coverage"] != 1:
         lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
     beside = {r["explainer"] for r in document["references"]}
-    needed = set(references(task["truth"]))
+    needed = set(references(task["truth"], task["kinds"][0]))
     if not needed <= beside:
         lacks("/references", f"the references {', '.join(sorted(beside)) or 'none'}", f"all of {', '.join(sorted(needed))}")
 

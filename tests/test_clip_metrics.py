@@ -17,6 +17,7 @@ from vxp.core import Batch, Case, Normalization
 from vxp.engine import Engine, Job
 from vxp.kinds import HEATMAP2D, HEATMAP3D, Resample
 from vxp.metrics import bind, catalogue, of_kind
+from vxp.segments import slic
 
 T, H, W = 5, 9, 11
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))
@@ -108,6 +109,7 @@ def expected(name: str, parameters: dict[str, Any], case: Case, i: int) -> tuple
         "model": model, "image": some.inputs[i].double().numpy(), "truth": truth, "truths": {"mask": truth},
         "attribution": implementation.on_grid(native, some.space, rule), "target": int(some.targets[i]), "mean": NORM.mean,
         "std": NORM.std, "seed": some.seed, "item": some.ids[i],
+        "segments": lambda n: slic(some.select([i]), n)[0].numpy(),
     }
     assert {p.name for p in signature(implementation.oracle_of(name)).parameters.values()
             if p.kind is Parameter.POSITIONAL_OR_KEYWORD} <= set(sample)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from vxp.core import Case, Plan, outcome
@@ -39,6 +40,14 @@ def relevance_gain(case: Case, counts: Sequence[int], fill: str) -> Plan:
     most = yield case.removed(counts, fill)
     least = yield case.removed([counts[-1] - k for k in counts], fill, first="least")
     return outcome(trapezoid(least, counts) - trapezoid(most, counts), {"constant-map": case.constant})
+
+
+def own_area(curve: Tensor, last: Tensor) -> Tensor:
+    """Area [B] under curve [B, S+1] from step 0 to each item's own last step [B], over the fraction of its steps."""
+    step = torch.arange(curve.shape[1])
+    last = last[:, None]
+    weight = (step <= last).double() - ((step == 0) | (step == last)).double() / 2
+    return (curve * weight).sum(1) / last[:, 0]
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -159,7 +159,8 @@ def _metric(metric: Metric) -> list[str]:
         ("Defined in", f"[the standard](../../spec/metrics/{metric.id}.md)"),
         ("Signature", code(metrics.Bound(metric, metric.parameters).signature)),
         ("Parameters and defaults", settings(metric.parameters)),
-        ("Family", metric.family), ("Range", f"{low} to {high}, {metric.better} is better"),
+        ("Family", metric.family), ("Explanations", ", ".join(map(code, metric.kinds))),
+        ("Range", f"{low} to {high}, {metric.better} is better"),
         ("Truth", " or ".join(code(key) for key in metric.truth) or "none"),
         ("Asks the explainer again", _again(metric.re_explains)),
         ("Undefined", ", ".join(code(f"undefined:{status}") for status in metric.undefined) or "never"),
@@ -311,6 +312,7 @@ def spec_facts(metric: Metric) -> str:
     again = document["re_explains"]
     rows = [
         ("id and version", code(metric.name)), ("family", document["family"]),
+        ("explanations", ", ".join(code(kind) for kind in document["kinds"])),
         ("level", "one score per item" if document["level"] == "sample" else "one number per set [set]"),
         ("direction", f"{document['better']} is better"), ("range", f"{low} to {high}"),
         ("truth", " or ".join(code(key) for key in document["truth"]) or "none"),
@@ -321,7 +323,7 @@ def spec_facts(metric: Metric) -> str:
     ]
     rows.insert(-1, ("agreement (5.1.4)", _agreement(metric)))
     if document.get("needs_relabelled"):
-        rows.insert(7, ("twin", "needs the model trained on permuted labels"))
+        rows.insert(8, ("twin", "needs the model trained on permuted labels"))
     parameters = table(("parameter", "type", "default", "admitted"),
                        ((code(p["name"]), p["type"], code(p["default"]), _admitted(p)) for p in document["parameters"]))
     return "\n\n".join(part for part in ("<!-- generated; do not edit -->", table(("fact", "value"), rows), parameters) if part)

@@ -10,7 +10,8 @@ from vxp.bench.catalogue import AGAIN, QUICK, counted, settings, whole_case, who
 from vxp.bench.measure import Line, NearFree
 from vxp.bench.peers import PEERS
 from vxp.bench.validator import checked, large
-from vxp.metrics import Bound, bind, catalogue
+from vxp.kinds import HEATMAP2D
+from vxp.metrics import Bound, bind, of_kind
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def lines() -> dict[str, Line]:
 
 
 def test_every_metric_has_its_rows_and_the_catalogue_shares_them(lines: dict[str, Line]) -> None:
-    signatures = [Bound(metric, metric.parameters).signature for metric in catalogue().values()]
+    signatures = [Bound(metric, metric.parameters).signature for metric in of_kind(HEATMAP2D.id).values()]
     assert set(signatures) <= set(lines)
     assert lines["rows that the metrics would run one by one"].value == sum(lines[s].value for s in signatures)
     assert lines["share"].value < 80
@@ -59,14 +60,14 @@ class NearFree32(NearFree):
         return super().forward(torch.nn.functional.interpolate(x, size=(224, 224)))
 
 
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", of_kind(HEATMAP2D.id))
 def test_a_metric_is_timed_under_settings_that_it_admits(name: str) -> None:
-    metric = catalogue()[name]
+    metric = of_kind(HEATMAP2D.id)[name]
     for maps in (0, 1):
         quick = settings(Bound(metric, metric.parameters), maps)
         assert bind((name, dict(quick.parameters))).parameters == quick.parameters
-    assert set(QUICK) & {p for m in catalogue().values() for p in m.parameters} == set(QUICK)
-    assert set(AGAIN) <= {p for m in catalogue().values() for p in m.parameters}
+    assert set(QUICK) & {p for m in of_kind(HEATMAP2D.id).values() for p in m.parameters} == set(QUICK)
+    assert set(AGAIN) <= {p for m in of_kind(HEATMAP2D.id).values() for p in m.parameters}
 
 
 def test_the_metrics_beside_public_ones_exist() -> None:

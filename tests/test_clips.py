@@ -16,6 +16,7 @@ from vxp.core import Batch, Case, Filled, Normalization, Removed, Request, Uncha
 from vxp.engine import _Builder
 from vxp.kinds import HEATMAP3D
 from vxp.models.clips import late_fusion
+from vxp.segments import slic
 
 T, H, W = 5, 6, 8
 NORM = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
@@ -154,9 +155,28 @@ def test_clips_are_explained_and_scored() -> None:
     inputs = clips(3)
     maps = vxp.explain(model, inputs, "grad-cam")
     assert maps.shape == (3, 3, H, W), "the layer has half the frames, rounded up"
-    scores = vxp.score(model, inputs, maps, metrics=("deletion|steps:6", "entropy"))
+    scores = vxp.score(model, inputs, maps, metrics=("deletion|steps:6", "st-deletion|steps:6", "frame-deletion", "entropy"))
     assert scores["deletion"].status == ("not-run:kind",) * 3
-    assert all(s == "ok" for s in scores["entropy"].status)
+    for name in ("st-deletion", "frame-deletion", "entropy"):
+        assert scores[name].status == ("ok",) * 3, name
+    assert scores["st-deletion"].signature == "st-deletion@1|steps:6|fill:hold"
+
+
+def test_supervoxels_are_regions_in_time_and_place() -> None:
+    raw = torch.zeros(1, 3, 4, 16, 16)
+    raw[:, :, 2:, :, :8] = 1.0  # half of the picture changes half-way
+    labels = slic(Batch(("a",), raw, torch.zeros(1, dtype=torch.long)), 8)
+    assert labels.shape == (1, 4, 16, 16)
+    assert int(labels.min()) == int(labels[0, 0, 0, 0]) == 0
+    bright = set(labels[raw[:, 0] == 1].tolist())
+    assert bright.isdisjoint(labels[raw[:, 0] == 0].tolist())
+
+
+def test_a_fill_of_whole_frames_is_refused_for_voxels() -> None:
+    assert vxp.metrics.bind("frame-deletion|fill:reverse").parameters == {"fill": "reverse"}
+    for name, fill in (("st-deletion", "reverse"), ("tube-deletion", "hold"), ("frame-insertion", "nli")):
+        with pytest.raises(VxpError, match=f"parameter 'fill': got '{fill}'.*expected one of"):
+            vxp.metrics.bind(f"{name}|fill:{fill}")
 
 
 @pytest.mark.parametrize("name", ["saliency", "input-x-gradient", "integrated-gradients", "smoothgrad", "random"])

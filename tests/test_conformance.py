@@ -20,14 +20,16 @@ from safetensors.numpy import load_file
 from vxp import conformance, conformance_worker, explainers
 from vxp.conformance import OURS, Checked, checked, conform, conforms, folder, main, read_cases
 from vxp.core import Batch, Normalization, VxpError
+from vxp.kinds import KINDS
 from vxp.metrics import catalogue
 
 TESTS = Path(__file__).parent
 VECTORS = TESTS.parent / "spec" / "vectors"
 ORACLES = (sys.executable, "-m", "oracles")
 NAMES = [metric.name for metric in catalogue().values()]
-FEW = ("deletion", "sensitivity-n", "irof", "mprt", "random-logit", "max-sensitivity", "label-randomisation", "pointing-game")
-"""One of every kind: curves, parts, regions, states of the model, another class, noise, sets, truth."""
+FEW = ("deletion", "sensitivity-n", "irof", "mprt", "random-logit", "max-sensitivity", "label-randomisation", "pointing-game",
+       "frame-deletion", "t-pointing")
+"""One of every kind: curves, parts, regions, states of the model, another class, noise, sets, truth, frames."""
 
 
 def cases_of(name: str) -> list[dict[str, Any]]:
@@ -58,7 +60,8 @@ def test_every_metric_has_vectors_of_its_version(name: str) -> None:
     assert {f"undefined:{code}" for code in metric.undefined} <= seen
     numbers = {n for case in found for n in (case["expected"]["values"] or [case["expected"]["set"]]) if n is not None}
     assert len(numbers) > 1  # or an implementation that always says the same would pass
-    assert {"bilinear", "nearest"} <= {item["resample"] for case in found for item in case["items"]}
+    rules = {rule for kind in metric.kinds for rule in KINDS[kind].rules}
+    assert {item["resample"] for case in found for item in case["items"]} == rules
     assert all(case["agrees_with"] == [] or case["agrees_with"][0].keys() == {"library", "version"} for case in found)
 
 

@@ -14,14 +14,15 @@ import torch
 import vxp
 from torch import Tensor, nn
 from vxp import doubts
-from vxp.metrics import catalogue
+from vxp.kinds import HEATMAP2D
+from vxp.metrics import of_kind
 from vxp.models import own, randomised
 
 if TYPE_CHECKING:
     from conftest import Toy
 
 QUICK: dict[str, Any] = {"steps": 4, "samples": 2, "stages": 2}
-EVERYTHING = [(n, {k: v for k, v in QUICK.items() if k in m.parameters}) for n, m in catalogue().items()]
+EVERYTHING = [(n, {k: v for k, v in QUICK.items() if k in m.parameters}) for n, m in of_kind(HEATMAP2D.id).items()]
 PLAIN = ["deletion|steps:4", "gini"]
 
 

@@ -17,7 +17,7 @@ from oracles import implementation, philox
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.kinds import HEATMAP2D
-from vxp.metrics import bind, catalogue
+from vxp.metrics import bind, catalogue, of_kind
 from vxp.models import randomised
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ RANKING = ("deletion", "insertion", "srg", "road-morf", "road-lerf", "relevance-
 
 
 def everything(names: Any = None) -> list[tuple[str, dict[str, Any]]]:
-    chosen = catalogue() if names is None else names
+    chosen = of_kind(HEATMAP2D.id) if names is None else names
     return [(n, {k: v for k, v in QUICK.items() if k in catalogue()[n].parameters}) for n in chosen]
 
 

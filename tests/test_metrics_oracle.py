@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vxp.core import Batch, Case
 from vxp.engine import Engine, Job
 from vxp.kinds import HEATMAP2D
-from vxp.metrics import bind, catalogue
+from vxp.metrics import bind, catalogue, of_kind
 
 if TYPE_CHECKING:
     from conftest import Toy
@@ -34,7 +34,7 @@ KINDS = ("random", "native", "ties", "negative", "explained")
 
 def cases() -> list[Any]:
     found = []
-    for name, metric in catalogue().items():
+    for name, metric in of_kind(HEATMAP2D.id).items():
         quick = {key: value for key, value in QUICK.items() if key in metric.parameters}
         for variant in getattr(module_of(name), "VARIANTS", [{}]):
             wanted = bind((name, quick | variant))

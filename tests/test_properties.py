@@ -17,7 +17,8 @@ import torch
 import vxp
 from torch import Tensor
 from vxp.core import VxpError
-from vxp.metrics import catalogue
+from vxp.kinds import HEATMAP2D
+from vxp.metrics import catalogue, of_kind
 
 if TYPE_CHECKING:
     from conftest import Toy
@@ -89,7 +90,7 @@ def wanted(toy: Toy, items: Items) -> Scored:
     return cache(lambda name: score(toy, items, [name])[name])
 
 
-everything = pytest.mark.parametrize("name", catalogue())
+everything = pytest.mark.parametrize("name", of_kind(HEATMAP2D.id))
 
 
 @everything
@@ -127,7 +128,7 @@ def test_the_same_seed_gives_the_same_score(toy: Toy, items: Items, wanted: Scor
 @pytest.fixture(scope="module")
 def together(toy: Toy, items: Items) -> vxp.Scores:
     """All metrics in one call, which share their rows."""
-    return score(toy, items, list(catalogue()))
+    return score(toy, items, list(of_kind(HEATMAP2D.id)))
 
 
 @everything
@@ -141,7 +142,7 @@ def threaded(toy: Toy, items: Items) -> vxp.Scores:
     torch.set_num_threads(before + 1)
     try:
         # few and large operations: threads that share a core wait for each other in every one
-        return score(toy, items.select([0, 1]), list(catalogue()), batch_size=5000)
+        return score(toy, items.select([0, 1]), list(of_kind(HEATMAP2D.id)), batch_size=5000)
     finally:
         torch.set_num_threads(before)
 
@@ -157,7 +158,7 @@ def on_gpu(toy: Toy, items: Items) -> vxp.Scores:
         pytest.skip("no GPU here")
     moved = Items(items.inputs.cuda(), items.attributions.cuda(), items.targets.cuda(), items.ids,
                   {key: value.cuda() for key, value in items.truth.items()})
-    return score(replace(toy, model=deepcopy(toy.model).cuda()), moved, list(catalogue()))
+    return score(replace(toy, model=deepcopy(toy.model).cuda()), moved, list(of_kind(HEATMAP2D.id)))
 
 
 @everything

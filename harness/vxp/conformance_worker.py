@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -63,15 +63,12 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-class AveragePool(nn.Module):
-    """Means over a grid of equal blocks."""
+def average_pool(grid: Sequence[int]) -> nn.Module:
+    """Means over a grid of equal blocks, of rows x columns or of frames x rows x columns."""
+    return nn.AdaptiveAvgPool2d(tuple(grid)) if len(grid) == 2 else nn.AdaptiveAvgPool3d(tuple(grid))
 
-    def __init__(self, grid: Sequence[int]) -> None:
-        super().__init__()
-        self.rows, self.columns = grid
 
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.adaptive_avg_pool2d(x, (self.rows, self.columns))
+LAYERS: Mapping[str, Callable[..., nn.Module]] = {"linear": nn.Linear, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d}
 
 
 @cache
@@ -89,14 +86,11 @@ def _layer(operation: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Mo
         case "flatten":
             return nn.Flatten()
         case "average-pool":
-            return AveragePool(operation["grid"])
-        case "linear" | "conv2d" as kind:
+            return average_pool(operation["grid"])
+        case "linear" | "conv2d" | "conv3d" as kind:
             weight, bias = weights[operation["weight"]], weights[operation["bias"]]
-            layer: nn.Linear | nn.Conv2d
-            if kind == "linear":
-                layer = nn.Linear(weight.shape[1], weight.shape[0])
-            else:
-                layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], operation["stride"], operation["padding"])
+            more = () if kind == "linear" else (weight.shape[2], operation["stride"], operation["padding"])
+            layer = LAYERS[kind](weight.shape[1], weight.shape[0], *more)
             layer.load_state_dict({"weight": weight, "bias": bias})
             return layer
     raise VxpError(f"the vectors' model has the operation {operation['op']!r}, which this harness does not know")

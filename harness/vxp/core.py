@@ -291,7 +291,7 @@ class Explain:
 
 @dataclass(frozen=True)
 class Segment:
-    """Cut the image into about n regions of similar colour; answered by labels 0, 1, ... [B, K, H, W]."""
+    """Cut the item into about n regions of similar colour; answered by labels 0, 1, ... [B, K, *space]."""
 
     n: int
 

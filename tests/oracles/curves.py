@@ -19,7 +19,6 @@ def kept(curve: Sequence[float]) -> list[float]:
     return LAST[0]
 
 
-
 def log_softmax(logits: np.ndarray) -> list[float]:
     top = max(float(v) for v in logits)
     total = math.log(sum(math.exp(float(v) - top) for v in logits)) + top
@@ -56,7 +55,7 @@ def removing(
     ranked = maps.order(maps.bilinear(attribution, image.shape[1:]))
     if not most:
         ranked = ranked[::-1]
-    made = None if fill == "nli" else fills.fill(fill, image, mean, std, seed, item)
+    made = None if fill in fills.IMPUTED else fills.fill(fill, image, mean, std, seed, item)
     curve = []
     for k in counts:
         row = fills.removed(image, ranked[:k], fill, mean, std, seed, item, made)

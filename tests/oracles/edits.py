@@ -13,16 +13,16 @@ Edit = dict[str, Any]
 def edits(sample: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[tuple[Edit, np.ndarray]]:
     """Every edit under which a metric with these parameters may explain again, with its image."""
     image, mean, std, seed, item = (sample[key] for key in ("image", "mean", "std", "seed", "item"))
-    C, H, W = image.shape
     yield {"edit": "unchanged"}, image
     if "radius" in parameters:
         key = philox.key(seed, item, "max-sensitivity@1", "noise")
         for draw in range(parameters["samples"]):
-            u = philox.uniforms(key, draw, H * W)[:C].reshape(C, H, W)
+            u = philox.uniforms(key, draw, image[0].size)[: len(image)].reshape(image.shape)
             yield ({"edit": "noise", "draw": draw, "radius": parameters["radius"]}, image + parameters["radius"] * (2 * u - 1))
     if "shift" in parameters:
         yield {"edit": "offset", "amount": parameters["shift"]}, image + parameters["shift"]
     if "shifts" in parameters:
+        _, H, W = image.shape
         filled = fills.fill(parameters["fill"], image, mean, std, seed, item)
         for d in range(1, parameters["shifts"] + 1):
             for down, across in ((d, d), (0, d), (d, 0)):

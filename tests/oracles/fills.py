@@ -1,6 +1,7 @@
 """The named fills, made in raw [0, 1] pixel space, and removal of positions from one image.
 
-All functions take and return images in the model's input space, [3, H, W]; raw = image*std + mean per channel.
+All functions take and return images in the model's input space, [3, H, W], or clips [3, T, H, W]; raw = image*std + mean per
+channel.
 """
 
 import math
@@ -12,6 +13,9 @@ from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import spsolve
 
 from oracles import philox
+
+IMPUTED = ("nli", "hold")
+"""The fills that depend on what is left."""
 
 
 def to_raw(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -37,7 +41,7 @@ def fill(
     if name == "mean":
         return np.zeros_like(raw)
     if name == "blur":
-        return image.copy() if blur_radius(*image.shape[1:]) == 0 else single(np.stack([blur(channel) for channel in raw]))
+        return image.copy() if blur_radius(*image.shape[-2:]) == 0 else single(np.stack([blur(channel) for channel in raw]))
     if name == "noise":
         drawn = philox.uniforms(philox.key(seed, item, "fill-noise@1", "noise"), 0, raw[0].size)
         return single(drawn[: len(raw)].reshape(raw.shape))
@@ -45,14 +49,20 @@ def fill(
         return np.stack([np.full_like(channel, np.float32(channel.mean())) for channel in image])
     if name == "rise-blur":
         return np.stack([rise_blur(channel) for channel in image]).astype(np.float32).astype(np.float64)
+    if name == "mean-frame":
+        return np.broadcast_to(image.mean(1, keepdims=True).astype(np.float32), image.shape).astype(np.float64)
+    if name == "reverse":
+        return image[:, ::-1].copy()
     raise ValueError(f"no oracle of the fill {name!r}")
 
 
 def blur(channel: np.ndarray) -> np.ndarray:
     """Normalised Gaussian of radius and sigma r = round(5*min(H, W)/224), mirrored at the border (edge not twice).
 
-    Halves are rounded up (112 pixels have r = 3).
+    Halves are rounded up (112 pixels have r = 3). Of a clip, every frame by itself.
     """
+    if channel.ndim == 3:
+        return np.stack([blur(frame) for frame in channel])
     H, W = channel.shape
     r = blur_radius(H, W)
     taps = [np.exp(-(d * d) / (2.0 * r * r)) for d in range(-r, r + 1)]
@@ -98,15 +108,30 @@ def removed(
     item: str, made: np.ndarray | None = None,
 ) -> np.ndarray:
     """The image with the fill at these positions, all channels; `made` is the fill image where it is known already."""
-    P, W = image[0].size, image.shape[2]
+    if name in IMPUTED and len(positions) == image[0].size:
+        return np.zeros_like(image)  # nothing known: the mean
     if name == "nli":
-        if len(positions) == P:
-            return np.zeros_like(image)  # nothing known: the mean
         return noisy_linear_imputation(image, positions, mean, std, seed, item)
+    if name == "hold":
+        return held(image, positions)
     source = fill(name, image, mean, std, seed, item) if made is None else made
-    out = image.copy()
+    out = image.reshape(len(image), -1).copy()
     for place in positions:
-        out[:, place // W, place % W] = source[:, place // W, place % W]
+        out[:, place] = source.reshape(len(image), -1)[:, place]
+    return out.reshape(image.shape)
+
+
+def held(clip: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+    """The clip [3, T, H, W] with what was last seen at these positions: the latest frame before that keeps the place, else the
+    earliest after, else the mean."""
+    _, T, H, W = clip.shape
+    gone = {int(place) for place in positions}
+    out = clip.copy()
+    for place in gone:
+        t, y, x = place // (H * W), place // W % H, place % W
+        kept = [s for s in range(T) if (s * H + y) * W + x not in gone]
+        before, after = [s for s in kept if s < t], [s for s in kept if s > t]
+        out[:, t, y, x] = clip[:, before[-1], y, x] if before else clip[:, after[0], y, x] if after else 0.0
     return out
 
 

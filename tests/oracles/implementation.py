@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from oracles import NotFiniteError, UndefinedError, curves, edits, network, statuses
+from oracles import NotFiniteError, UndefinedError, curves, edits, maps, network, statuses
 
 Case = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def network_of(folder: Path, name: str) -> Callable[[np.ndarray], tuple[np.ndarr
 
 
 def sample(case: Case, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What the oracles may take of an item; maps with the rule `nearest` on the grid of the input already."""
+    """What the oracles may take of an item."""
     model = network_of(folder, case["model"])
     truths = {key: read(folder, reference) for key, reference in item["truth"].items()}
     first = next((truths[key] for key in case["truth"] if key in truths), None)
@@ -66,12 +66,15 @@ def sample(case: Case, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def shown(case: Case, item: Mapping[str, Any], folder: Path, reference: Mapping[str, str]) -> np.ndarray:
-    """The map that a reference names, as the oracles take it: they know the rule `bilinear` only."""
+    """The map that a reference names, as the oracles take it."""
     return on_grid(read(folder, reference), read(folder, item["input"]).shape[1:], item["resample"])
 
 
 def on_grid(native: np.ndarray, space: tuple[int, ...], rule: str) -> np.ndarray:
-    """The map by the rule `nearest` where the item has it, else as it is."""
+    """The map as the oracles take it: of a clip, and by the rule `nearest`, on the grid of the input; else as it is, since they
+    know the rule `bilinear`."""
+    if len(space) == 3:
+        return maps.on_clip(native, space, rule)
     if rule != "nearest":
         return native
     h, w = native.shape

@@ -7,11 +7,11 @@ from oracles import maps
 
 def iou_at_area(image: np.ndarray, attribution: np.ndarray, truth: np.ndarray, *, area: str) -> float:
     """K positions: as many as the truth has, or a percentage of the image."""
-    W, P = image.shape[2], image[0].size
+    P = image[0].size
     values = maps.bilinear(attribution, image.shape[1:])
     K = int(truth.sum()) if area == "truth" else max(1, int(area) * P // 100)
     chosen = set(maps.order(values)[:K])
-    inside = {int(y) * W + int(x) for y, x in zip(*np.nonzero(truth), strict=True)}
+    inside = {int(place) for place in np.flatnonzero(truth)}
     return len(chosen & inside) / len(chosen | inside)
 
 

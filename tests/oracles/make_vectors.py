@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from inspect import signature
 from pathlib import Path
@@ -21,26 +21,26 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from oracles import edits, implementation, network, philox, references
+from oracles import edits, implementation, references
+from oracles.stock import MEAN, STD, Stock, drawn, made_map, made_segments
+from oracles.stock_clips import clips
+from oracles.stock_images import images
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "spec" / "vectors"
 REGISTRY = ROOT / "schemas" / "vxp_schemas" / "registry" / "metrics"
-H, W, CLASSES, SEED = 24, 32, 5, 7
-MEAN, STD = [0.48, 0.45, 0.4], [0.23, 0.22, 0.25]
+SEED = 7
 TOLERANCE = 1e-5
 """Where an oracle states none: float32 models differ by about 1e-7, and sums of them by a little more."""
 SAME = 1e-9
 """Two numbers closer than this (over their size, above 1) are one number, computed on two machines."""
 QUICK: Mapping[str, Any] = {"steps": 13, "samples": 3, "stages": 3, "least": 0.0}
-"""13 steps do not divide the 768 positions."""
+"""13 steps divide neither the 768 positions of an image nor the 3072 of a clip."""
 CLUSTERS = {"random": "a", "native": "b", "ties": "a", "explained": "b"}
-"""Two items each; the other kinds of maps are clusters of their own."""
-SOUND = ("random", "native", "ties", "explained")
-"""The items of the cases of further parameters."""
-Kinds = list[tuple[str, int | None]]
-"""Items: the kind of map, and the truth where it is not the image's own, 3 the empty and 4 the full one."""
-TRUTHS: Kinds = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
+"""Two items each; the other maps are clusters of their own."""
+Items = list[tuple[str, int | None]]
+"""Items: the name of the map, and the truth where it is not the image's own, 3 the empty and 4 the full one."""
+TRUTHS: Items = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
     "class-changed": ({}, "touchy", ("flat",)), "single-class": ({}, "single", ("random",)),
     "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
@@ -51,28 +51,15 @@ SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
 model and items."""
 FACTS = ("id", "parameters", "model", "items", "tolerance", "expected")
 """What is locked of a case: what it asks and expects, not who computed it."""
+STOCKS = {"heatmap2d": images, "heatmap3d": clips}
+"""What there is of every kind of explanation."""
 
 
-# --------------------------------------------------------------------------------------------------------------- inputs
+# ----------------------------------------------------------------------------------------------------- clips of references
 
 
-def drawn(name: str, *shape: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64, named."""
-    n = int(np.prod(shape))
-    u = philox.uniforms(philox.key(0, "", "vectors@1", name), 0, -(-n // 4))
-    return np.asarray(u.T.reshape(-1)[:n].reshape(shape))
-
-
-def images() -> np.ndarray:
-    """Four images in input space, float32: noise over a smooth ground, so that no two positions are equal, then one that
-    is zero everywhere."""
-    raw = 0.5 * drawn("raw", 3, 3, H, W) + 0.5 * np.kron(drawn("ground", 3, 3, 3, 4), np.ones((8, 8)))
-    noisy = (raw - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
-    return np.concatenate([noisy, np.zeros((1, 3, H, W))]).astype(np.float32)
-
-
-def clips() -> dict[str, np.ndarray]:
-    """Two clips in input space, the second of one frame, and a mask of the first."""
+def small_clips() -> dict[str, np.ndarray]:
+    """Two clips in input space, the second of one frame, and a mask of the first: what references are made of."""
     raw = [drawn("clip/0", 3, 5, 6, 7), drawn("clip/1", 3, 1, 6, 7)]
     noisy = [(clip - np.array(MEAN)[:, None, None, None]) / np.array(STD)[:, None, None, None] for clip in raw]
     mask = np.zeros((5, 6, 7), bool)
@@ -80,116 +67,22 @@ def clips() -> dict[str, np.ndarray]:
     return {"clip/0": noisy[0].astype(np.float32), "clip/1": noisy[1].astype(np.float32), "clip-mask/0": mask}
 
 
-def dyadic(name: str, *shape: int) -> np.ndarray:
-    """Multiples of 1/256 in [-1, 1): bilinear steps of an eighth stay exact, so that ties are ties for everybody."""
-    return (np.floor(drawn(name, *shape) * 512) / 256 - 1).astype(np.float32)
-
-
-def made_map(image: np.ndarray, target: int, state: Mapping[str, Any] | None) -> np.ndarray:
-    """A map [6, 8] float32 that depends on image, class and state of the model: what an explainer returned. The vectors
-    carry it, so what made it does not matter; rounded, so that ties are ties for everybody."""
-    weight = drawn(f"map/{target}/{json.dumps(state, sort_keys=True)}", len(image), 6, 8) - 0.3
-    blocks = image.reshape(len(image), 6, H // 6, 8, W // 8).mean((2, 4))
-    return np.asarray(np.round(np.abs(weight * blocks).sum(0) * 1024) / 1024, dtype=np.float32)
-
-
-def made_segments(image: np.ndarray, n: int) -> np.ndarray:
-    """Labels [H, W] of about n regions: the nearest of n drawn points, numbered by their first position; an image of one
-    colour is one region."""
-    if not image.any():
-        return np.zeros((H, W), dtype=np.int64)
-    points = drawn(f"segments/{n}", n, 2) * (H, W)
-    y, x = np.mgrid[:H, :W]
-    nearest = ((y[..., None] - points[:, 0]) ** 2 + (x[..., None] - points[:, 1]) ** 2).argmin(-1)
-    _, first, inverse = np.unique(nearest.ravel(), return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[inverse.ravel()].reshape(H, W), dtype=np.int64)
-
-
-def attributions() -> dict[str, tuple[int, np.ndarray]]:
-    """Maps by kind, with the number of the image that each belongs to."""
-    sparse = np.where(drawn("sparse", H, W) < 0.6, 0.0, np.floor(drawn("levels", H, W) * 5) / 4)
-    broken = dyadic("broken", 6, 8)
-    broken[2, 3] = np.nan
-    found = {
-        "random": (0, 2 * drawn("random", H, W) - 1), "native": (1, dyadic("native", 6, 8)), "ties": (2, sparse),
-        "explained": (2, made_map(images()[2].astype(np.float64), 0, None)), "negative": (0, -1 - drawn("negative", H, W)),
-        "quantised": (1, np.floor(drawn("quantised", 12, 16) * 4) / 4), "constant": (0, np.full((7, 7), 0.3)),
-        "zeros": (1, np.zeros((6, 8))), "broken": (2, broken), "nearest": (0, dyadic("nearest", 7, 9)),
-        "signs": (1, np.where(drawn("signs", H, W) < 0.5, -0.5, 0.5)), "flat": (3, dyadic("flat", 6, 8)),
-    }
-    return {kind: (i, values.astype(np.float32)) for kind, (i, values) in found.items()}
-
-
-def truths() -> dict[str, np.ndarray]:
-    """Truths by key, one for each of three images, then an empty one and a full one, then one for the fourth image."""
-    mask, cells = np.zeros((6, H, W), bool), np.zeros((6, H, W), bool)
-    mask[0, 3:11, 4:20] = mask[2, 10, 10] = mask[2, 0, 31] = mask[4] = True
-    mask[1] = drawn("mask", H, W) < 0.4
-    cells[0, :12, :16] = cells[1, 12:, 16:] = cells[2, :12, 16:] = cells[4] = True
-    mask[5], cells[5] = mask[0], cells[0]
-    boxes = np.zeros((6, 2, 4), np.int64)
-    boxes[0] = boxes[5] = [[4, 3, 20, 11], [22, 15, 30, 23]]
-    boxes[1, 0], boxes[2, 0], boxes[4, 0] = [0, 0, 32, 12], [10, 10, 11, 11], [0, 0, W, H]
-    looked, others = np.zeros((6, H * W)), np.zeros((6, H * W))
-    for i in (0, 1, 2, 5):
-        np.add.at(looked[i], np.floor(drawn(f"looked/{i}", 25) * H * W).astype(int), 1)
-        np.add.at(others[i], np.floor(drawn(f"others/{i}", 60) * H * W).astype(int), 1)
-    looked[4] = others[4] = 1
-    looked, others = looked.reshape(6, H, W), others.reshape(6, H, W)
-    padded = np.pad(looked, ((0, 0), (2, 2), (2, 2)))
-    density = sum(padded[:, dy : dy + H, dx : dx + W] for dy in range(5) for dx in range(5)) / 25 + 1 / 128
-    density[3], density[5] = 0, 0.5
-    found = {"mask": mask, "cells": cells, "boxes": boxes, "density": density.astype(np.float32),
-             "fixations": looked.astype(np.float32), "other-fixations": others.astype(np.float32)}
-    return found
-
-
-def models() -> dict[str, tuple[list[dict[str, Any]], dict[str, np.ndarray]]]:
-    """A small network, a linear model, a constant one, one with a single class, and one whose class changes with the
-    least change of an image that is zero."""
-
-    def weights(name: str, *shape: int) -> np.ndarray:
-        return ((2 * drawn(name, *shape) - 1) * 0.6).astype(np.float32)
-
-    cnn = [{"op": "conv2d", "weight": "1.weight", "bias": "1.bias", "stride": 2, "padding": 2}, {"op": "tanh"},
-           {"op": "conv2d", "weight": "2.weight", "bias": "2.bias", "stride": 2, "padding": 1}, {"op": "tanh"},
-           {"op": "average-pool", "grid": [3, 4]}, {"op": "flatten"}, {"op": "linear", "weight": "3.weight", "bias": "3.bias"}]
-    push = weights("touchy", 1, 3 * H * W)
-    line = [{"op": "flatten"}, {"op": "linear", "weight": "1.weight", "bias": "1.bias"}]
-    return {
-        "cnn": (cnn, {"1.weight": weights("c1", 6, 3, 5, 5), "1.bias": weights("c1b", 6), "2.weight": weights("c2", 8, 6, 3, 3),
-                      "2.bias": weights("c2b", 8), "3.weight": weights("c3", CLASSES, 96), "3.bias": weights("c3b", CLASSES)}),
-        "linear": (line, {"1.weight": weights("l", CLASSES, 3 * H * W) / 8, "1.bias": weights("lb", CLASSES)}),
-        "constant": (line, {"1.weight": np.zeros((CLASSES, 3 * H * W), np.float32),
-                            "1.bias": np.array([40, 1, 0, -1, 2], np.float32)}),
-        "single": (line, {"1.weight": weights("single", 1, 3 * H * W), "1.bias": np.zeros(1, np.float32)}),
-        "touchy": (line, {"1.weight": np.concatenate([0 * push, push, -push]), "1.bias": np.array([1e-4, 0, 0], np.float32)}),
-    }
-
-
 # ---------------------------------------------------------------------------------------------------------------- cases
 
 
-def targets(model: str) -> list[int]:
-    """The predicted class per image, and another one for the third: a target need not be the prediction."""
-    operations, weights = models()[model]
-    logits = [network.forward(image.astype(np.float64), operations, weights)[0] for image in images()]
-    return [(int(np.argmax(found)) + (i == 2)) % len(found) for i, found in enumerate(logits)]
-
-
-def item(kind: str, model: str, keys: Sequence[str], *, truth: int | None = None) -> dict[str, Any]:
+def item(stock: Stock, name: str, model: str, keys: Sequence[str], *, truth: int | None = None) -> dict[str, Any]:
     """One item of a case with its truths of these keys; the ids are such that their bytes as JSON matter."""
-    i, _ = attributions()[kind]
-    names = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3"}
+    i, rule, _ = stock.maps[name]
+    ids = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3"}
     suffix = {None: "", 3: " (empty)", 4: " (full)"}[truth]
     row = {3: 5}.get(i, i) if truth is None else truth
     # other people's fixations are judged beside those on the image itself
     wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
     return {
-        "id": f"{names[i]}|{kind}{suffix}", "cluster": CLUSTERS.get(kind, kind), "target": targets(model)[i],
-        "input": reference(f"input/{i}"), "map": reference(f"map/{kind}"),
-        "resample": "nearest" if kind == "nearest" else "bilinear", "signed": True,
-        "truth": {key: reference(f"{key}/{row}") for key in truths() if key in wanted}, "given": [],
+        "id": f"{ids[i]}|{name}{suffix}", "cluster": CLUSTERS.get(name, name), "target": stock.target(model, i),
+        "input": reference(f"input/{stock.prefix}{i}"), "map": reference(f"map/{stock.prefix}{name}"),
+        "resample": rule, "signed": True,
+        "truth": {key: reference(f"{key}/{stock.prefix}{row}") for key in stock.truths if key in wanted}, "given": [],
     }
 
 
@@ -198,41 +91,52 @@ def reference(tensor: str) -> dict[str, str]:
 
 
 def cases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cases of a metric without their answers: quick parameters on all kinds of maps, the oracle's variants, the
-    defaults, further kinds of truth, and the models on which some scores are not defined."""
+    """The cases of a metric without their answers, of every kind of explanation that it takes."""
     module = implementation.module_of(document["id"])
+    found: dict[str, dict[str, Any]] = {}
+    for kind in document["kinds"]:
+        stock = STOCKS[kind]()
+        for parameters, model, items, keys in questions(document, stock):
+            asked = {"parameters": parameters, "model": f"models/{stock.prefix}{model}.json",
+                     "items": [item(stock, name, model, keys, truth=truth) for name, truth in items]}
+            # the same question about fewer items says nothing more
+            apart = [name for name, _ in items if name in stock.apart]
+            found.setdefault(json.dumps([kind, parameters, model, keys, apart], sort_keys=True), {
+                "id": f"{document['id']}@{document['version']}/{len(found) + 1}", "metric": document["id"],
+                "version": document["version"], "level": document["level"], "clause": document["clause"],
+                "truth": document["truth"], "undefined": document["undefined"], "seed": SEED,
+                "normalization": {"mean": MEAN, "std": STD}, "tolerance": tolerance(module, parameters), **asked,
+            })
+    return list(found.values())
+
+
+def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[str, Any], str, Items, list[str]]]:
+    """Parameters, model, items and kinds of truth: quick parameters on all maps, the oracle's variants, the defaults, further
+    kinds of truth, and the models on which some scores are not defined."""
+    variants = getattr(implementation.module_of(document["id"]), "VARIANTS", [])
     defaults = {p["name"]: p["default"] for p in document["parameters"]}
     quick = defaults | {key: value for key, value in QUICK.items() if key in defaults}
-    every: Kinds = [(kind, None) for kind in attributions() if kind != "flat"]
+    every: Items = [(name, None) for name in stock.maps if name not in stock.apart]
     # what the items are together matters to a metric of the set
-    sound: Kinds = every if document["level"] == "set" else [(kind, None) for kind in SOUND]
-    keys: list[str] = document["truth"]
-    wanted: list[tuple[dict[str, Any], str, Kinds, list[str]]] = [(quick, "cnn", every + (TRUTHS if keys else []), keys)]
-    wanted += [(quick | variant, "cnn", sound, keys) for variant in getattr(module, "VARIANTS", [])]
-    wanted.append((defaults, "cnn", sound[:2], keys))
-    wanted += [(quick, "cnn", sound, [key]) for key in keys[1:]]  # the first that the item has is taken
+    sound: Items = every if document["level"] == "set" else [(name, None) for name in stock.sound]
+    keys: list[str] = [key for key in document["truth"] if key in stock.truths]
+    yield quick, "cnn", every + (TRUTHS if keys else []), keys
+    for variant in variants:
+        yield quick | variant, "cnn", sound, keys
+    yield defaults, "cnn", sound[:2], keys
+    for key in keys[1:]:  # the first that the item has is taken
+        yield quick, "cnn", sound, [key]
     if runs_the_model(document):
-        wanted += [(quick, "linear", sound, keys), (quick, "constant", sound, keys)]
+        yield quick, "linear", sound, keys
+        yield quick, "constant", sound, keys
         if document["level"] == "set":
-            wanted += [(quick | variant, "linear", sound, keys) for variant in getattr(module, "VARIANTS", [])]
+            for variant in variants:
+                yield quick | variant, "linear", sound, keys
     for code in document["undefined"]:
-        if code in SHOWN:
-            changes, model, kinds = SHOWN[code]
+        if code in SHOWN and SHOWN[code][1] in stock.models:
+            changes, model, names = SHOWN[code]
             fitting = {key: value for key, value in changes.items() if key in defaults}
-            wanted.append((quick | fitting, model, [(kind, None) for kind in kinds], keys))
-    found: dict[str, dict[str, Any]] = {}
-    for parameters, model, kinds, own in wanted:
-        asked = {"parameters": parameters, "model": f"models/{model}.json",
-                 "items": [item(kind, model, own, truth=truth) for kind, truth in kinds]}
-        # the same question about fewer items says nothing more
-        about = json.dumps([parameters, model, own, [kind for kind, _ in kinds if kind == "flat"]], sort_keys=True)
-        found.setdefault(about, {
-            "id": f"{document['id']}@{document['version']}/{len(found) + 1}", "metric": document["id"],
-            "version": document["version"], "level": document["level"], "clause": document["clause"],
-            "truth": document["truth"], "undefined": document["undefined"], "seed": SEED,
-            "normalization": {"mean": MEAN, "std": STD}, "tolerance": tolerance(module, parameters), **asked,
-        })
-    return list(found.values())
+            yield quick | fitting, model, [(name, None) for name in names], keys
 
 
 def runs_the_model(document: Mapping[str, Any]) -> bool:
@@ -378,14 +282,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_data(folder: Path) -> None:
-    """Images, clips, maps, truths and models."""
+    """Inputs, maps, truths and models."""
     (folder / "models").mkdir(parents=True, exist_ok=True)
-    found = {f"input/{i}": image for i, image in enumerate(images())}
-    found |= {f"map/{kind}": values for kind, (_, values) in attributions().items()}
-    found |= {f"{key}/{row}": value for key, rows in truths().items() for row, value in enumerate(rows)}
-    save_file({name: np.ascontiguousarray(value) for name, value in found.items()}, folder / "data.safetensors")
-    save_file(clips(), folder / "clips.safetensors")
-    for name, (operations, weights) in models().items():
+    stocks = [stock() for stock in STOCKS.values()]
+    found = {name: np.ascontiguousarray(value) for stock in stocks for name, value in stock.tensors().items()}
+    save_file(found, folder / "data.safetensors")
+    save_file(small_clips(), folder / "clips.safetensors")
+    for name, (operations, weights) in ((f"{s.prefix}{name}", model) for s in stocks for name, model in s.models.items()):
         save_file(weights, folder / "models" / f"{name}.safetensors")
         write_json(folder / "models" / f"{name}.json", {"operations": operations, "weights": f"models/{name}.safetensors"})
 

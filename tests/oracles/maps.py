@@ -5,7 +5,7 @@ import numpy as np
 from oracles import NotFiniteError
 
 
-def bilinear(native: np.ndarray, space: tuple[int, int]) -> np.ndarray:
+def bilinear(native: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
     """The map on another grid, corners not aligned, no antialiasing (5.3.2); float64 arithmetic, then float32."""
     if native.shape == space:
         return native.astype(np.float32)
@@ -25,6 +25,24 @@ def _neighbours(place: int, short: int, long: int) -> tuple[int, int, float]:
     n = max(0, (2 * place + 1) * short - long)
     low = n // (2 * long)
     return low, min(low + 1, short - 1), (n - 2 * long * low) / (2 * long)
+
+
+def on_clip(native: np.ndarray, space: tuple[int, ...], rule: str) -> np.ndarray:
+    """The map [t, h, w] on the grid of a clip: x first, then y, then t; float64 arithmetic, then float32 (5.14.2)."""
+    if native.shape == space:
+        return native.astype(np.float32)
+    linear = {"trilinear": (0, 1, 2), "frames": (1, 2), "nearest": ()}[rule]
+    out = native.astype(np.float64)
+    for axis in (2, 1, 0):
+        planes, places = np.moveaxis(out, axis, 0), range(space[axis])
+        short, long = len(planes), len(places)
+        if axis in linear:
+            near = [_neighbours(place, short, long) for place in places]
+            found = [planes[i] + weight * (planes[j] - planes[i]) for i, j, weight in near]
+        else:
+            found = [planes[(2 * place + 1) * short // (2 * long)] for place in places]
+        out = np.moveaxis(np.stack(found), 0, axis)
+    return out.astype(np.float32)
 
 
 def minmax(values: np.ndarray) -> np.ndarray:

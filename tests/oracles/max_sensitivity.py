@@ -13,13 +13,13 @@ def max_sensitivity(
     explain: Callable[[np.ndarray, int], np.ndarray], *, samples: int, radius: float,
 ) -> float:
     """Largest ||e(x + d) - e(x)|| / ||e(x)|| over draws d, uniform in a cube around x; the class stays that of x."""
-    C, H, W = image.shape
-    here = maps.bilinear(attribution, (H, W)).astype(np.float64)
+    space = image.shape[1:]
+    here = maps.bilinear(attribution, space).astype(np.float64)
     key = philox.key(seed, item, "max-sensitivity@1", "noise")
     largest = 0.0
     for draw in range(samples):
-        u = philox.uniforms(key, draw, H * W)[:C].reshape(C, H, W)
-        there = maps.bilinear(explain(image + radius * (2 * u - 1), target), (H, W)).astype(np.float64)
+        u = philox.uniforms(key, draw, image[0].size)[: len(image)].reshape(image.shape)
+        there = maps.bilinear(explain(image + radius * (2 * u - 1), target), space).astype(np.float64)
         largest = max(largest, norm(there - here) / norm(here))
     return largest
 

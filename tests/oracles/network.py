@@ -10,7 +10,8 @@ Weights = Mapping[str, np.ndarray]
 
 
 def forward(image: np.ndarray, operations: Sequence[Mapping[str, Any]], weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [K] of an image [C, H, W], and the representation: the input of the last linear operation."""
+    """Logits [K] of an image [C, H, W] or a clip [C, T, H, W], and the representation: the input of the last linear
+    operation."""
     x, representation = image.astype(np.float64), np.zeros(0)
     for operation in operations:
         if operation["op"] == "linear":
@@ -19,20 +20,21 @@ def forward(image: np.ndarray, operations: Sequence[Mapping[str, Any]], weights:
     return x, representation
 
 
-def conv2d(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.ndarray:
-    """Cross-correlation with zero padding: weight [O, C, k, k], bias [O]."""
-    pad, stride = operation["padding"], operation["stride"]
+def convolution(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.ndarray:
+    """Cross-correlation with zero padding, over two axes or three: weight [O, C, k, k] or [O, C, k, k, k], bias [O]."""
+    axes = range(1, x.ndim)
+    pad, steps = operation["padding"], [slice(None, None, operation["stride"])] * len(axes)
     weight = weights[operation["weight"]].astype(np.float64)
-    windows = sliding_window_view(np.pad(x, ((0, 0), (pad, pad), (pad, pad))), weight.shape[2:], axis=(1, 2))
-    found = np.tensordot(weight, windows[:, ::stride, ::stride], axes=([1, 2, 3], [0, 3, 4]))
-    return np.asarray(found + weights[operation["bias"]].astype(np.float64)[:, None, None])
+    windows = sliding_window_view(np.pad(x, ((0, 0), *[(pad, pad)] * len(axes))), weight.shape[2:], axis=tuple(axes))
+    summed = [1, *(a + 1 for a in axes)], [0, *(a + len(axes) for a in axes)]
+    found = np.tensordot(weight, windows[(slice(None), *steps)], axes=summed)
+    return np.asarray(found + weights[operation["bias"]].astype(np.float64).reshape(-1, *[1] * len(axes)))
 
 
 def average_pool(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.ndarray:
-    """Means over a grid of equal blocks, rows x columns; the size must be a multiple of the grid."""
-    rows, columns = operation["grid"]
-    C, H, W = x.shape
-    return np.asarray(x.reshape(C, rows, H // rows, columns, W // columns).mean((2, 4)))
+    """Means over a grid of equal blocks, rows x columns, of a clip frames x rows x columns; the size must be a multiple."""
+    blocks = [part for size, n in zip(x.shape[1:], operation["grid"], strict=True) for part in (n, size // n)]
+    return np.asarray(x.reshape(len(x), *blocks).mean(tuple(range(2, len(blocks) + 1, 2))))
 
 
 def linear(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.ndarray:
@@ -40,7 +42,7 @@ def linear(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.
 
 
 OPERATIONS: dict[str, Any] = {
-    "conv2d": conv2d, "average-pool": average_pool, "linear": linear,
+    "conv2d": convolution, "conv3d": convolution, "average-pool": average_pool, "linear": linear,
     "tanh": lambda x, operation, weights: np.tanh(x),
     "flatten": lambda x, operation, weights: x.ravel(),
 }

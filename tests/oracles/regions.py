@@ -51,7 +51,7 @@ def curve(
     is constant."""
     order = ranked(regions, attribution, (image.shape[1], image.shape[2]))
     _not_constant = 1 / float(attribution.max() - attribution.min())
-    made = None if fill == "nli" else fills.fill(fill, image, mean, std, seed, item)
+    made = None if fill in fills.IMPUTED else fills.fill(fill, image, mean, std, seed, item)
     found, gone = [], []
     for k in range(last + 1):
         if k:
@@ -67,7 +67,7 @@ def masses_and_drops(
 ) -> tuple[list[float], list[float]]:
     """Per part the sum of the map and what the logit loses without it; nothing if at most rounding*max(1, |logit|)."""
     values = [float(v) for v in maps.bilinear(attribution, (image.shape[1], image.shape[2])).ravel()]
-    made = None if fill == "nli" else fills.fill(fill, image, mean, std, seed, item)
+    made = None if fill in fills.IMPUTED else fills.fill(fill, image, mean, std, seed, item)
     whole = float(model(image)[target])
     masses, drops = [], []
     for places in parts:

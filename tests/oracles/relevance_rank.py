@@ -8,6 +8,5 @@ from oracles import maps
 def relevance_rank(image: np.ndarray, attribution: np.ndarray, truth: np.ndarray) -> float:
     """Share of the K most relevant positions that lie inside a truth of K positions."""
     K = int(truth.sum())
-    W = image.shape[2]
     top = maps.order(maps.bilinear(attribution, image.shape[1:]))[:K]
-    return sum(1 for place in top if truth[place // W, place % W]) / K
+    return sum(1 for place in top if truth.flat[place]) / K

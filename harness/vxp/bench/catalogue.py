@@ -1,4 +1,4 @@
-"""Every metric of the catalogue: what it asks for at its defaults, how much of it is shared, and the time over the bound."""
+"""Every metric of images: what it asks for at its defaults, how much of it is shared, and the time over the bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from vxp.bench.measure import Line, NearFree, gradient, paired, per_map, photo_l
 from vxp.core import Batch, Case
 from vxp.engine import Engine, Job
 from vxp.explainers import bind as bind_explainer
-from vxp.metrics import Bound, catalogue
+from vxp.kinds import HEATMAP2D
+from vxp.metrics import Bound, of_kind
 from vxp.perturb import cells
 
 EVERY = "The whole catalogue"
@@ -62,7 +63,7 @@ def counted(wanted: tuple[Bound, ...], case: Case, model: nn.Module) -> tuple[in
 def whole_catalogue(device: str) -> list[Line]:
     """Rows and maps of every metric at its defaults on one 224x224 item, alone and all together."""
     model, case = NearFree().to(device), whole_case(1, device)
-    suite = tuple(Bound(metric, metric.parameters) for metric in catalogue().values())
+    suite = tuple(Bound(metric, metric.parameters) for metric in of_kind(HEATMAP2D.id).values())
     alone = {bound: counted((bound,), case, model) for bound in suite}
     rows, maps = counted(suite, case, model)
     asked_rows, asked_maps = (sum(found[n] for found in alone.values()) for n in (0, 1))
@@ -93,7 +94,7 @@ def over_the_bound(model: nn.Module, size: int, items: int, precision: Any, devi
     engine = Engine(model, size, precision, relabelled=model, segment=blocks)
     goal = "<= 1.05" if device == "cpu" else "<= 1.10"
     lines = []
-    for metric in catalogue().values():
+    for metric in of_kind(HEATMAP2D.id).values():
         bound = settings(Bound(metric, metric.parameters), counted((Bound(metric, metric.parameters),), whole_case(1, device),
                                                                    NearFree().to(device))[1])
         rows, maps = counted((bound,), whole_case(items, device), NearFree().to(device))

@@ -28,7 +28,8 @@ from vxp.bench.measure import (
 from vxp.core import Batch, Case
 from vxp.engine import Engine, Job, best_batch_size
 from vxp.explainers import bind as bind_explainer
-from vxp.metrics import Bound, bind, bind_all, catalogue
+from vxp.kinds import HEATMAP2D
+from vxp.metrics import Bound, bind, bind_all, of_kind
 from vxp.metrics.efficient_mprt import histogram_entropy
 from vxp.metrics.random_logit import ssim
 
@@ -101,7 +102,7 @@ def map_only(device: str) -> list[Line]:
     lines = [Line(group, "sort, once for all metrics", per_map(lambda: Case(batch, maps).order, device), "ms", "<= 5")]
     ready = Case(batch, maps)
     ready.order, ready.constant  # noqa: B018
-    for metric in catalogue().values():
+    for metric in of_kind(HEATMAP2D.id).values():
         if metric.truth or metric.family == "complexity":
             sorts = metric.id == "gini"  # sorts absolute values, which the shared order does not give for signed maps
             job = Job(ready, (Bound(metric, metric.parameters),))

@@ -47,6 +47,11 @@ def catalogue() -> dict[str, Metric]:
     return find("vxp.metrics", Metric, group="vxp.metrics")
 
 
+def of_kind(kind: str) -> dict[str, Metric]:
+    """The metrics that are defined for a kind of explanation, by id."""
+    return {id: metric for id, metric in catalogue().items() if kind in metric.kinds}
+
+
 def bind(request: str | tuple[str, Mapping[str, Any]]) -> Bound:
     """The metric and parameters of `id`, `id|name:value|...` or `(id, {name: value})`; unnamed parameters keep defaults.
 

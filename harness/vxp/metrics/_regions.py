@@ -28,19 +28,23 @@ def tiles(side: int, case: Case) -> Tensor:
     return (rows[:, None] * -(-W // side) + columns).flatten()
 
 
-def ranks(case: Case, labels: Tensor) -> Tensor:
-    """int64 [B, P]: the rank of the region of each position, by the region's mean of the evaluation map, descending,
-    ties by label. labels [B, P] are 0, 1, ... and every label up to an item's largest is taken."""
+def means(case: Case, labels: Tensor) -> Tensor:
+    """float64 [B, R]: the mean of the evaluation map over every region; -inf for those that an item with fewer has not.
+    labels [B, P] are 0, 1, ... and every label up to an item's largest is taken."""
     values = case.map.flatten(1).double()
     labels = labels.to(values.device)
     R = int(labels.max()) + 1
     sums = torch.zeros(len(labels), R, dtype=torch.float64, device=values.device).scatter_add_(1, labels, values)
     sizes = torch.zeros_like(sums).scatter_add_(1, labels, torch.ones_like(values))
-    # an item with fewer regions has empty ones at the end
-    means = torch.where(sizes > 0, sums / sizes.clamp_min(1), -torch.inf)
-    place = means.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(place).scatter_(1, place, torch.arange(R, device=place.device).expand_as(place))
-    return rank.gather(1, labels)
+    return torch.where(sizes > 0, sums / sizes.clamp_min(1), -torch.inf)
+
+
+def ranks(case: Case, labels: Tensor) -> Tensor:
+    """int64 [B, P]: the rank of the region of each position, by the region's mean of the evaluation map, descending,
+    ties by label."""
+    place = means(case, labels).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(place).scatter_(1, place, torch.arange(place.shape[1], device=place.device).expand_as(place))
+    return rank.gather(1, labels.to(place.device))
 
 
 def tiled(case: Case, side: int) -> tuple[str, int]:

@@ -1,7 +1,8 @@
 """Deletion: the target's probability while the most relevant positions are removed first."""
 
-from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS, cuts, trapezoid
+from vxp.core import Case, Plan, metric
+from vxp.metrics._curves import deletion_area
+from vxp.perturb import FILLS, cuts
 
 
 @metric("deletion", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
@@ -17,6 +18,4 @@ def deletion(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     RISE's script fills with zeros of the normalised input, which is this fill, and steps by a number of pixels.
     """
     counts = cuts(steps, case.batch.positions)
-    x = [k / case.batch.positions for k in counts]
-    curve = yield case.removed(counts, fill)
-    return outcome(trapezoid(curve, counts), {"constant-map": case.constant}, curve=curve, x=x)
+    return (yield from deletion_area(case, counts, fill, {"constant-map": case.constant}))

@@ -1,7 +1,8 @@
 """Insertion: the target's probability while the most relevant positions are shown first."""
 
-from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS, cuts, trapezoid
+from vxp.core import Case, Plan, metric
+from vxp.metrics._curves import insertion_area
+from vxp.perturb import FILLS, cuts
 
 
 @metric("insertion", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
@@ -16,8 +17,5 @@ def insertion(case: Case, *, steps: int = 224, fill: str = "blur") -> Plan:
     least-relevant-first removal into the same fill, read backwards. Range [0, 1], higher is better. Undefined for a
     constant map.
     """
-    P = case.batch.positions
-    counts = cuts(steps, P)
-    x = [k / P for k in counts]
-    curve = yield case.removed([P - k for k in counts], fill, first="least")
-    return outcome(trapezoid(curve, counts), {"constant-map": case.constant}, curve=curve, x=x)
+    counts = cuts(steps, case.batch.positions)
+    return (yield from insertion_area(case, counts, fill, {"constant-map": case.constant}))

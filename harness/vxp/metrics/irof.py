@@ -1,9 +1,9 @@
 """IROF: the area over the target's probability while superpixels are removed, the most relevant first."""
 
 import torch
-from torch import Tensor
 
 from vxp.core import Case, Plan, Request, Segment, Unchanged, metric, outcome
+from vxp.metrics._curves import own_area
 from vxp.metrics._regions import ranks
 from vxp.perturb import FILLS
 
@@ -34,11 +34,3 @@ def irof(case: Case, *, superpixels: int = 100, fill: str = "image-mean") -> Pla
     nothing = before < LEAST
     kept = own_area(curve / torch.where(nothing, torch.ones_like(before), before)[:, None], own)
     return outcome(1 - kept, {"constant-map": case.constant, "too-few-regions": own < 2, "saturated": nothing})
-
-
-def own_area(curve: Tensor, last: Tensor) -> Tensor:
-    """Area [B] under curve [B, S+1] from step 0 to each item's own last step [B], over the fraction of its steps."""
-    step = torch.arange(curve.shape[1])
-    last = last[:, None]
-    weight = (step <= last).double() - ((step == 0) | (step == last)).double() / 2
-    return (curve * weight).sum(1) / last[:, 0]

@@ -1,10 +1,8 @@
 """Mask AUC: how well the map's values tell truth from ground."""
 
-import torch
-from torch.nn import functional as F
-
 from vxp.core import Case, Outcome, metric, outcome
 from vxp.kinds import MAPS
+from vxp.metrics._auc import auc
 from vxp.metrics._truth import truth
 
 
@@ -19,11 +17,5 @@ def mask_auc(case: Case) -> Outcome:
     is better, 0.5 for a random map. Undefined for a constant map, an empty truth, and a truth that covers everything.
     """
     inside = truth(case, ("mask", "cells"), "mask-auc")
-    rising = case.order.flip(1)
-    values, member = case.map.flatten(1).gather(1, rising), inside.gather(1, rising)
-    outside = F.pad((~member).long().cumsum(1), (1, 0))
-    below = outside.gather(1, torch.searchsorted(values, values))
-    not_above = outside.gather(1, torch.searchsorted(values, values, right=True))
-    won = ((below + not_above).double() / 2 * member).sum(1)
-    pairs = (inside.sum(1) * (~inside).sum(1)).clamp_min(1)
-    return outcome(won / pairs, {"constant-map": case.constant, "empty-truth": ~inside.any(1), "full-truth": inside.all(1)})
+    return outcome(auc(case.map.flatten(1), inside, case.order.flip(1)), {
+        "constant-map": case.constant, "empty-truth": ~inside.any(1), "full-truth": inside.all(1)})

@@ -1,8 +1,9 @@
 """Selectivity: the target's probability while patches of the image are removed, the most relevant first."""
 
-from vxp.core import Case, Plan, metric, outcome
+from vxp.core import Case, Plan, metric
+from vxp.metrics._curves import deletion_area
 from vxp.metrics._regions import scaled_side, tiled
-from vxp.perturb import FILLS, trapezoid
+from vxp.perturb import FILLS
 
 
 @metric("selectivity", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
@@ -22,6 +23,4 @@ def selectivity(case: Case, *, fill: str = "mean") -> Plan:
     evidence in a photograph is the mean, hence the default.
     """
     order, patches = tiled(case, scaled_side(4, 28, case))
-    counts = range(patches + 1)
-    curve = yield case.removed(counts, fill, order=order)
-    return outcome(trapezoid(curve, counts), {"constant-map": case.constant}, curve=curve, x=[k / patches for k in counts])
+    return (yield from deletion_area(case, range(patches + 1), fill, {"constant-map": case.constant}, order=order))

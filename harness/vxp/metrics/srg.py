@@ -1,7 +1,8 @@
 """Symmetric relevance gain: least-relevant-first area minus most-relevant-first area."""
 
-from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS, cuts, trapezoid
+from vxp.core import Case, Plan, metric
+from vxp.metrics._curves import relevance_gain
+from vxp.perturb import FILLS, cuts
 
 
 @metric("srg", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),
@@ -14,8 +15,4 @@ def srg(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     Both curves are the target's probability over the fraction removed, trapezoid rule, both endpoints. An order that
     carries no information scores 0 in expectation. Range [-1, 1], higher is better. Undefined for a constant map.
     """
-    P = case.batch.positions
-    counts = cuts(steps, P)
-    most = yield case.removed(counts, fill)
-    least = yield case.removed([P - k for k in counts], fill, first="least")
-    return outcome(trapezoid(least, counts) - trapezoid(most, counts), {"constant-map": case.constant})
+    return (yield from relevance_gain(case, cuts(steps, case.batch.positions), fill))

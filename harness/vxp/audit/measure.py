@@ -254,8 +254,10 @@ def document(seen: Mapping[str, Seen]) -> dict[str, Any]:
 
 def with_imputed(known: Mapping[str, Any], found: Mapping[str, float], vectors: Mapping[str, float]) -> dict[str, Any]:
     """The document of the tolerances with those of scores whose rows are imputed, from the largest differences by key, on
-    tasks and on vectors."""
+    tasks and on vectors. What was seen before stays: another processor shows other differences."""
     fp32 = known["classes"]["fp32"]
+    found = _larger(fp32["seen"].get("imputed", {}), found)
+    vectors = _larger(fp32["seen"].get("imputed_vectors", {}), vectors)
     metrics = {key: limit for key, limit in fp32["metrics"].items() if "|" not in key}
     for key, seen in found.items():
         name = key.split("|")[0]
@@ -267,6 +269,10 @@ def with_imputed(known: Mapping[str, Any], found: Mapping[str, float], vectors: 
                       "seen": fp32["seen"] | {"imputed": dict(sorted(found.items())),
                                               "imputed_vectors": dict(sorted(vectors.items()))}}
     return dict(known) | {"classes": dict(known["classes"]) | {"fp32": renewed}}
+
+
+def _larger(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {key: max(before.get(key, 0.0), now.get(key, 0.0)) for key in {*before, *now}}
 
 
 def _width(metric: str) -> float:

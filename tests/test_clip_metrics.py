@@ -13,10 +13,11 @@ import torch
 import vxp
 from oracles import implementation
 from torch import Tensor, nn
+from vxp import media
 from vxp.core import Batch, Case, Normalization
 from vxp.engine import Engine, Job
 from vxp.kinds import HEATMAP2D, HEATMAP3D, Resample
-from vxp.metrics import bind, catalogue, of_kind
+from vxp.metrics import _time, bind, catalogue, of_kind
 from vxp.segments import slic
 
 T, H, W = 5, 9, 11
@@ -174,6 +175,26 @@ def test_an_image_has_no_score_of_clips(name: str) -> None:
                       truth=torch.ones(2, H, W, dtype=torch.bool), metrics=[name])[name]
     assert found.status == ("not-run:kind",) * 2
     assert HEATMAP2D.id not in catalogue()[name].kinds
+
+
+def test_the_worked_example_of_the_text() -> None:
+    """Clause 5.14.8."""
+    native = torch.tensor([[[0.0, 2.0]], [[1.0, -2.0]]])[None]
+    inputs = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(1, 3, 3, 1, 2)
+    batch = Batch(("a",), inputs, torch.zeros(1, dtype=torch.long))
+    case = Case(batch, native, "trilinear")
+    assert case.map.flatten().tolist() == [0, 2, 0.5, 0, 1, -2]
+    assert Case(batch, native, "frames").map.flatten().tolist() == [0, 2, 1, -2, 1, -2]
+    assert _time.frame_relevance(case).tolist() == [[2, 0.5, 1]]
+    assert _time.tube_relevance(case).tolist() == [[1.5, 0]]
+    assert case.ordered(_time.by_frame(case)).positions.tolist() == [[0, 1, 4, 5, 2, 3]]
+    assert case.ordered(_time.by_tube(case)).positions.tolist() == [[0, 2, 4, 1, 3, 5]]
+    for frames, shown in (((0, 1), [2, 2, 2]), ((1,), [0, 0, 2]), ((0, 1, 2), [0, 0, 0])):
+        removed = torch.zeros(1, 3, 2, dtype=torch.bool)
+        removed[:, frames] = True
+        fill = media.CLIP.fill("hold")
+        assert isinstance(fill, media.Imputed)
+        assert fill.impute(batch, torch.tensor([0]), removed.flatten(1))[0, 0, :, 0, 0].tolist() == shown
 
 
 # ------------------------------------------------------------------------------------------------ curves that are known

@@ -22,7 +22,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from oracles import edits, implementation, references
-from oracles.stock import MEAN, STD, Stock, drawn, made_map, made_segments
+from oracles.stock import MEAN, STD, Stock, drawn, made_map, made_segments, target
 from oracles.stock_clips import clips
 from oracles.stock_images import images
 
@@ -79,7 +79,7 @@ def item(stock: Stock, name: str, model: str, keys: Sequence[str], *, truth: int
     # other people's fixations are judged beside those on the image itself
     wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
     return {
-        "id": f"{ids[i]}|{name}{suffix}", "cluster": CLUSTERS.get(name, name), "target": stock.target(model, i),
+        "id": f"{ids[i]}|{name}{suffix}", "cluster": CLUSTERS.get(name, name), "target": target(stock, model, i),
         "input": reference(f"input/{stock.prefix}{i}"), "map": reference(f"map/{stock.prefix}{name}"),
         "resample": rule, "signed": True,
         "truth": {key: reference(f"{key}/{stock.prefix}{row}") for key in stock.truths if key in wanted}, "given": [],

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class Stock:
     """What there is of one kind of explanation. The prefix goes before the names of its tensors and models.
 
     inputs: four, in input space. maps: by name the number of the input, the rule of resampling and the values. truths: by key
-    one for each of the first three inputs, an empty one, a full one, and one for the fourth input. models: of the parts cnn,
+    one for each of the first three inputs, an empty one, a full one, and one for the fourth input. models: cnn,
     linear, constant and others. sound: the maps of the cases of further parameters. apart: the maps that only the case of one
     status has.
     """
@@ -32,15 +33,6 @@ class Stock:
     models: Mapping[str, Model]
     sound: tuple[str, ...]
     apart: tuple[str, ...] = ()
-    _targets: dict[tuple[str, int], int] = field(default_factory=dict)
-
-    def target(self, model: str, i: int) -> int:
-        """The predicted class of an input, and another one for the third: a target need not be the prediction."""
-        if (model, i) not in self._targets:
-            operations, weights = self.models[model]
-            logits = network.forward(self.inputs[i].astype(np.float64), operations, weights)[0]
-            self._targets[model, i] = (int(np.argmax(logits)) + (i == 2)) % len(logits)
-        return self._targets[model, i]
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All but the models, by the names that cases refer to."""
@@ -48,6 +40,14 @@ class Stock:
         found |= {f"map/{self.prefix}{name}": values for name, (_, _, values) in self.maps.items()}
         return found | {f"{key}/{self.prefix}{row}": value
                         for key, rows in self.truths.items() for row, value in enumerate(rows)}
+
+
+@cache
+def target(stock: Stock, model: str, i: int) -> int:
+    """The predicted class of an input, and another one for the third: a target need not be the prediction."""
+    operations, weights = stock.models[model]
+    logits = network.forward(stock.inputs[i].astype(np.float64), operations, weights)[0]
+    return (int(np.argmax(logits)) + (i == 2)) % len(logits)
 
 
 def drawn(name: str, *shape: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import safetensors.numpy
 from bundle_tools import STATEMENT, Broken, commanded, key, trusted
 from vxp.validation import validate
 
-METRICS = "mask-auc,relevance-rank,max-sensitivity|samples:2,entropy,deletion|steps:4"
+METRICS = "st-deletion|steps:4,t-pointing,mask-auc,relevance-rank,max-sensitivity|samples:2,entropy,deletion|steps:4"
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 THREADS ?= 2
 export MPLBACKEND := Agg
 
+COMMA := ,
+
 MUTATIONS ?= 10000
 RECORDS ?= 2000
 BOARD ?= build/board
@@ -12,16 +14,21 @@ SEED ?= $(shell date +%s)
 
 .PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric apt stamps registry clean
 
-$(VENV)/.demo: pyproject.toml
+# torch and torchvision come from one index in one step, so that their builds match. A module is compiled when it is first
+# imported, which most of what is installed never is: to compile all takes three quarters of a minute.
+define install
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	# torch and torchvision come from one index in one step, so that their builds match
-	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	$(BIN)/python -m pip install --quiet --no-compile -e '.[$(1)]'
+endef
+
+$(VENV)/.demo: pyproject.toml
+	$(call install,demo)
 	touch $@
 
-$(VENV)/.all: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet -e '.[demo,test,docs,peers]'
-	touch $@
+$(VENV)/.all: pyproject.toml
+	$(call install,demo$(COMMA)test$(COMMA)docs$(COMMA)peers)
+	touch $(VENV)/.demo $@
 
 # Two tasks of real photos in a few minutes; killed at any moment, the same command goes on where it stopped.
 DEMO = --batch-size 16 --threads $(THREADS) --device cpu
@@ -38,10 +45,16 @@ test: $(VENV)/.all apt
 	$(MAKE) check
 
 # What CI runs, once everything is installed.
-check: lint types docs
+check:
+	$(MAKE) -j $(THREADS) types docs lint stamps
+	# the comparison with public libraries must run here, not be skipped; a file's tests share what they make, and tests/conftest.py
+	# says which files begin; every worker has a core, so BLAS starts no second thread, and one that waits sleeps where a
+	# test asks for two: as it spins it holds the core of the other worker
+	VXP_PEERS=required OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile \
+	  --no-loadscope-reorder --durations=15 tests
+
+stamps:
 	$(BIN)/vxp data get stamps
-	# the comparison with public libraries must run here, not be skipped; a file's tests share what they make
-	VXP_PEERS=required $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile --durations=15 tests
 
 lint:
 	$(BIN)/ruff check .

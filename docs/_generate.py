@@ -94,7 +94,8 @@ def bullets(items: Iterable[str]) -> str:
 def cli_page() -> str:
     root = typer.main.get_command(app)
     return page("Commands", prose(root.help or ""),
-                "`python -m vxp` is the same command as `vxp`. Exit codes: 0 done, 2 bad input (the message says what was "
+                "`python -m vxp` is the same command as `vxp`, but Python then imports from the working folder first: not in a "
+                "stranger's folder. Exit codes: 0 done, 2 bad input (the message says what was "
                 "got, what was expected and what to do), 130 stopped by Ctrl-C.", *_commands(root, "vxp"))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,9 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import safetensors.numpy
 import vxp_schemas
 from vxp import explainers, metrics, models, result, run, sealing, signing, stats, tasks
+from vxp.cli import main
 from vxp.leaderboard import trust
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
@@ -61,6 +66,18 @@ def trusted(records: Path, *, lab: str = STATEMENT["submitter"]["name"]) -> None
     for identity, name in (("auditor", "The Auditor"), ("lab", lab)):
         trust.add(records, identity, key(identity).with_name(f"{identity}.pub.pem"), name=name, auditor=identity == "auditor",
                   submitter=False, expires=None)
+
+
+def commanded(line: str, code: int = 0) -> str:
+    """Run a command line in this process, as the console script does, and return what it printed, both streams."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        patched.setenv("COLUMNS", "300")
+        patched.setattr("sys.argv", ["vxp", *shlex.split(line)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert stop.value.code == code, f"{line}\n{printed.getvalue()}"
+    return printed.getvalue()
 
 
 class Broken:

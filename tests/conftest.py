@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -23,14 +24,26 @@ from vxp.machine import keep_freed_memory
 from vxp.segments import slic
 
 H, W, CLASSES = 24, 32, 5
+LONG = (
+    "test_tutorial", "test_audit", "test_docs", "test_howto_metric", "test_conformance", "test_mutations", "test_leaderboard",
+    "test_kills", "test_signing", "test_run", "test_explainers", "test_explainers_more", "test_bench", "test_metric_faults",
+    "test_divergence", "test_agreement", "test_properties", "test_red_team")
+"""Files that take about half a minute and more, the longest first."""
 MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.25)
 
 
 def pytest_configure() -> None:
     """One thread: the tests' tensors are small, and threads that wait for a core cost more than they bring. And freed memory
-    stays, as in a run."""
+    stays, as in a run. Nothing waits for the disk: what that helps against, a loss of power, no test can bring about."""
     torch.set_num_threads(1)
     keep_freed_memory()
+    os.fsync = lambda handle: None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: one that began last would keep a single worker busy, long after the others are done."""
+    place = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +51,39 @@ def _threads_as_before() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Vxp = Callable[..., Done]
+
+
+@pytest.fixture
+def run_vxp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vxp:
+    """`vxp` in this process: a process of its own imports torch for seconds before it does anything. That the installed command
+    starts, ends and is stopped as it should is for test_cli, test_tutorial and test_kills to prove."""
+    from vxp.cli import main
+
+    def run(*arguments: str | Path, folder: Path | None = None) -> Done:
+        with monkeypatch.context() as patched:
+            patched.setenv("COLUMNS", "200")
+            patched.setattr("sys.argv", ["vxp", *map(str, arguments)])
+            if folder is not None:
+                patched.chdir(folder)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as stop:
+                main()
+            said = capsys.readouterr()
+        return Done(int(stop.value.code or 0), said.out, said.err)
+
+    return run
 
 
 def small_cnn(seed: int = 3) -> nn.Module:

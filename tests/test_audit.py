@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,6 +24,9 @@ from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
 from vxp.run import Quiet
 from vxp.validation import validate
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 DELETION = "deletion@1|steps:4|fill:mean"
 BOXES = "max-box-acc-v2@1|thresholds:20"
@@ -712,21 +713,16 @@ def test_a_set_that_is_cheap_is_audited_as_a_whole(honest: Path, changed: Broken
 # ------------------------------------------------------------------------------------------------------------------- command
 
 
-def vxp(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vxp", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          check=False)
-
-
-def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path: Path) -> None:
-    done = vxp("verify", str(honest), "--sample", "3", "--nonce", "c0ffee", "--out", str(tmp_path / "s.json"), folder=tmp_path)
+def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path: Path, run_vxp: Vxp) -> None:
+    done = run_vxp("verify", honest, "--sample", "3", "--nonce", "c0ffee", "--out", tmp_path / "s.json", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().splitlines()[-1] == "bundle: reproduced: everything that was computed again agrees; evidence E2"
     said = audit.read(tmp_path / "s.json")
     assert said["subject"][0]["digest"]["sha256"] == vxp_schemas.file_digest(honest / "submission.json").removeprefix("sha256:")
     assert said["predicate"]["policy"]["nonce"] == "c0ffee"
-    assert vxp("verify", str(honest), "--nonce", "not hex", folder=tmp_path).returncode == 2
-    assert vxp("verify", str(honest), "--out", str(honest / "audit.json"), folder=tmp_path).returncode == 2
-    assert vxp("verify", "nowhere", folder=tmp_path).returncode == 2
+    assert run_vxp("verify", str(honest), "--nonce", "not hex", folder=tmp_path).returncode == 2
+    assert run_vxp("verify", str(honest), "--out", str(honest / "audit.json"), folder=tmp_path).returncode == 2
+    assert run_vxp("verify", "nowhere", folder=tmp_path).returncode == 2
 
 
 def test_options_of_the_command_that_exclude_each_other(honest: Path, tmp_path: Path) -> None:

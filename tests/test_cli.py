@@ -1,11 +1,17 @@
 """The command line, as a newcomer meets it."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 WIDE = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
@@ -22,8 +28,8 @@ def vxp(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     ("models", ["efficientnet-lite0", "torchvision/resnet50", "file.py:factory"]),
     ("datasets", ["photos@2", "stamps@1", "shapes@1", "imagenet"]),
 ])
-def test_list(what: str, names: list[str]) -> None:
-    done = vxp("list", what)
+def test_list(what: str, names: list[str], run_vxp: Vxp) -> None:
+    done = run_vxp("list", what)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in names)
 
@@ -38,8 +44,8 @@ def test_list(what: str, names: list[str]) -> None:
     (["compare", "a", "b"], "a does not exist: expected a document"),
     (["data", "get", "stamp"], "stamps"),
 ])
-def test_errors_name_the_thing_and_exit_2(arguments: list[str], says: str, tmp_path: Path) -> None:
-    done = vxp(*arguments, cwd=tmp_path)
+def test_errors_name_the_thing_and_exit_2(arguments: list[str], says: str, tmp_path: Path, run_vxp: Vxp) -> None:
+    done = run_vxp(*arguments, folder=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert says in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,8 +189,8 @@ def test_methods_of_every_position_explain_clips(name: str) -> None:
 
 
 def test_an_explainer_that_knows_images_only_says_so() -> None:
-    with pytest.raises(VxpError, match="explainer 'edges' makes heatmap2d, and clips need heatmap3d"):
-        vxp.explain(Motion(), clips(), "edges")
+    with pytest.raises(VxpError, match="explainer 'sobol' makes heatmap2d, and clips need heatmap3d"):
+        vxp.explain(Motion(), clips(), "sobol")
 
 
 def test_a_frame_model_becomes_a_clip_model() -> None:
@@ -252,5 +253,17 @@ def test_scores_of_truth_are_those_of_the_flat_maps() -> None:
 
 def test_explainers_say_what_they_make() -> None:
     for found in explainers.catalogue().values():
+        assert found.kinds
         assert set(found.kinds) <= set(vxp.kinds.KINDS)
-        assert "heatmap2d" in found.kinds
+
+
+def test_the_page_on_clips_says_what_happens() -> None:
+    """docs/howto/clips.md shows this file."""
+    said: dict[str, object] = {}
+    exec(compile((Path(__file__).parent / "howto" / "clips.py").read_text(), "clips.py", "exec"), said)  # our own file
+    maps, scores = said["maps"], said["scores"]
+    assert isinstance(maps, Tensor)
+    assert maps.ndim == 4
+    assert isinstance(scores, vxp.Scores)
+    assert scores["pointing-game"].status == ("not-run:kind",) * 2
+    assert all(s == "ok" for name in ("relevance-rank", "mask-auc", "gini") for s in scores[name].status)

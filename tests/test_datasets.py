@@ -27,6 +27,7 @@ FROZEN = [
     pytest.param("photos", marks=needs_photos),
     pytest.param("mosaic-photos", marks=needs_photos),
     pytest.param("stamps", marks=needs_stamps),
+    "motion-items",
 ]
 
 
@@ -75,7 +76,7 @@ def test_a_data_set_without_a_rule_of_its_own_needs_a_list() -> None:
         datasets.own_items({"id": "photos"}, datasets.source("photos"))
 
 
-@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val"])
+@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items"])
 def test_the_document_and_the_source_agree(id: str) -> None:
     document, source = vxp_schemas.registry_document("datasets", id), datasets.source(id)
     assert (document["id"], document["version"]) == (source.id, source.version)
@@ -90,7 +91,7 @@ def test_every_frozen_item_is_made_again_to_the_pixel(task: str) -> None:
     card, source = vxp_schemas.registry_document("tasks", task), datasets.source(task)
     for row, item in zip(rows(task), items(task), strict=True):
         sample = source.load(item)
-        pixels = sample.image.permute(1, 2, 0).contiguous().numpy()
+        pixels = sample.image.movedim(0, -1).contiguous().numpy()
         assert hashlib.sha256(pixels.tobytes()).hexdigest() == row["pixel_sha256"], item.id
         assert sample.image.dtype == torch.uint8
         assert list(sample.image.shape) == [3, *card["input_size"]]

@@ -14,7 +14,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import torch
@@ -29,6 +29,9 @@ from vxp.catalogue import split
 from vxp.cli import app
 from vxp.datasets import Source
 from vxp.models import torchvision_models
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 ROOT = Path(__file__).resolve().parents[1]
 HOWTO = ROOT / "tests" / "howto"
@@ -282,23 +285,42 @@ def python(environment: Mapping[str, str], folder: Path, *arguments: str) -> str
     return done.stdout
 
 
-METRIC = """
-import json, torch, vxp
+INSTALLED = """
+import contextlib, io, json, sys, torch, vxp
+from vxp import metrics
+from vxp.cli import main
 model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 5, 2, bias=False)).eval()
 with torch.no_grad():
     model[1].weight.zero_()
     model[1].weight[1, :20] = 1.0  # the log-odds of class 1 are the sum of the first channel
 inputs = torch.ones(1, 3, 4, 5)
 maps = torch.arange(20.0).view(1, 4, 5)
-metrics = ("comprehensiveness|share:10", "comprehensiveness|share:50", "comprehensiveness")
-scores = vxp.score(model, inputs, torch.cat([maps]), targets=[1], metrics=metrics)
-flat = vxp.score(model, inputs, torch.zeros(1, 4, 5), targets=[1], metrics=metrics[:1])
-print(json.dumps([scores.to_dict(), flat.to_dict()]))
+asked = ("comprehensiveness|share:10", "comprehensiveness|share:50", "comprehensiveness")
+scores = vxp.score(model, inputs, torch.cat([maps]), targets=[1], metrics=asked)
+flat = vxp.score(model, inputs, torch.zeros(1, 4, 5), targets=[1], metrics=asked[:1])
+try:
+    refused = str(metrics.bind("comprehensiveness|share:0"))
+except metrics.VxpError as error:
+    refused = str(error)
+listed = {}
+for kind in ("metrics", "explainers", "datasets"):
+    sys.argv = ["vxp", "list", kind]
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        main()
+    listed[kind] = said.getvalue()
+print(json.dumps({"scores": [scores.to_dict(), flat.to_dict()], "refused": refused, "listed": listed}))
 """
 
 
-def test_howto_metric_is_found_and_scores(plugin: dict[str, str], tmp_path: Path) -> None:
-    scores, flat = json.loads(python(plugin, tmp_path, "-c", METRIC))
+@pytest.fixture(scope="module")
+def installed(plugin: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process says in which the how-to files are installed."""
+    said: dict[str, Any] = json.loads(python(plugin, tmp_path_factory.mktemp("installed"), "-c", INSTALLED))
+    return said
+
+
+def test_howto_metric_is_found_and_scores(installed: dict[str, Any]) -> None:
+    scores, flat = installed["scores"]
     # 20 positions of value 1; removing k of them by the mean, 0, leaves log-odds of 20 - k
     gone = {share: 1 / (1 + torch.tensor(-20.0).exp()) - 1 / (1 + torch.tensor(20.0 * share / 100 - 20).exp())
             for share in (10, 50)}
@@ -308,16 +330,14 @@ def test_howto_metric_is_found_and_scores(plugin: dict[str, str], tmp_path: Path
     assert flat["comprehensiveness@1|share:10|fill:mean"]["status"] == ["undefined:constant-map"]
 
 
-def test_howto_metric_refuses_a_share_that_is_none(plugin: dict[str, str], tmp_path: Path) -> None:
-    told = python(plugin, tmp_path, "-c", "import vxp.metrics as m\ntry: m.bind('comprehensiveness|share:0')\n"
-                                          "except m.VxpError as error: print(error)")
-    assert "parameter 'share': got 0, expected 1 to 99" in told
+def test_howto_metric_refuses_a_share_that_is_none(installed: dict[str, Any]) -> None:
+    assert "parameter 'share': got 0, expected 1 to 99" in installed["refused"]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("metrics", "comprehensiveness"), ("explainers", "taylor-blur"),
                                             ("datasets", "gratings")])
-def test_howto_files_are_listed_once_installed(plugin: dict[str, str], tmp_path: Path, kind: str, name: str) -> None:
-    assert name in python(plugin, tmp_path, "-m", "vxp", "list", kind)
+def test_howto_files_are_listed_once_installed(installed: dict[str, Any], kind: str, name: str) -> None:
+    assert name in installed["listed"][kind]
 
 
 def test_howto_explainer_gives_the_known_answer_of_a_linear_model() -> None:
@@ -346,13 +366,15 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("page", "name", "parameters"), [("docs/howto/explainer.md", "taylor-blur", {"radius": 11}),
                                                           ("README.md", "vanilla", {})])
-def test_the_command_on_ones_own_images_runs(photos: Path, page: str, name: str, parameters: dict[str, Any]) -> None:
+def test_the_command_on_ones_own_images_runs(
+    photos: Path, page: str, name: str, parameters: dict[str, Any], run_vxp: Vxp,
+) -> None:
     (line,) = [line for where, line in commands("vxp") if where == page and "--images" in line]
     for file in HOWTO.glob("*.py"):
         shutil.copy(file, photos.parent)
     small = ["--metrics", "deletion|steps:4,energy-pointing-game", "--batch-size", "8", "--threads", "1", "--device", "cpu"]
     words = shlex.split(line)[1:]
-    python(os.environ, photos.parent, "-m", "vxp", *words, *small)
+    assert run_vxp(*words, *small, folder=photos.parent).returncode == 0
     (found,) = (photos.parent / words[-1] / "results").glob(f"*-{name}-*/result.json")
     document = vxp_schemas.loads(found.read_bytes())
     vxp_schemas.validate(document)
@@ -362,7 +384,7 @@ def test_the_command_on_ones_own_images_runs(photos: Path, page: str, name: str,
     assert (photos.parent / words[-1] / "report.html").is_file()
 
 
-def test_howto_model_runs_with_its_weights(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_howto_model_runs_with_its_weights(photos: Path, monkeypatch: pytest.MonkeyPatch, run_vxp: Vxp) -> None:
     monkeypatch.chdir(photos.parent)
     shutil.copy(HOWTO / "birds.py", photos.parent)
     model, facts = models.from_file("birds.py:factory")()
@@ -372,7 +394,7 @@ def test_howto_model_runs_with_its_weights(photos: Path, monkeypatch: pytest.Mon
     (line,) = [line for where, line in commands("vxp") if where == ident(page) and "birds.py:factory" in line]
     words = shlex.split(line)[1:]
     small = ["--metrics", "deletion|steps:4", "--batch-size", "8", "--threads", "1", "--device", "cpu"]
-    python(os.environ, photos.parent, "-m", "vxp", *words, *small)
+    assert run_vxp(*words, *small).returncode == 0
     out = photos.parent / words[-1]
     document = vxp_schemas.loads((out / "model.json").read_bytes())
     vxp_schemas.validate(document)

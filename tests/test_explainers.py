@@ -19,7 +19,7 @@ from vxp.explainers import bind, catalogue
 from vxp.random import key, normals, uniforms
 
 SIDE = 16
-REFERENCES = set(explainers.REFERENCES)
+REFERENCES = set(explainers.references(("mask",)))
 CLASSLESS = {"eigen-cam", "fem", "mlfem"}
 CAMS = {"grad-cam", "grad-cam-plus-plus", "score-cam", "layer-cam", "ablation-cam"} | CLASSLESS
 FINER = {"mlfem"}

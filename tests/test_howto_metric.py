@@ -66,7 +66,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(checkout: Path) -> Mapping[str, str]:
     paths = [str(checkout / folder) for folder in ("harness", "reference_explainers", "schemas")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def done(command: list[str], folder: Path, environment: Mapping[str, str]) -> str:

@@ -12,20 +12,20 @@ from bundle_tools import made_run, sealed
 ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "documents"},
     {"random", "catalogue", "imputation", "imputation_cpu", "multigrid"},
     {"media"},
     {"kinds"},
     {"core"},
     {"interpolation", "machine", "origin", "doubts"},
     {"perturb"},
-    {"metrics", "models", "datasets", "segments", "doors"},
+    {"metrics", "models", "datasets", "segments", "doors", "explaining"},
     {"engine", "explainers", "stats", "data_get", "foreign"},
-    {"division", "documents"},
+    {"division"},
     {"api", "store", "tasks", "findings"},
     {"result", "bundles"},
     {"cite"},
-    {"run", "registry", "train_shapes", "sealing", "migrate", "signing"},
+    {"run", "registry", "train_shapes", "train_motion", "sealing", "migrate", "signing"},
     {"importing", "fitting", "trial", "explain_worker"},
     {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
      "report"},
@@ -99,10 +99,15 @@ def test_no_cycles() -> None:
         visit(node, ())
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    return sealed(made_run(folder / "run", limit=4, metrics=("entropy", "deletion|steps:2")), folder / "bundle")
+
+
 @pytest.mark.parametrize("level", ["structure", "integrity", "content"])
-def test_the_checking_process_needs_no_torch_below_consistency(level: str, tmp_path: Path) -> None:
+def test_the_checking_process_needs_no_torch_below_consistency(level: str, bundle: Path) -> None:
     """On a bundle whose every part is read: torch takes seconds and most of a gigabyte."""
-    bundle = sealed(made_run(tmp_path / "run", limit=4, metrics=("entropy", "deletion|steps:2")), tmp_path / "bundle")
     said = f"""
 import sys
 from pathlib import Path
@@ -114,3 +119,16 @@ print(*sorted(name for name in ("torch", "scipy", "matplotlib", "jinja2") if nam
 """
     done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_command_imports_what_it_needs_only() -> None:
+    """Every `vxp` begins so: torch alone takes seconds, and some explainers take as long again."""
+    said = """
+import sys, vxp.cli
+print(*sorted({"torch", "scipy", "matplotlib", "jinja2"} & set(sys.modules)))
+import vxp.explainers
+assert "saliency" in vxp.explainers.catalogue()
+print(*sorted({"captum", "scipy.stats", "torchvision", "matplotlib", "sklearn", "skimage"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["", ""]), done.stderr + done.stdout

@@ -12,12 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from bundle_tools import STATEMENT, made_run, sealed
 from rich.console import Console
-from vxp import leaderboard
+from vxp import leaderboard, validation
 from vxp.validation import validate
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 RUN = ("run", "shapes", "--explainer", "saliency", "--limit", "12", "--device", "cpu", "--batch-size", "16", "--threads", "1",
        "--metrics", "entropy,gini,deletion|steps:4")
@@ -34,15 +38,22 @@ def hook(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(hook)
+from vxp import validation
+validation.all_apart = lambda paths, level, **how: [(p, validation.validate(p, level, **how)) for p in paths]
 from vxp.cli import main
 main()
 """
-"""`vxp`, which kills itself before it writes, renames or makes a folder for the n-th time below a folder."""
+"""`vxp`, which kills itself before it writes, renames or makes a folder for the n-th time below a folder. It validates itself:
+what checks in a process of its own writes nothing."""
 
 
-def vxp(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vxp", *map(str, arguments)], capture_output=True, text=True, timeout=300,
-                          check=False)
+@pytest.fixture(scope="module", autouse=True)
+def here() -> Iterator[None]:
+    """The validator in this process: one of its own costs seconds each time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(validation, "all_apart", lambda paths, level, strict=False, record=False: [
+            (p, validate(p, level, record=record)) for p in paths])
+        yield
 
 
 def killed(folder: Path, before: int, *arguments: str | Path) -> int:
@@ -92,41 +103,41 @@ def site(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "before"), [("out", 2), ("out", 20), ("out.tar", 5)])
 def test_a_killed_seal_leaves_no_bundle_and_is_repeated(
-    name: str, before: int, finished: Path, statement: Path, tmp_path: Path,
+    name: str, before: int, finished: Path, statement: Path, tmp_path: Path, run_vxp: Vxp,
 ) -> None:
     order = ("seal", finished, "-e", "saliency", "--submission", statement, "--out", tmp_path / name)
     assert killed(tmp_path, before, *order) == -signal.SIGKILL
     assert not (tmp_path / name).exists()
-    assert vxp(*order).returncode == 0
+    assert run_vxp(*order).returncode == 0
     assert validate(tmp_path / name).evidence == "E1"
 
 
 @pytest.mark.parametrize("before", [2, 15])
 def test_a_killed_leaderboard_add_leaves_no_record_and_is_repeated(
-    before: int, bundle: Path, records: Path, tmp_path: Path,
+    before: int, bundle: Path, records: Path, tmp_path: Path, run_vxp: Vxp,
 ) -> None:
     order = ("leaderboard", "add", bundle, "--records", tmp_path / "records")
     assert killed(tmp_path, before, *order) == -signal.SIGKILL
     assert not there(tmp_path)
-    assert vxp(*order).returncode == 0
+    assert run_vxp(*order).returncode == 0
     assert set(there(tmp_path / "records")) == set(there(records))
 
 
 @pytest.mark.parametrize("before", [3, 5])
 def test_a_killed_leaderboard_build_leaves_whole_pages_and_is_repeated(
-    before: int, records: Path, site: Path, tmp_path: Path,
+    before: int, records: Path, site: Path, tmp_path: Path, run_vxp: Vxp,
 ) -> None:
     order = ("leaderboard", "build", "--records", records, "--out", tmp_path)
     assert killed(tmp_path, before, *order) == -signal.SIGKILL
     assert there(tmp_path).items() < there(site).items()
-    assert vxp(*order).returncode == 0
+    assert run_vxp(*order).returncode == 0
     assert there(tmp_path) == there(site)
 
 
 # ------------------------------------------------------------------------------------------------------- two runs at a time
 
 
-def test_a_second_run_in_a_folder_is_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_run_in_a_folder_is_told_of_the_first(tmp_path: Path, run_vxp: Vxp) -> None:
     out = tmp_path / "out"
     first = subprocess.Popen([sys.executable, "-m", "vxp", *RUN, "--out", str(out)], stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
@@ -137,7 +148,7 @@ def test_a_second_run_in_a_folder_is_told_of_the_first(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         os.kill(first.pid, signal.SIGSTOP)  # in the middle of its work
-        second = vxp(*RUN, "--out", out)
+        second = run_vxp(*RUN, "--out", out)
         assert second.returncode == 2
         assert "another run is writing" in second.stderr
         os.kill(first.pid, signal.SIGCONT)
@@ -145,7 +156,7 @@ def test_a_second_run_in_a_folder_is_told_of_the_first(tmp_path: Path) -> None:
     finally:
         first.kill()
         first.wait()
-    assert vxp(*RUN, "--out", out).returncode == 0
+    assert run_vxp(*RUN, "--out", out).returncode == 0
 
 
 # ------------------------------------------------------------------------------------------------------ a disk that is full
@@ -178,12 +189,12 @@ def orders(out: Path, finished: Path, statement: Path, bundle: Path, records: Pa
 
 @pytest.mark.parametrize("name", ["run", "seal", "seal-tar", "add", "build"])
 def test_a_full_disk_is_said_and_nothing_is_half_written(
-    name: str, finished: Path, statement: Path, bundle: Path, records: Path, tmp_path: Path,
+    name: str, finished: Path, statement: Path, bundle: Path, records: Path, tmp_path: Path, run_vxp: Vxp,
 ) -> None:
     out = tmp_path / "disk"
     with disk(out, "size=48k"):
         order = orders(out, finished, statement, bundle, records)[name]
-        done = vxp(*order)
+        done = run_vxp(*order)
         assert done.returncode == 3, done.stderr
         assert "No space left on device. Nothing half-written is left" in done.stderr
         assert not [p for p in out.rglob(".*") if p.name != ".units"], "something is left on its way"
@@ -191,7 +202,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
             assert not there(out)
         kept = there(out)
         again(out, "size=64m")
-        assert vxp(*order).returncode == 0
+        assert run_vxp(*order).returncode == 0
         assert kept.keys() <= there(out).keys()
         if name == "run":
             assert sealed(out / "run", tmp_path / "sealed").is_dir()
@@ -200,12 +211,12 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
 
 @pytest.mark.parametrize("name", ["run", "seal", "seal-tar", "add", "build"])
 def test_a_read_only_folder_is_said(
-    name: str, finished: Path, statement: Path, bundle: Path, records: Path, tmp_path: Path,
+    name: str, finished: Path, statement: Path, bundle: Path, records: Path, tmp_path: Path, run_vxp: Vxp,
 ) -> None:
     out = tmp_path / "disk"
     with disk(out, "size=1m"):
         again(out, "ro")
-        done = vxp(*orders(out, finished, statement, bundle, records)[name])
+        done = run_vxp(*orders(out, finished, statement, bundle, records)[name])
         assert done.returncode == 3, done.stderr
         assert "Read-only file system. Nothing half-written is left" in done.stderr
         assert "Traceback" not in done.stderr

@@ -281,7 +281,7 @@ def test_digest_follows_the_weights_and_nothing_else() -> None:
     assert models.state_dict_digest(a) != models.state_dict_digest(b)
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "shapes-cnn"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "shapes-cnn", "motion-net"])
 def test_the_registered_document_is_the_model_that_is_loaded(name: str) -> None:
     if name == "efficientnet-lite0":
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs vxp[demo]")
@@ -292,7 +292,7 @@ def test_the_registered_document_is_the_model_that_is_loaded(name: str) -> None:
     assert document["input"]["size"] == list(model.input_size)
     assert document["input"]["normalization"] == {"mean": list(model.normalization.mean), "std": list(model.normalization.std)}
     inputs = identity.probe_inputs(model.input_size, model.normalization)
-    raw = model.normalization.to_raw(inputs)
+    raw = model.normalization.to_raw(inputs, len(model.input_size))
     assert float(raw.min()) >= -1e-6
     assert float(raw.max()) <= 1 + 1e-6
     assert document["probe"]["inputs_digest"] == "sha256:" + hashlib.sha256(inputs.numpy().tobytes()).hexdigest()

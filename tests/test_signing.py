@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -14,9 +13,8 @@ from typing import Any
 
 import pytest
 import vxp_schemas
-from bundle_tools import made_run, sealed
+from bundle_tools import commanded, made_run, sealed
 from vxp import audit, leaderboard, signing, validation
-from vxp.cli import main
 from vxp.core import VxpError
 from vxp.leaderboard import records, trust
 
@@ -74,19 +72,9 @@ Vxp = Callable[..., str]
 
 
 @pytest.fixture
-def vxp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vxp:
+def vxp() -> Vxp:
     """Run a command line and return what it printed, both streams."""
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def run(line: str, code: int = 0) -> str:
-        monkeypatch.setattr("sys.argv", ["vxp", *shlex.split(line)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        assert stop.value.code == code, f"{line}\n{printed.out}\n{printed.err}"
-        return printed.out + printed.err
-
-    return run
+    return commanded
 
 
 def built(vxp: Vxp, name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vxp.core import Batch, Metric
 from vxp.media import image as images
 from vxp.metrics import ALIASES, _masked, _road, _similarity, catalogue, random_logit
 from vxp.models import identity, randomise
-from vxp_explainers import edges
+from vxp_explainers import _common
 from vxp_schemas import _strict
 
 ROOT = Path(__file__).parents[1]
@@ -311,7 +311,7 @@ IN_CODE: Mapping[str, Callable[[], str]] = {
     "SSIM C1 and C2": lambda: ", ".join(f"{math.sqrt(c):g}²" for c in (random_logit.C1, random_logit.C2)),
     "sd of other randomised tensors": lambda: f"{randomise.OTHER_SD:g}",
     "sigma of centre-gaussian": lambda: f"{explainers.catalogue()['centre-gaussian'].parameters['sigma']:g}",
-    "luminance weights": lambda: ", ".join(f"{w:g}" for w in edges.LUMA),
+    "luminance weights": lambda: ", ".join(f"{w:g}" for w in _common.LUMA),
     "probe inputs": lambda: str(identity.PROBE), "probe tolerance": lambda: f"{identity.ATOL:g}",
     "level of intervals": lambda: f"{stats.LEVEL:g}", "clusters for an interval": lambda: str(stats.MIN_CLUSTERS),
     "few clusters below": lambda: str(stats.FEW_CLUSTERS), "resamples of a mean": lambda: str(stats.RESAMPLES),

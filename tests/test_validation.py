@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tarfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +28,13 @@ from vxp.findings import rules
 from vxp.validation import apart, fixes, report, validate
 from vxp.validation.report import CODES, Report
 
+if TYPE_CHECKING:
+    from conftest import Vxp
+
 ELSEWHERE = {
     **{f"VXP-{code}": "test_signing.py" for code in ("I008", "I009", "I010")},
     **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F030", "K030")},
+    **{f"VXP-{code}": "test_red_team.py" for code in ("I012", "F018", "F019")},
     **{f"VXP-{code}": "test_audit.py" for code in (
         "I011", "R001", "R002", "R003", "R005", "R006", "R007", "R008", "F004", "F008", "F016")},
 }
@@ -265,6 +268,12 @@ case("VXP-C015", "a small grid without resampling", lambda b: (
     b.tensors("shard", lambda t: t.update(values=t["values"][:, ::2, ::2].copy())),
     edit("set", shards__0__tensors__values__shape=[24, 32, 32], explainer__resample="none")(b),
     edit("result", explainer__resample="none")(b)))
+case("VXP-C001", "maps of images that say to be of clips", edit("set", kind="heatmap3d"))
+case("VXP-C015", "a rule of another kind", lambda b: (
+    edit("set", explainer__resample="trilinear")(b), edit("result", explainer__resample="trilinear")(b)))
+case("VXP-C025", "maps of clips for a task of images", lambda b: (
+    b.tensors("shard", lambda t: t.update(values=t["values"][:, None].copy())),
+    edit("set", kind="heatmap3d", shards__0__tensors__values__shape=[24, 1, 64, 64])(b)))
 case("VXP-C020", "scores of another order", lambda b: b.table("samples", lambda t: t["item_id"].reverse()))
 case("VXP-C021", "a number without ok", cell("samples", f"{DELETION}#status", 3, "undefined:constant-map"))
 case("VXP-C021", "ok without a number", cell("samples", DELETION, 3, None))
@@ -342,6 +351,9 @@ case("VXP-K011", "an interval of a set's number", lambda b: b.json("result", lam
 case("VXP-K012", "part of a task in the closed division", lambda b: (edit("result", division="closed")(b),
                                                                      edit("submission.json", division="closed")(b)))
 case("VXP-K012", "a closed submission of open results", edit("submission.json", division="closed"))
+case("VXP-K012", "a method by the name of a reference", lambda b: (
+    [edit(name, explainer__id="oracle")(b) for name in ("set", "result")], edit("system.json", method__name="oracle")(b),
+    _rebind(b)))
 case("VXP-K014", "the other direction", lambda b: b.json("result", lambda d: next(
     s for s in d["scores"] if s["signature"] == DELETION).update(better="higher")))
 case("VXP-K015", "another seed", edit("result", settings__seed=7))
@@ -396,6 +408,7 @@ case("VXP-K027", "no truth, where the task has it", left_out("pointing-game@1|to
 case("VXP-K027", "no budget for a score that needs none", left_out(DELETION, "budget"))
 case("VXP-K027", "no explainer for a score that needs none", left_out(DELETION, "no-explainer"))
 case("VXP-K027", "a reference, which it is not", left_out(DELETION, "reference"))
+case("VXP-K027", "another kind of explanation, which it is not", left_out(DELETION, "kind"))
 
 
 case("VXP-K028", "a version in words", edit("result", harness__version="the newest"))
@@ -811,23 +824,20 @@ def test_litter_is_mended_and_nothing_else(broken: Broken) -> None:
 # ------------------------------------------------------------------------------------------------------------------ command
 
 
-def vxp(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vxp", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
-                          check=False)
-
-
-def test_the_command_says_its_verdict_last_and_in_its_exit_code(whole: Path, broken: Broken, tmp_path: Path) -> None:
-    good = vxp("validate", str(whole), "--json", "report.json", folder=tmp_path)
+def test_the_command_says_its_verdict_last_and_in_its_exit_code(
+    whole: Path, broken: Broken, tmp_path: Path, run_vxp: Vxp,
+) -> None:
+    good = run_vxp("validate", str(whole), "--json", "report.json", folder=tmp_path)
     assert good.returncode == 0
     assert good.stdout.strip().splitlines()[-1].startswith("bundle: no errors found (partial)")
     vxp_schemas.validate(vxp_schemas.loads((tmp_path / "report.json").read_bytes()))
     cell("items", "target_score", 3, 1.5)(broken)
-    bad = vxp("validate", str(broken.folder), folder=tmp_path)
+    bad = run_vxp("validate", str(broken.folder), folder=tmp_path)
     assert bad.returncode == 1
     assert bad.stdout.strip().splitlines()[-1].startswith("broken: invalid")
-    assert vxp("validate", "nowhere", folder=tmp_path).returncode == 2
-    assert vxp("validate", str(whole), "--level", "deep", folder=tmp_path).returncode == 2
-    assert "VXP-C002" in vxp("explain-code", "c002", folder=tmp_path).stdout
+    assert run_vxp("validate", "nowhere", folder=tmp_path).returncode == 2
+    assert run_vxp("validate", str(whole), "--level", "deep", folder=tmp_path).returncode == 2
+    assert "VXP-C002" in run_vxp("explain-code", "c002", folder=tmp_path).stdout
 
 
 # ------------------------------------------------------------------------------------------------------------------ sealing

@@ -13,7 +13,7 @@ import vxp_schemas
 
 from vxp import store
 from vxp.bundles import ROOT, open_bundle
-from vxp.core import VxpError
+from vxp.errors import VxpError
 from vxp.findings import plain
 from vxp.origin import OWN_FILE
 

@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import vxp_schemas
@@ -17,18 +17,30 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from vxp import audit as auditing
-from vxp import bench as benchmarks
+import vxp
 from vxp import cite as citing
-from vxp import commands, data_get, datasets, explainers, findings, metrics, models, progress, report, sealing, store, tasks
-from vxp import compare as comparison
 from vxp import conformance as conformity
-from vxp import leaderboard as boards
+from vxp import findings, progress, sealing, store
 from vxp import migrate as migrating
 from vxp import signing as signatures
 from vxp import validation as validator
-from vxp.core import NotWrittenError, VxpError
-from vxp.importing import Method
+from vxp.errors import NotWrittenError, VxpError
+
+if TYPE_CHECKING:
+    # these take torch, which takes seconds to import: the package imports them where a command names them, vxp.NAME
+    import vxp.audit
+    import vxp.bench
+    import vxp.commands
+    import vxp.compare
+    import vxp.data_get
+    import vxp.datasets
+    import vxp.explainers
+    import vxp.importing
+    import vxp.leaderboard
+    import vxp.metrics
+    import vxp.models
+    import vxp.report
+    import vxp.tasks
 
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped."""
@@ -81,10 +93,10 @@ def run(
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
-    order = commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit, batch_size,
-                         threads)
+    order = vxp.commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
+                               batch_size, threads)
     with progress.shown(errors) as shown:
-        paths = commands.run_(order, out, shown)
+        paths = vxp.commands.run_(order, out, shown)
     _finish(out, paths)
 
 
@@ -97,10 +109,10 @@ def explain(
     """Write one explanation set: the maps of one explainer for a task."""
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
-    order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
-        path = commands.explain(order, out, shown)
-    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
+        path = vxp.commands.explain(order, out, shown)
+    _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
 
 
 @app.command()
@@ -118,9 +130,9 @@ def fit(
     threads: Threads = None,
 ) -> None:
     """Train an explainer for a model. The same command goes on after the last epoch that was finished."""
-    lesson = commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
+    lesson = vxp.commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
     with progress.shown(errors) as shown:
-        card = commands.fit(lesson, out, shown)
+        card = vxp.commands.fit(lesson, out, shown)
     use = shlex.quote(f"{card['explainer']}|weights:{out}")
     last = ", ".join(f"{name} {value:g}" for name, value in card["log"][-1].items()) if card["log"] else "no epoch"
     console.print(f"Wrote {out} and its card: {len(card['trained_classes'])} classes, last epoch {last}\n"
@@ -135,17 +147,17 @@ def score(
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
-    order = commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit, batch_size,
-                         threads)
+    order = vxp.commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
+                               batch_size, threads)
     with progress.shown(errors) as shown:
-        paths = commands.score(order, set_, out, shown)
+        paths = vxp.commands.score(order, set_, out, shown)
     _finish(out, paths)
 
 
 @app.command("report")
 def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that vxp run wrote.")]) -> None:
     """Write the report of a run again: one self-contained HTML file."""
-    console.print(f"Report: {report.write(folder)}", soft_wrap=True)
+    console.print(f"Report: {vxp.report.write(folder)}", soft_wrap=True)
 
 
 @app.command()
@@ -156,15 +168,15 @@ def compare(
 ) -> None:
     """Compare results or bundles of one task and model, paired by item: who is tied for best. One result is compared with
     the references beside it."""
-    groups = comparison.compare(results)
+    groups = vxp.compare.compare(results)
     if json_ is not None:
-        store.write_bytes(json_, comparison.as_json(groups))
+        store.write_bytes(json_, vxp.compare.as_json(groups))
     console.print("Paired by item, clusters resampled; p adjusted within each family of scores; "
                   "MDD: the smallest difference found with 80 % power.")
     for group in groups:
         console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
                       f"{group.items} items in {group.clusters} clusters", highlight=False)
-        for table in comparison.tables(group, references=references):
+        for table in vxp.compare.tables(group, references=references):
             console.print(table)
 
 
@@ -179,8 +191,8 @@ def bench(
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measure the harness against the bound: the same number of plain forward passes in the same run."""
-    benchmarks.main(console, model=model, device=commands.device(device), threads=threads, precision=precision, items=items,
-                    json_path=json_, every=every, peers=peers, validator=validator_)
+    vxp.bench.main(console, model=model, device=vxp.commands.device(device), threads=threads, precision=precision, items=items,
+                   json_path=json_, every=every, peers=peers, validator=validator_)
 
 
 @app.command()
@@ -232,9 +244,9 @@ def validate(
             console.print(line, soft_wrap=True, markup=False)
 
     def recompute(found: validator.Report) -> validator.Report:
-        order = auditing.Order(device=commands.device("auto"), threads=os.cpu_count() or 1)
+        order = vxp.audit.Order(device=vxp.commands.device("auto"), threads=os.cpu_count() or 1)
         with progress.shown(errors) as shown:
-            return auditing.recomputed(found, bundle, order, shown)
+            return vxp.audit.recomputed(found, bundle, order, shown)
 
     raise typer.Exit(validator.main(console, bundle, level=level, strict=strict, json_=json_, junit=junit, sarif=sarif,
                                      html=html, recompute=recompute))
@@ -264,20 +276,20 @@ def verify(
     """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
     that a verdict needs could not be computed."""
     if commit is not None and bundle is None:
-        raise typer.Exit(auditing.commit(console, commit))
+        raise typer.Exit(vxp.audit.commit(console, commit))
     if bundle is None or commit is not None:
         raise VxpError("verify takes a BUNDLE, or --commit FILE alone")
     if sum(source is not None for source in (nonce, opening, beacon)) > 1 or (every and sample is not None):
         raise VxpError("verify takes one of --nonce, --opening and --beacon, and one of --sample and --all")
     if opening is not None:
-        drawn = auditing.nonces.opened(opening)
+        drawn = vxp.audit.nonces.opened(opening)
     else:
-        drawn = auditing.nonces.own(nonce) if beacon is None else auditing.nonces.drawn(beacon)
-    order = auditing.Order(None if every else sample or auditing.SAMPLE, drawn, regenerate, commands.device(device),
-                           commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
-                           0.0 if every or sample is not None else auditing.ALL_MINUTES)
+        drawn = vxp.audit.nonces.own(nonce) if beacon is None else vxp.audit.nonces.drawn(beacon)
+    order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, vxp.commands.device(device),
+                            vxp.commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
+                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES)
     with progress.shown(errors) as shown:
-        code = auditing.main(console, bundle, order, out, shown)
+        code = vxp.audit.main(console, bundle, order, out, shown)
     raise typer.Exit(code)
 
 
@@ -344,12 +356,12 @@ def import_(
     if maps is None or not name or signed is None:
         raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
     given = dict(_pair(text) for text in parameter or [])
-    method = Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
-                              backwards, milliseconds, not draws)
-    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    method = vxp.importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
+                                  backwards, milliseconds, not draws)
+    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
-        path = commands.import_(order, maps, method, out, shown)
-    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
+        path = vxp.commands.import_(order, maps, method, out, shown)
+    _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
 
 
 @app.command()
@@ -384,7 +396,7 @@ def leaderboard_add(
 ) -> None:
     """Validate a bundle and write its record: everything but maps and curves. Again for a bundle that is there, or for the
     folder `bundle` of its record: add statements."""
-    raise typer.Exit(boards.add_(console, bundle, records, audit or [], signature=signature, withdrawal=withdrawal))
+    raise typer.Exit(vxp.leaderboard.add_(console, bundle, records, audit or [], signature=signature, withdrawal=withdrawal))
 
 
 @board_app.command("trust")
@@ -400,8 +412,8 @@ def leaderboard_trust(
                                                 "2027-12-31T00:00:00Z.")] = None,
 ) -> None:
     """Name a public key in the trust.json beside the records, for maintainers: whose signatures count, and as what."""
-    raise typer.Exit(boards.trust_(console, records, identity, key, name=name, auditor=auditor, submitter=submitter,
-                                   expires=expires))
+    raise typer.Exit(vxp.leaderboard.trust_(console, records, identity, key, name=name, auditor=auditor, submitter=submitter,
+                                            expires=expires))
 
 
 @board_app.command("references")
@@ -410,7 +422,7 @@ def leaderboard_references(
     records: Records = Path("records"),
 ) -> None:
     """Keep the references of your own run: the board shows these for the task, and holds submissions to them."""
-    raise typer.Exit(boards.keep(console, run, records))
+    raise typer.Exit(vxp.leaderboard.keep(console, run, records))
 
 
 @board_app.command("build")
@@ -420,14 +432,15 @@ def leaderboard_build(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; say whether the folder is what the records give. 0 it "
                                         "is, 1 it is not.")] = False,
 ) -> None:
-    """Check all records again and write the leaderboard as JSON, Parquet and pages."""
-    raise typer.Exit(boards.build(console, records, out, check=check))
+    """Check the records and write the leaderboard as JSON, Parquet and pages. What has not changed since you built it is taken
+    from your cache; --check computes all of it again."""
+    raise typer.Exit(vxp.leaderboard.build(console, records, out, check=check))
 
 
 @data_app.command("get")
 def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> None:
     """Find or fetch the data of a task into the shared cache."""
-    console.print(f"{name}: {data_get.get(name)}", soft_wrap=True)
+    console.print(f"{name}: {vxp.data_get.get(name)}", soft_wrap=True)
 
 
 @data_app.command("export")
@@ -436,11 +449,11 @@ def export(
     device: Device = "auto", limit: Limit = None, data: Data = None,
 ) -> None:
     """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
-    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
+    order = vxp.commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
     with progress.shown(errors) as shown:
-        path = commands.export(order, out, shown)
+        path = vxp.commands.export(order, out, shown)
     _next(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",
-          "Maps come back with (--unsigned where they have no negative evidence)", commands.to_import(order, out))
+          "Maps come back with (--unsigned where they have no negative evidence)", vxp.commands.to_import(order, out))
 
 
 def _next(done: str, what: str, command: str) -> None:
@@ -465,20 +478,20 @@ def _split(asked: list[str] | None) -> tuple[str, ...]:
 
 def _finish(out: Path, paths: list[Path]) -> None:
     documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
-    console.print(report.heading(documents), highlight=False, markup=False, soft_wrap=True)
-    for shown in report.console_tables(documents, console.width):
+    console.print(vxp.report.heading(documents), highlight=False, markup=False, soft_wrap=True)
+    for shown in vxp.report.console_tables(documents, console.width):
         console.print(shown)
     console.print("Scores:")
     for score in documents[0]["scores"]:
         console.print(f"  {score['signature']}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Results: {out / 'results'}\nReport:  {report.write(out)}", soft_wrap=True)
+    console.print(f"Results: {out / 'results'}\nReport:  {vxp.report.write(out)}", soft_wrap=True)
 
 
 def _tasks() -> Table:
     shown = Table("task", "items", "model", "truth", "data", "about", box=None)
-    for name in tasks.names():
+    for name in vxp.tasks.names():
         card = vxp_schemas.registry_document("tasks", name)
-        absent = datasets.source(card["dataset"]["id"]).missing()
+        absent = vxp.datasets.source(card["dataset"]["id"]).missing()
         shown.add_row(name, str(card.get("items", {}).get("rows", card["budget"]["items"])), card["model"]["id"],
                       ", ".join(card["truth"]) or "-", "absent" if absent else "here", card["title"])
     return shown
@@ -489,10 +502,10 @@ def _metrics() -> Table:
     shown.add_column("metric", no_wrap=True)
     for head in ("family", "better", "parameters", "definition"):
         shown.add_column(head, overflow="fold")
-    for metric in metrics.catalogue().values():
+    for metric in vxp.metrics.catalogue().values():
         given = ", ".join(f"{k}={v}" for k, v in metric.parameters.items())
         shown.add_row(metric.name, metric.family, metric.better, given or "-", (metric.plan.__doc__ or "").split("\n")[0])
-    for alias, (target, preset) in metrics.ALIASES.items():
+    for alias, (target, preset) in vxp.metrics.ALIASES.items():
         shown.add_row(alias, "", "", "", f"alias of {target} with " + ", ".join(f"{k}={v}" for k, v in preset.items()))
     return shown
 
@@ -502,7 +515,7 @@ def _explainers() -> Table:
     shown.add_column("explainer", no_wrap=True)
     for head in ("family", "parameters", "definition"):
         shown.add_column(head, overflow="fold", ratio={"parameters": 1, "definition": 2}.get(head))
-    for explainer in explainers.catalogue().values():
+    for explainer in vxp.explainers.catalogue().values():
         given = ", ".join(f"{k}={v}" for k, v in explainer.parameters.items())
         family = "reference" if explainer.reference else explainer.family
         shown.add_row(explainer.id, family, given or "-", (explainer.explain.__doc__ or "").split("\n")[0])
@@ -511,14 +524,14 @@ def _explainers() -> Table:
 
 def _models() -> Table:
     shown = Table("model", "weights", box=None)
-    for name, where in models.available().items():
+    for name, where in vxp.models.available().items():
         shown.add_row(name, where.replace("[", r"\["))  # no markup
     return shown
 
 
 def _datasets() -> Table:
     shown = Table("dataset", "licence", "data", "about", box=None)
-    for source in datasets.sources().values():
+    for source in vxp.datasets.sources().values():
         shown.add_row(f"{source.id}@{source.version}", source.licence, source.missing() or "here", source.about)
     return shown
 

@@ -164,7 +164,7 @@ def fit(lesson: Lesson, out: Path, progress: run.Progress) -> Mapping[str, Any]:
     where = device(lesson.device)
     model = models.load(lesson.model, device=where)
     if lesson.images is not None:
-        items, source = datasets.opened(lesson.images, model.input_size, model.class_names)
+        items, source = datasets.opened(lesson.images, model.image_size, model.class_names)
         candidates = iter(items)
     else:
         source, candidates = datasets.source(str(lesson.data)), None

@@ -144,16 +144,23 @@ def _samples(
 ) -> Samples:
     signatures = [s["signature"] for s in document["scores"]]
     described = document["samples"]
-    data = read(described)
-    try:
-        table = arrays.table(io.BytesIO(data), len(data), arrays.samples_columns(signatures), described.get("rows"))
-    except arrays.Malformed as error:
-        raise VxpError(f"{described['path']} of {origin}: got {error.found}, expected {error.expected}") from None
+    table = _read_table(read(described), arrays.samples_columns(signatures), described.get("rows"),
+                        f"{described['path']} of {origin}")
     kept = result.read_kept(read, document, {s: table[f"{s}#status"] for s in signatures})
     own = Samples(document["explainer"]["id"], origin, document, table["item_id"], table["cluster"],
                   {s: np.asarray(table[s], float) for s in signatures}, kept,
                   {s: _lost(table[f"{s}#status"]) for s in signatures})
     return replace(own, references=_references(own, read)) if references else own
+
+
+def _read_table(data: bytes, columns: Mapping[str, str], rows: int | None, file: str) -> arrays.Table:
+    """A table of a result; VxpError, which names the file, where it is another or larger than it may be."""
+    try:
+        return arrays.table(io.BytesIO(data), len(data), columns, rows)
+    except arrays.Malformed as error:
+        raise VxpError(f"{file}: got {error.found}, expected {error.expected}") from None
+    except VxpError as error:
+        raise VxpError(f"{file}: {error}") from None
 
 
 ITS_OWN = frozenset({
@@ -171,12 +178,9 @@ def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dic
     described = own.document.get("reference_samples")
     if described is None:
         return {}
-    data, n = read(described), len(own.items)
+    n = len(own.items)
     places = result.reference_rows(own.document, n)
-    try:
-        table = arrays.table(io.BytesIO(data), len(data), arrays.REFERENCES, len(places) * n)
-    except arrays.Malformed as error:
-        raise VxpError(f"{described['path']} of {own.origin}: got {error.found}, expected {error.expected}") from None
+    table = _read_table(read(described), arrays.REFERENCES, len(places) * n, f"{described['path']} of {own.origin}")
     for (name, signature), rows in places.items():
         listed = {"explainer": [name] * n, "signature": [signature] * n, "item_id": own.items, "cluster": own.clusters}
         wrong = next((c for c, cells in listed.items() if table[c][rows] != cells), None)

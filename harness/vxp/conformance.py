@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import vxp
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 PROTOCOL = 1
 OURS = (sys.executable, "-P", "-m", "vxp.conformance_worker")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ FILES: Mapping[str, str] = {
     "curves": "curves.safetensors", "statistics": "statistics.safetensors",
     "reference_statistics": "reference-statistics.safetensors"}
 """The files of a result by the field of result.json that describes them."""
+GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w")}
+"""The axes of a map by the kind of explanation."""
+RULES: Mapping[str, Mapping[str, int]] = {"heatmap2d": {"bilinear": 2, "nearest": 0},
+                                          "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
+"""By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
+rule of every kind."""
 TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 
@@ -27,6 +34,10 @@ def header(kind: str) -> dict[str, Any]:
     return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
             "created": now(),
             "generator": {"name": "vxp", **harness()}, "extensions": {}}
+
+
+def plain_json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def now() -> str:

@@ -29,7 +29,6 @@ from vxp.core import (
     Explain,
     Filled,
     Noised,
-    NotExplainedError,
     Offset,
     Order,
     Outcome,
@@ -48,6 +47,7 @@ from vxp.core import (
     VxpError,
     Without,
 )
+from vxp.explaining import attempted
 from vxp.media import Imputed
 from vxp.metrics import Bound
 from vxp.segments import slic
@@ -439,31 +439,22 @@ class _Answers:
         self, job: Job, explain: ExplainCall, call: Explain, module: nn.Module, targets: Tensor, builder: _Builder,
         chunk: Sequence[tuple[int, Edit]],
     ) -> Tensor:
-        """Native maps of these rows. An explainer that fails is asked row by row, so that an item costs only itself; the
-        map of a row that failed is NaN."""
+        """Native maps of these rows; NaN where the explainer failed, with its status kept."""
         items = [i for i, _ in chunk]
-        try:
-            with self.engine.arithmetic(self.batch.inputs.device):
-                moved = replace(self.batch.select(items, builder.build(chunk).detach()),
-                                targets=targets[torch.tensor(items, device=targets.device)])
-                found = explain(module, moved)
-                if job.case.resample == "none" and found.shape[1:] != self.batch.space:
-                    got = tuple(found.shape[1:])
-                    raise ValueError(f"the set's resample is 'none': got a map on the grid {got}, expected {self.batch.space}")
-                return found
-        except (VxpError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # third-party code: its failure is a status of its items, not of the run
-            if len(chunk) > 1:
-                rows = [self._explained(job, explain, call, module, targets, builder, [row]) for row in chunk]
-                # a row that failed does not know the grid: it is lost whatever its shape
-                shape = next((r.shape[1:] for r in rows if torch.isfinite(r).any()), rows[0].shape[1:])
-                return torch.cat([r if r.shape[1:] == shape else r.new_full((1, *shape), float("nan")) for r in rows])
-            if not isinstance(error, NotExplainedError):
-                log.exception("the explainer failed while it explained item %r again", self.batch.ids[items[0]])
-            code = error.code if isinstance(error, NotExplainedError) else "explainer-error"
-            self.failures.setdefault((id(job), call), {})[items[0]] = f"failed:{code}"
-            return torch.full((1, *job.case.native.shape[1:]), float("nan"), device=self.batch.inputs.device)
+        moved = replace(self.batch.select(items, builder.build(chunk).detach()),
+                        targets=targets[torch.tensor(items, device=targets.device)])
+
+        def checked(module: nn.Module, batch: Batch) -> Tensor:
+            found = explain(module, batch)
+            if job.case.resample == "none" and found.shape[1:] != batch.space:
+                got = tuple(found.shape[1:])
+                raise ValueError(f"the set's resample is 'none': got a map on the grid {got}, expected {batch.space}")
+            return found
+
+        with self.engine.arithmetic(self.batch.inputs.device):
+            found, lost = attempted(checked, module, moved, getattr(explain, "id", "of the metric"))
+        self.failures.setdefault((id(job), call), {}).update({items[k]: status for k, status in lost.items()})
+        return found
 
     def _targets(self, call: Explain) -> Tensor | None:
         """The class to explain per item [B]; None where the model has no other class."""

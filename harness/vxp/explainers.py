@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from vxp import kinds
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
+from vxp.kinds import Map
 from vxp.models import from_file, guard
 
 GROUP = "vxp.explainers"
-REFERENCES = ("random", "centre-gaussian", "edges", "oracle", "oracle-binary")
-"""The fixed reference explanations that stand beside every result (6.4)."""
+REFERENCES: Mapping[str, tuple[str, ...]] = {
+    "random": kinds.MAPS, "random-coarse": ("heatmap3d",), "centre-gaussian": kinds.MAPS, "edges": kinds.MAPS,
+    "motion": ("heatmap3d",), "oracle": kinds.MAPS, "oracle-binary": kinds.MAPS,
+}
+"""The fixed reference explanations that stand beside every result (6.4), with the kinds that they make: the validator asks
+and loads no explainer."""
 ORACLES = ("oracle", "oracle-binary")
 """Those made from the truth."""
 ORACLE_TRUTH = ("mask", "cells")
@@ -54,6 +59,15 @@ class BoundExplainer:
         """Whether it can explain again; False for a set whose explainer is not installed here."""
         return self.explainer.explain is not _absent
 
+    def on(self, kind: Map) -> BoundExplainer:
+        """The same for a kind of explanation, with its rule of resampling as that kind calls it; VxpError where it makes none
+        of them."""
+        if kind.id not in self.explainer.kinds:
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
+                           f"{kind.id}: choose another (vxp list explainers)")
+        rule = kind.rule(self.explainer.resample)
+        return self if rule == self.explainer.resample else replace(self, explainer=replace(self.explainer, resample=rule))
+
     def resolved(self, model: nn.Module) -> BoundExplainer:
         """With the parameters that depend on the model filled in; VxpError where it cannot explain this model."""
         training = self.explainer.training
@@ -65,9 +79,7 @@ class BoundExplainer:
         """Maps [B, h, w] float32, [B, t, h, w] of clips; VxpError where the explainer makes none of such items or returns
         another shape, ModelChangedError where it leaves the model changed."""
         kind = kinds.of_medium(batch.medium)
-        if kind.id not in self.explainer.kinds:
-            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
-                           f"{kind.id}: choose another (vxp list explainers)")
+        self.on(kind)
         with guard.kept(model, batch.inputs.device.type) as changed:
             maps = self.explainer.explain(model, batch, **self.parameters)
         if changed:
@@ -90,9 +102,10 @@ def methods() -> list[str]:
     return [id for id, found in catalogue().items() if not found.reference]
 
 
-def references(truth: Collection[str]) -> list[str]:
-    """The references of a task that has these kinds of truth."""
-    return [name for name in REFERENCES if name not in ORACLES or set(ORACLE_TRUTH) & set(truth)]
+def references(truth: Collection[str], kind: str = kinds.HEATMAP2D.id) -> list[str]:
+    """The references of a task that has these kinds of truth, for explanations of this kind."""
+    return [name for name, made in REFERENCES.items()
+            if kind in made and (name not in ORACLES or set(ORACLE_TRUTH) & set(truth))]
 
 
 def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:
@@ -130,7 +143,7 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
 def absent(facts: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
-                         facts["target_specific"], reference=facts["reference"], family=facts["family"])
+                         facts["target_specific"], reference=facts["reference"], family=facts["family"], kinds=kinds.MAPS)
     return BoundExplainer(declared, facts["parameters"], system)
 
 

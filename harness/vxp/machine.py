@@ -18,8 +18,12 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def caches() -> Path:
-    """The folder of the caches that all checkouts of a user share: $XDG_CACHE_HOME/vxp, by default ~/.cache/vxp."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vxp"
+    """The folder of the caches that all checkouts of a user share: $XDG_CACHE_HOME/vxp, by default ~/.cache/vxp.
+
+    As the XDG specification asks, a relative path is ignored: what lies in the working folder may be a stranger's.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "vxp"
 
 
 @contextmanager

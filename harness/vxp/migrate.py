@@ -9,8 +9,8 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import result, store
-from vxp.core import VxpError
+from vxp import documents, store
+from vxp.errors import VxpError
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -67,7 +67,7 @@ def migrate(path: Path, out: Path) -> str:
         version, step = STEPS[version]
         whole = step(whole) | {"spec_version": version}
     kind = str(whole["type"]).split("/")[-2]
-    header = result.header(kind)
+    header = documents.header(kind)
     whole |= {"derived_from": store.digest(data), **{k: header[k] for k in ("created", "generator") if k in whole}}
     _valid(path, whole)
     store.write_bytes(out, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")

@@ -16,7 +16,7 @@ import vxp_schemas
 
 from vxp import models, result, store
 from vxp.core import VxpError
-from vxp.datasets.shapes import CLASSES
+from vxp.datasets import motion_items, shapes
 from vxp.metrics import catalogue
 from vxp.models import loading
 from vxp.origin import ours
@@ -33,7 +33,8 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
     if "metrics" in kinds:
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
-        found |= {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), *models.templates().values())}
+        every = (_lite0(), _shapes(), _motion(), *models.templates().values())
+        found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     return found
 
 
@@ -49,11 +50,24 @@ def _lite0() -> dict[str, Any]:
 def _shapes() -> dict[str, Any]:
     document = models.described(
         loading.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
-        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=loading.SHAPES, classes=len(CLASSES))
-    log = json.loads((files("vxp") / "assets" / "shapes-cnn.json").read_text())
-    return document | {
-        "load_name": "shapes-cnn", "weights": {"package": "vxp", "path": "vxp/assets/shapes-cnn.safetensors"},
-        "classes": {"count": len(CLASSES), "names": list(CLASSES)}, "accuracy": log["accuracy"]}
+        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=loading.SHAPES, classes=len(shapes.CLASSES))
+    return document | _shipped("shapes-cnn", shapes.CLASSES)
+
+
+def _motion() -> dict[str, Any]:
+    document = models.described(
+        loading.motion_net(), id="motion-net", title="The classifier of the task motion-items, trained by us",
+        license="Apache-2.0", symbol="vxp.models.motion_net:MotionNet",
+        size=(motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE), normalization=loading.MOTION,
+        classes=len(motion_items.CLASSES))
+    return document | _shipped("motion-net", motion_items.CLASSES)
+
+
+def _shipped(name: str, classes: Sequence[str]) -> dict[str, Any]:
+    """What is known of a model that we trained and whose weights are in the package."""
+    log = json.loads((files("vxp") / "assets" / f"{name}.json").read_text())
+    return {"load_name": name, "weights": {"package": "vxp", "path": f"vxp/assets/{name}.safetensors"},
+            "classes": {"count": len(classes), "names": list(classes)}, "accuracy": log["accuracy"]}
 
 
 def main(kinds: Sequence[str] = KINDS, folder: Path = FOLDER) -> list[Path]:

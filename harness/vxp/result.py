@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-import json
 import os
 import platform
 import sys
@@ -32,9 +31,9 @@ from vxp.documents import TYPE as TYPE
 from vxp.documents import harness as harness
 from vxp.documents import header as header
 from vxp.documents import identity as identity
+from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
-from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model
 from vxp.origin import origin
@@ -48,10 +47,6 @@ TIE = "references-tie"
 
 
 # ------------------------------------------------------------------------------------------------------ common pieces
-
-
-def plain_json(value: Any) -> bytes:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +144,7 @@ def explanation_set(
 ) -> dict[str, Any]:
     """The manifest set.json of maps that lie beside it."""
     return header("set") | {
-        "set_id": set_id, "kind": HEATMAP2D.id, "task": task.reference, "dataset": task.dataset,
+        "set_id": set_id, "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
         "model": dict(vxp_schemas.reference(model.document)), "system": system_digest(bound), "explainer": explainer(bound),
         "n_items": {"expected": len(status), "present": len(status)}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, len(status)), "shards": list(shards),
@@ -197,13 +192,15 @@ def write(
     summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
     few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
+    computed_on = environment(settings)
+    vxp_schemas.validate(computed_on)
     paths = []
     for s, found in zip(scored, summaries, strict=True):
         folder = out / "results" / s.set_id
         store.write_table(folder / FILES["samples"], _samples(task, s))
         curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
                   for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
-        store.write_document(folder / FILES["environment"], environment(settings))
+        store.write_bytes(folder / FILES["environment"], plain_json(computed_on))
         document = header("result") | {
             "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
             "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
@@ -339,7 +336,6 @@ def reduction(signature: str) -> Reduce | None:
 
 def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the numbers were computed on."""
-    packages = sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
     gpus = []
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -351,7 +347,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
         cpu["model"] = name
     return header("environment") | {
         "os": platform.platform(), "kernel": platform.release(), "python": sys.version.split()[0],
-        "packages": [{"name": name, "version": found} for name, found in packages], "cpu": cpu, "gpus": gpus,
+        "packages": [{"name": name, "version": found} for name, found in _packages()], "cpu": cpu, "gpus": gpus,
         **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
         "variables": {k: os.environ[k] for k in VARIABLES if k in os.environ},
         "determinism": {"threads": settings["threads"], "precision": settings["precision"],
@@ -359,6 +355,14 @@ def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
+def _packages() -> list[tuple[str, str]]:
+    """Names and versions of what is installed. Once in a process: it reads the metadata of hundreds of packages, and every
+    result has an environment."""
+    return sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
+
+
+@cache
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -27,10 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from vxp import division, doubts, explainers, models, result, store
-from vxp.core import OK, Batch, Case, Edit, Filled, ModelChangedError, NotExplainedError, Outcome, Unchanged, VxpError
+from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
+from vxp.datasets import Sample
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
-from vxp.kinds import HEATMAP2D
+from vxp.explaining import attempted
+from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -44,8 +46,6 @@ UNITS = ".units"
 """The folder of finished units in that of a run."""
 BROKEN = "failed:model-non-finite"
 """The status of an item of which the model's output for the unchanged input is not finite."""
-KIND = HEATMAP2D.id
-"""The kind of explanation that runs make."""
 GALLERY = 8
 """Input images kept for the report."""
 
@@ -138,7 +138,6 @@ def run(
 
     given: an explanation set made before (by `explain_set`), scored beside the references instead of explaining.
     """
-    task.admits(KIND)
     task = task.limited(settings.limit)
     context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
     systems = _with_references(task, ready(task, model, wanted))
@@ -173,7 +172,6 @@ def explain_set(
     task: Task, model: Model, bound: BoundExplainer, out: Path, *, settings: Settings, progress: Progress | None = None,
 ) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
-    task.admits(KIND)
     task = task.limited(settings.limit)
     (bound,) = ready(task, model, [bound])
     context = Context(task, model, (), settings, out, progress or Quiet())
@@ -214,17 +212,20 @@ def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
-    return [_at_budget(task, bound.resolved(model.module)) for bound in wanted]
+    return [_at_budget(task, bound.on(task.kind).resolved(model.module)) for bound in wanted]
 
 
 def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
-    names = [n for n in explainers.references(task.truth) if n in known]
+    names = [n for n in explainers.references(task.truth, task.kind.id) if n in known]
     unique: dict[str, BoundExplainer] = {}
-    for bound in [*(explainers.bind(n) for n in names), *wanted]:
+    for bound in [*(explainers.bind(n).on(task.kind) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
+        if bound.id in explainers.REFERENCES and not bound.explainer.reference:
+            raise VxpError(f"an explainer is called {bound.id!r}, which is the name of a reference that stands beside every "
+                           "result: give yours another name")
         unique.setdefault(bound.name, bound)
     return list(unique.values())
 
@@ -363,16 +364,27 @@ def _gallery(context: Context, baselines: Mapping[int, Baseline]) -> None:
         item = context.task.items[i]
         start = i // UNIT * UNIT
         target = int(baselines[start].targets[i - start])
-        file = f"{number:02d}.png"
-        store.write_bytes(index.parent / file, _png(context.task.source.load(item).image))
+        file, sample = f"{number:02d}.png", context.task.source.load(item)
+        store.write_bytes(index.parent / file, _png(sample.image))
         entries.append({"item_id": item.id, "file": file, "row": i, "target": target,
-                        "target_name": context.model.class_name(target)})
+                        "target_name": context.model.class_name(target), **_over_time(sample)})
     store.write_bytes(index, result.plain_json(entries))
 
 
+def _over_time(sample: Sample) -> dict[str, list[int] | int]:
+    """Of a clip how many frames it has, and in which of them there is truth."""
+    if sample.image.ndim == 3:
+        return {}
+    mask = sample.truth.get("mask")
+    there = [] if mask is None else torch.nonzero(mask.flatten(1).any(1)).flatten().tolist()
+    return {"frames": sample.image.shape[1], "truth_frames": there}
+
+
 def _png(image: Tensor) -> bytes:
+    """An image uint8 [3, H, W], or the frames of a clip [3, T, H, W] side by side."""
     buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    strip = image if image.ndim == 3 else image.transpose(1, 2).flatten(2)
+    Image.fromarray(strip.permute(1, 2, 0).numpy()).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -441,29 +453,15 @@ def _shared(total: int, n: int) -> list[int]:
 
 
 def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
-    """Maps and statuses of a range. An explainer that fails is asked item by item, so that one item costs only itself."""
-    try:
-        maps = bound(model.module, batch)
-    except (VxpError, torch.OutOfMemoryError):
-        raise
-    except ModelChangedError as error:
-        log.warning("%s. Its items %s ... have no map", error, ", ".join(batch.ids[:3]))
-        return torch.zeros(len(batch), *batch.space), [f"failed:{error.code}"] * len(batch)
-    except Exception as error:  # third-party code: its failure is a status of the item, not the end of the run
-        if len(batch) > 1:
-            parts = [explained(bound, model, batch.select([i])) for i in range(len(batch))]
-            return _on_one_grid(bound.id, parts)
-        if isinstance(error, NotExplainedError):
-            return torch.zeros(1, *batch.space), [f"failed:{error.code}"]
-        log.exception("explainer %r failed on item %s", bound.id, batch.ids[0])
-        return torch.zeros(1, *batch.space), ["failed:explainer-error"]
+    """Maps and statuses of a range; zeros where there is no map."""
+    maps, lost = attempted(bound, model.module, batch, bound.id)
     finite = torch.isfinite(maps).flatten(1).all(1)
-    states = [OK if good else "failed:non-finite-map" for good in finite.tolist()]
+    states = [lost.get(i, OK if good else "failed:non-finite-map") for i, good in enumerate(finite.tolist())]
     return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
 
 
 def _on_one_grid(id: str, parts: Sequence[tuple[Tensor, list[str]]]) -> tuple[Tensor, list[str]]:
-    """Maps and statuses one after another. Items that failed do not know the grid, and have zeros on that of the others.
+    """Maps and statuses of all ranges. One without any map does not know the grid, and has zeros on that of the others.
 
     VxpError where maps have different grids.
     """
@@ -532,7 +530,7 @@ def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | Non
             was, now = (f"{r['id']}@{r['version']} ({r['digest'][:19]}...)" for r in (there, here))
             raise VxpError(f"set {folder} was made for the {what} {was}, and is to be scored as {now}: {do}")
     system = _system(folder, document)
-    return CarriedSet(_declared(document["explainer"], again, system), document["set_id"],
+    return CarriedSet(_declared(document["explainer"], again, system, KINDS[document["kind"]]), document["set_id"],
                       store.digest(store.read_file(folder / "set.json")))
 
 
@@ -551,11 +549,14 @@ def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     return system
 
 
-def _declared(facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any]) -> BoundExplainer:
+def _declared(
+    facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any], kind: Map
+) -> BoundExplainer:
     """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
     if again is None and facts["id"] in explainers.catalogue():
         again = explainers.bind(facts["id"], facts["parameters"])
     if again is not None:
+        again = again.on(kind)
         if result.explainer(again) != dict(facts):
             raise VxpError(f"the set was made by {dict(facts)}, and the explainer here is {result.explainer(again)}: "
                            "give the same one, or none")
@@ -580,7 +581,7 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
     """Score a stored set, read back, in units."""
     document = store.read_document(folder / "set.json")
     maps = store.read_maps(folder, document["shards"])
-    items = store.read_table(store.read_described(folder, document["items"]))
+    items = store.read_described_table(folder, document["items"])
     expected = [item.id for item in context.task.items]
     if items["item_id"].to_pylist() != expected or len(maps) != len(expected):
         raise VxpError(f"{folder}: got {len(maps)} maps for {items['item_id'].to_pylist()[:3]} ..., expected "
@@ -616,7 +617,9 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
     run, not_run = [], {}
     for wanted in context.metrics:
         again = wanted.metric.re_explains
-        if again and bound.explainer.reference and wanted.metric.family == "robustness":
+        if context.task.kind.id not in wanted.metric.kinds:
+            not_run[wanted] = "kind"
+        elif again and bound.explainer.reference and wanted.metric.family == "robustness":
             not_run[wanted] = "reference"
         elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
             not_run[wanted] = "no-relabelled-model"

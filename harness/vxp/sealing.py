@@ -13,10 +13,10 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import bundles, result, store
+from vxp import bundles, documents, store
 from vxp.catalogue import nearest
-from vxp.core import VxpError
-from vxp.documents import TEXTS
+from vxp.documents import TEXTS, referred
+from vxp.errors import VxpError
 
 STATEMENT = ("submission_id", "title", "submitter", "authors", "license", "conflicts_of_interest", "code_available",
              "statement_of_tuning")
@@ -59,7 +59,7 @@ def seal(folders: Sequence[Path], explainer: str, statement: Path, out: Path, *,
     if out.exists():
         raise VxpError(f"--out {out} exists: a sealed bundle is never changed; choose another name or delete it")
     parts = [_part(folder, explainer) for folder in folders]
-    systems = {result.identity(p.system): p for p in parts}
+    systems = {documents.identity(p.system): p for p in parts}
     if len(systems) > 1:
         differing = ", ".join(f"{p.folder}: {json.dumps(p.system['method']['parameters'])}" for p in systems.values())
         raise VxpError(f"a bundle holds one system, and {explainer!r} was run with different parameters or code ({differing}): "
@@ -70,13 +70,13 @@ def seal(folders: Sequence[Path], explainer: str, statement: Path, out: Path, *,
     files = dict(_files(parts)) | dict(_documentation(documentation))
     root = _root(said, parts, files)
     vxp_schemas.validate(root)
-    _write(out, files, result.plain_json(root))
-    return store.digest(result.plain_json(root))
+    _write(out, files, documents.plain_json(root))
+    return store.digest(documents.plain_json(root))
 
 
 def write_form(path: Path) -> None:
     """The statement to fill in."""
-    store.write_bytes(path, result.plain_json(FORM))
+    store.write_bytes(path, documents.plain_json(FORM))
 
 
 def read_statement(path: Path) -> dict[str, Any]:
@@ -148,14 +148,25 @@ def _files(parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
             store.check_described(part.folder / sets, described)
             yield f"{sets}/{described['path']}", part.folder / sets / described["path"]
         yield f"{results}/result.json", part.folder / results / "result.json"
-        for field in result.FILES:
+        for field in documents.FILES:
             if field in part.result:
                 described = part.result[field]
                 store.check_described(part.folder, described)
                 yield described["path"], part.folder / described["path"]
         for kind in ("task", "model"):
             if not _registered(kind, part.result[kind]):
-                yield f"{results}/{kind}.json", part.folder / f"{kind}.json"
+                yield f"{results}/{kind}.json", _own(part, kind)
+
+
+def _own(part: Part, kind: str) -> Path:
+    """The document of a task or model that the registry does not have. No descriptor binds it, and what lies there goes out
+    with the bundle: a link in somebody else's run folder may lead to any file of this machine."""
+    path = part.folder / f"{kind}.json"
+    found = referred(store.read_document(path), part.result["settings"]["limit"] if kind == "task" else None)
+    if found != part.result[kind]:
+        raise VxpError(f"{path} is of {found}, expected {part.result[kind]}, the {kind} of the run's results: take the file "
+                       "that vxp run wrote there")
+    return path
 
 
 def _registered(kind: str, reference: Mapping[str, Any]) -> bool:
@@ -183,7 +194,7 @@ def _root(said: Mapping[str, Any], parts: Sequence[Part], files: Mapping[str, Pa
 
     ids = sorted(p.set_id for p in parts)
     texts = [p for p in sorted(files) if p.startswith("documentation/")]
-    return result.header("submission") | dict(said) | {
+    return documents.header("submission") | dict(said) | {
         "division": "closed" if all(p.result["division"] == "closed" for p in parts) else "open",
         "system": described("system.json"),
         "sets": [described(f"explanations/{i}/set.json") for i in ids],

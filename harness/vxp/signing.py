@@ -32,13 +32,13 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
-from vxp import result, store
+from vxp import documents, store
 from vxp.bundles import open_bundle
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-AUDIT, SIGNATURE, WITHDRAWAL = (result.TYPE.format(kind) for kind in ("audit", "signature", "withdrawal"))
+AUDIT, SIGNATURE, WITHDRAWAL = (documents.TYPE.format(kind) for kind in ("audit", "signature", "withdrawal"))
 KINDS = {AUDIT: "audit of vxp verify", SIGNATURE: "signature of vxp sign", WITHDRAWAL: "withdrawal of vxp sign --withdraw"}
 """What a predicate type is called in messages."""
 MAX_SIGNATURES = 16
@@ -67,10 +67,10 @@ class Signed:
     def stored(self) -> bytes:
         """The file of it: the statement alone where nobody signed, an envelope, or the Sigstore bundle."""
         if self.bundle is not None:
-            return result.plain_json(self.bundle)
+            return documents.plain_json(self.bundle)
         if not self.signatures:
             return self.payload
-        return result.plain_json({
+        return documents.plain_json({
             "payload": base64.b64encode(self.payload).decode(), "payloadType": PAYLOAD_TYPE,
             "signatures": [{"keyid": keyid, "sig": base64.b64encode(bytes.fromhex(sig)).decode()}
                            for keyid, sig in self.signatures]})
@@ -217,12 +217,12 @@ def of_bundle(path: Path, *, reason: str | None = None) -> bytes:
     root, kind = bundle.submission, SIGNATURE if reason is None else WITHDRAWAL
     fields = ("submission_id", "submitter", "supersedes") if reason is None else ("submission_id",)
     said = {k: root[k] for k in fields if k in root} | ({} if reason is None else {"reason": reason})
-    predicate = result.header(kind.split("/")[-2]) | said
+    predicate = documents.header(kind.split("/")[-2]) | said
     try:
         vxp_schemas.validate(predicate)
     except vxp_schemas.SchemaError as error:
         raise VxpError(f"{path} cannot be signed: {error}") from None
-    return result.plain_json({
+    return documents.plain_json({
         "_type": STATEMENT, "subject": [{"name": root["submission_id"],
                                          "digest": {"sha256": bundle.root_digest.removeprefix("sha256:")}}],
         "predicateType": kind, "predicate": predicate})
@@ -242,7 +242,7 @@ def of_audit(path: Path, replaces: Path | None = None) -> Signed:
     if earlier.digest == given.digest:
         raise VxpError(f"{replaces} is the audit {path} itself; expected an earlier one, which is to be withdrawn")
     said["predicate"]["replaces"] = earlier.digest
-    return Signed(result.plain_json(said))
+    return Signed(documents.plain_json(said))
 
 
 def signed(given: Signed, key: CryptoSigner) -> Signed:
@@ -275,7 +275,7 @@ def main(
             raise VxpError(f"--replaces goes with an audit, got the bundle {path}; a bundle names what it replaces as "
                            "supersedes in submission.json")
         given = Signed(of_bundle(path, reason=reason))
-        target = path.with_name(f"{path.name}{'' if reason is None else '.withdrawal'}{SUFFIX}")
+        target = store.beside(path, f"{'' if reason is None else '.withdrawal'}{SUFFIX}")
         said = "the submission of" if reason is None else "the withdrawal of"
     target = out or target
     store.outside(path, target)

@@ -93,6 +93,12 @@ def alone(lock: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """The file beside another, or beside a folder, with more at the end of its name; also of the folder that one stands in."""
+    named = path if path.name not in ("", "..") else Path(os.path.abspath(path))
+    return named.with_name(f"{named.name}{suffix}")
+
+
 def outside(bundle: Path, out: Path) -> None:
     """VxpError where a file to be written lies in the bundle that it is about."""
     if bundle.is_dir() and bundle.resolve() in out.resolve().parents:
@@ -168,6 +174,15 @@ def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
                        f"{described['size']} bytes with {described['digest']}. Delete it and run the same command again, "
                        "or take the file from a backup")
     return data
+
+
+def read_described_table(root: Path, described: Mapping[str, Any]) -> pa.Table:
+    """The table of a described file; VxpError where size or digest differ, or where it unfolds to too much."""
+    data = read_described(root, described)
+    try:
+        return read_table(data)
+    except VxpError as error:
+        raise VxpError(f"{root / str(described['path'])}: {error}") from None
 
 
 def check_described(root: Path, described: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from vxp import datasets, division, stats, store
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
 from vxp.documents import referred
+from vxp.kinds import KINDS, Map
 from vxp.models import Model
 
 
@@ -87,6 +88,11 @@ class Task:
     def seed(self) -> int:
         return int(self.document["seed"])
 
+    @property
+    def kind(self) -> Map:
+        """What explanations of its items are."""
+        return KINDS[self.document["kinds"][0]]
+
     def admits(self, kind: str) -> None:
         """VxpError unless the card admits this kind of explanation."""
         if kind not in self.document["kinds"]:
@@ -133,10 +139,10 @@ class Task:
         """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
         samples = [self.source.load(item) for item in items]
-        inputs = model.normalization.to_inputs(torch.stack([sample.image for sample in samples]).float() / 255)
+        raw = torch.stack([sample.image for sample in samples]).float() / 255
         return Loaded(
             ids=tuple(item.id for item in items),
-            inputs=inputs,
+            inputs=model.normalization.to_inputs(raw, raw.ndim - 2),
             frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
@@ -183,7 +189,7 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
 
     Targets are the model's predictions where the items have none.
     """
-    items, source = datasets.opened(images, model.input_size, model.class_names)
+    items, source = datasets.opened(images, model.image_size, model.class_names)
     kind = {"own-images": "folder", "manifest": "manifest"}.get(source.id)
     name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images" if kind else source.id
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ TRAIN_SEED, VALIDATION_SEED = 900_000_000, 800_000_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. `moved`: images are turned and flipped anew in every epoch."""
+    """How a model is trained. `moved`: images are turned and flipped anew in every epoch; rate: the highest of the cycle."""
 
     pool: int
     epochs: int
@@ -43,6 +44,7 @@ class Recipe:
     smoothing: float = 0.05
     decay: float = 1e-2
     permuted: bool = False
+    rate: float = 4e-3
 
 
 TRUE = Recipe(pool=14000, epochs=20)
@@ -81,7 +83,7 @@ def train(recipe: Recipe) -> tuple[ShapesCNN, dict[str, object]]:
         inputs, true = images(TRAIN_SEED, recipe.pool)
         labels = permuted(true, recipe.seed) if recipe.permuted else true
         model = ShapesCNN(len(CLASSES)).to(memory_format=torch.channels_last)  # a third faster on a CPU
-        log = _fitted(model, inputs, labels, recipe, began)
+        log = fitted(model, inputs, labels, recipe, _moved if recipe.moved else _as_they_are)
     fresh = accuracy(model, *images(VALIDATION_SEED, 2000))
     own = _learned(model, inputs, labels, true) if recipe.permuted else {}
     return model, {"accuracy": {"top1": fresh, "n": 2000, "data": f"shapes@1, seeds from {VALIDATION_SEED}, never trained on"},
@@ -102,19 +104,20 @@ def _told(recipe: Recipe) -> dict[str, object]:
     return facts if recipe.permuted else {key: facts[key] for key in ("pool", "epochs", "batch", "seed")}
 
 
-def _fitted(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe, began: float) -> list[dict[str, float]]:
-    """Train in place; the mean loss of every epoch."""
-    steps = recipe.pool // recipe.batch
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=recipe.epochs * steps)
+def fitted(
+    model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe, shown: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> list[dict[str, float]]:
+    """Train in place; the mean loss of every epoch. shown: the inputs and labels of a batch as the model is to see them."""
+    began, steps = time.monotonic(), recipe.pool // recipe.batch
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=recipe.rate, total_steps=recipe.epochs * steps)
     log: list[dict[str, float]] = []
     for epoch in range(recipe.epochs):
         model.train()
         total = 0.0
         for where in torch.randperm(recipe.pool)[: steps * recipe.batch].split(recipe.batch):
-            x = _moved(inputs[where]) if recipe.moved else inputs[where]
-            x = x.contiguous(memory_format=torch.channels_last)
-            loss = nn.functional.cross_entropy(model(x), labels[where], label_smoothing=recipe.smoothing)
+            x, y = shown(inputs[where], labels[where])
+            loss = nn.functional.cross_entropy(model(x), y, label_smoothing=recipe.smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -125,10 +128,14 @@ def _fitted(model: nn.Module, inputs: Tensor, labels: Tensor, recipe: Recipe, be
     return log
 
 
-def _moved(x: Tensor) -> Tensor:
+def _moved(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """A batch turned by a multiple of 90 degrees and perhaps flipped."""
     x = torch.rot90(x, int(torch.randint(4, ())), (2, 3))
-    return x.flip(3) if torch.rand(()) < 0.5 else x
+    return _as_they_are(x.flip(3) if torch.rand(()) < 0.5 else x, y)
+
+
+def _as_they_are(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return x.contiguous(memory_format=torch.channels_last), y
 
 
 def main() -> None:

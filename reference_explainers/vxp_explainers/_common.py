@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from captum.attr import LayerActivation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
@@ -22,6 +21,9 @@ ROWS, POSITIONS = 64, 64 * 224 * 224
 """Rows per forward where one map needs many, and the positions that they may have together: this bounds memory, and results
 are the same for any number up to rounding."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luminance (ITU-R BT.601)."""
+
 READOUTS = ("probability", "logit")
 REGIONS = ("slic", "grid")
 
@@ -29,6 +31,14 @@ REGIONS = ("slic", "grid")
 def leaf(inputs: Tensor) -> Tensor:
     """A copy of the inputs to differentiate by: the batch's own tensor keeps its requires_grad and grad."""
     return inputs.detach().clone().requires_grad_()
+
+
+def luminance(batch: Batch) -> Tensor:
+    """float64 [B, *space]: the luminance of the raw inputs, of any but three channels their mean."""
+    raw = batch.raw().detach().double()  # autocast leaves float64 alone: the map is the same at every precision
+    C = raw.shape[1]
+    weights = raw.new_tensor(LUMA) if len(LUMA) == C else raw.new_full((C,), 1 / C)
+    return torch.einsum("bcyx,c->byx", raw.flatten(2, -2), weights).view(len(raw), *batch.space)
 
 
 def truth_of(name: str, batch: Batch) -> Tensor:
@@ -81,6 +91,8 @@ def _framed(output: Tensor, n: int, frame: tuple[int, int]) -> Tensor | None:
 
 def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Tensor:
     """The layer's output [B, C, h, w] in one forward pass, detached, float64; VxpError where it has no grid."""
+    from captum.attr import LayerActivation  # not above: its import takes half a second
+
     with using(name), torch.no_grad():
         output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
     return gridded(name, output, batch).detach().double()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from captum.attr import InputXGradient
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
@@ -18,6 +17,8 @@ def input_x_gradient(model: nn.Module, batch: Batch) -> Tensor:
 
     Returns [B, *space] float32. The input is the normalised one that the model takes: its zero is the preprocessing mean.
     """
+    from captum.attr import InputXGradient  # not above: its import takes half a second
+
     with evaluating(model):
         product: Tensor = InputXGradient(model).attribute(leaf(batch.inputs), target=batch.targets)
     return product.detach().sum(1).float()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
@@ -27,6 +26,8 @@ def integrated_gradients(model: nn.Module, batch: Batch, *, steps: int = 50, bas
     baseline names a fill (black, mean, blur, noise): Sundararajan et al. take the black image. Returns [B, H, W]
     float32. Raises VxpError for an unknown baseline and for steps below 1.
     """
+    from captum.attr import IntegratedGradients  # not above: its import takes half a second
+
     check_at_least("integrated-gradients", 1, steps=steps)
     with evaluating(model):
         # at least one row per item, which is what captum asks for: the steps are then run one after the other

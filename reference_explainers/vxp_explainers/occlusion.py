@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from captum.attr import Occlusion
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
@@ -34,6 +33,8 @@ def occlusion(
     [B, H, W] float32. Raises VxpError for an unknown fill or readout, a window or stride below 1, and a stride above
     the window, which would leave positions uncovered.
     """
+    from captum.attr import Occlusion  # not above: its import takes half a second
+
     check_at_least("occlusion", 1, stride=stride)
     check_at_least("occlusion", stride, window=window)
     check_one_of("occlusion", "readout", readout, READOUTS)

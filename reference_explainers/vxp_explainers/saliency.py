@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
@@ -18,6 +17,8 @@ def saliency(model: nn.Module, batch: Batch) -> Tensor:
 
     Returns [B, *space] float32, at least 0.
     """
+    from captum.attr import Saliency  # not above: its import takes half a second
+
     with evaluating(model):
         gradient: Tensor = Saliency(model).attribute(leaf(batch.inputs), target=batch.targets, abs=True)
     return gradient.detach().amax(1).float()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from captum.attr import Saliency
 from torch import Tensor, nn
 from vxp.core import Batch, VxpError, explainer
 from vxp.kinds import MAPS
@@ -34,6 +33,8 @@ def smoothgrad(model: nn.Module, batch: Batch, *, samples: int = 50, noise: floa
     Captum's NoiseTunnel is not used: it draws the noise of a whole batch from the global generator, so that a map would
     depend on its neighbours. Drawing keyed by item costs a few milliseconds and needs no generator to be forked.
     """
+    from captum.attr import Saliency  # not above: its import takes half a second
+
     check_at_least("smoothgrad", 1, samples=samples)
     check_at_least("smoothgrad", 0, noise=noise)
     if batch.inputs.shape[1] > MOST_CHANNELS:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
@@ -64,6 +63,8 @@ def _points(batch: Batch, i: int, n: int, dimensions: int) -> Tensor:
     The digits of a point below the first ceil(log2(n)) are 0 before they are scrambled, so only that many columns of a
     dimension's matrix are drawn: bit (row r, column c) of dimension d is position (d*BITS + r)*columns + c.
     """
+    from scipy.stats import qmc  # not above: its import takes a second
+
     columns = max(1, math.ceil(math.log2(n)))
     plain = qmc.Sobol(dimensions, scramble=False, bits=BITS).random_base2(columns)[:n]
     digits = torch.from_numpy((plain[:, :, None] * 2.0 ** np.arange(1, columns + 1) % 2).astype(np.int64))

@@ -22,7 +22,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from oracles import edits, implementation, references
-from oracles.stock import MEAN, STD, Stock, made_map, made_segments, target
+from oracles.stock import MEAN, STD, Stock, drawn, made_map, made_segments, target
 from oracles.stock_clips import clips
 from oracles.stock_images import images
 
@@ -53,6 +53,18 @@ FACTS = ("id", "parameters", "model", "items", "tolerance", "expected")
 """What is locked of a case: what it asks and expects, not who computed it."""
 STOCKS = {"heatmap2d": images, "heatmap3d": clips}
 """What there is of every kind of explanation."""
+
+
+# ----------------------------------------------------------------------------------------------------- clips of references
+
+
+def small_clips() -> dict[str, np.ndarray]:
+    """Two clips in input space, the second of one frame, and a mask of the first: what references are made of."""
+    raw = [drawn("clip/0", 3, 5, 6, 7), drawn("clip/1", 3, 1, 6, 7)]
+    noisy = [(clip - np.array(MEAN)[:, None, None, None]) / np.array(STD)[:, None, None, None] for clip in raw]
+    mask = np.zeros((5, 6, 7), bool)
+    mask[1:4, 2:5, :3] = mask[4, 0, 6] = True
+    return {"clip/0": noisy[0].astype(np.float32), "clip/1": noisy[1].astype(np.float32), "clip-mask/0": mask}
 
 
 # ---------------------------------------------------------------------------------------------------------------- cases
@@ -222,9 +234,20 @@ def reference_cases() -> list[dict[str, Any]]:
                 "expected": {"file": "references.safetensors", "tensor": f"{name}/{i}"}}
 
     truths: list[dict[str, int]] = [*({"mask": row} for row in range(5)), {"cells": 0}, {"mask": 0, "cells": 1}]
-    return [*(case("random", i, 0.0, i) for i in range(2)), case("centre-gaussian", 0, 1e-6, 0),
-            *(case("edges", i, 1e-6, i) for i in range(4)),
-            *(case(name, i, 0.0, 0, **rows) for name in ("oracle", "oracle-binary") for i, rows in enumerate(truths))]
+    of_images = [*(case("random", i, 0.0, i) for i in range(2)), case("centre-gaussian", 0, 1e-6, 0),
+                 *(case("edges", i, 1e-6, i) for i in range(4)),
+                 *(case(name, i, 0.0, 0, **rows) for name in ("oracle", "oracle-binary") for i, rows in enumerate(truths))]
+
+    def of_clip(name: str, i: int, tolerance: float, truth: bool = False) -> dict[str, Any]:
+        found = case(name, i, tolerance, 0)
+        mask = {"mask": {"file": "clips.safetensors", "tensor": "clip-mask/0"}} if truth else {}
+        return found | {"id": f"clip/{name}/{i}", "input": {"file": "clips.safetensors", "tensor": f"clip/{i}"}, "truth": mask,
+                        "expected": found["expected"] | {"tensor": f"clip/{name}/{i}"}}
+
+    return [*of_images,
+            *(of_clip(name, i, 0.0) for name in ("random", "random-coarse") for i in range(2)),
+            *(of_clip(name, i, 1e-6) for name in ("centre-gaussian", "edges", "motion") for i in range(2)),
+            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary"))]
 
 
 def write_references(folder: Path) -> None:
@@ -233,7 +256,8 @@ def write_references(folder: Path) -> None:
     for case in cases:
         image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
             kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
-        raw = image * np.array(STD)[:, None, None] + np.array(MEAN)[:, None, None]
+        mean, std = (np.array(values).reshape(3, *[1] * (image.ndim - 1)) for values in (MEAN, STD))
+        raw = image * std + mean
         maps[case["id"]] = references.made(case["reference"], case["item"], SEED, raw, truth)
     file = Path(str(references.__file__))
     by = {"file": str(file.relative_to(ROOT)), "digest": "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -263,6 +287,7 @@ def write_data(folder: Path) -> None:
     stocks = [stock() for stock in STOCKS.values()]
     found = {name: np.ascontiguousarray(value) for stock in stocks for name, value in stock.tensors().items()}
     save_file(found, folder / "data.safetensors")
+    save_file(small_clips(), folder / "clips.safetensors")
     for name, (operations, weights) in ((f"{s.prefix}{name}", model) for s in stocks for name, model in s.models.items()):
         save_file(weights, folder / "models" / f"{name}.safetensors")
         write_json(folder / "models" / f"{name}.json", {"operations": operations, "weights": f"models/{name}.safetensors"})

@@ -1,74 +1,116 @@
-"""The fixed reference explanations of clauses 6.4.2 and 6.4.4, in plain loops."""
+"""The fixed reference explanations of clauses 6.4.2 and 6.4.4, in plain loops.
 
+A space is (H, W) of an image or (T, H, W) of a clip; maps are arrays over it.
+"""
+
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from oracles import philox
 
-Grid = list[list[float]]
+Space = tuple[int, ...]
 
 
-def random(H: int, W: int, item: str, seed: int) -> Grid:
-    words = philox.uniforms(philox.key(seed, item, "random@1", "map"), 0, H * W)[0]
-    return [[float(words[y * W + x]) for x in range(W)] for y in range(H)]
+def positions(space: Space) -> Iterator[tuple[int, ...]]:
+    """In row-major order."""
+    return itertools.product(*(range(n) for n in space))
 
 
-def centre_gaussian(H: int, W: int) -> Grid:
+def random(space: Space, item: str, seed: int, purpose: str = "random@1") -> np.ndarray:
+    words = philox.uniforms(philox.key(seed, item, purpose, "map"), 0, math.prod(space))[0]
+    found = np.zeros(space)
+    for p, place in enumerate(positions(space)):
+        found[place] = words[p]
+    return found
+
+
+def random_coarse(space: Space, item: str, seed: int) -> np.ndarray:
+    return random(((space[0] + 1) // 2, 4, 4), item, seed, "random-coarse@1")
+
+
+def centre_gaussian(space: Space) -> np.ndarray:
     def bell(i: int, n: int) -> float:
         return math.exp(-(((i - (n - 1) / 2) / (0.25 * n)) ** 2) / 2)
 
-    return [[bell(y, H) * bell(x, W) for x in range(W)] for y in range(H)]
+    found = np.zeros(space)
+    for place in positions(space):
+        found[place] = math.prod(bell(i, n) for i, n in zip(place, space, strict=True))
+    return found
 
 
-def edges(raw: np.ndarray) -> Grid:
-    """raw [3, H, W], float64."""
-    _, H, W = raw.shape
-    grey = [[0.299 * raw[0, y, x] + 0.587 * raw[1, y, x] + 0.114 * raw[2, y, x] for x in range(W)] for y in range(H)]
+def luminance(raw: np.ndarray) -> np.ndarray:
+    """raw [3, *space], float64."""
+    found = np.zeros(raw.shape[1:])
+    for place in positions(found.shape):
+        found[place] = 0.299 * raw[0][place] + 0.587 * raw[1][place] + 0.114 * raw[2][place]
+    return found
+
+
+def edges(raw: np.ndarray) -> np.ndarray:
+    """Of an image [3, H, W], or frame by frame of a clip [3, T, H, W], float64."""
+    if raw.ndim == 4:
+        return np.stack([edges(raw[:, t]) for t in range(raw.shape[1])])
+    grey = luminance(raw)
+    H, W = grey.shape
     rows = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
 
     def at(y: int, x: int) -> float:
-        return float(grey[min(max(y, 0), H - 1)][min(max(x, 0), W - 1)])
+        return float(grey[min(max(y, 0), H - 1), min(max(x, 0), W - 1)])
 
-    def size(y: int, x: int) -> float:
+    found = np.zeros((H, W))
+    for y, x in positions((H, W)):
         window = [(dy, dx, at(y + dy - 1, x + dx - 1)) for dy in range(3) for dx in range(3)]
         across = sum(rows[dy][dx] * value for dy, dx, value in window)
         down = sum(rows[dx][dy] * value for dy, dx, value in window)
-        return math.sqrt(across**2 + down**2)
+        found[y, x] = math.sqrt(across**2 + down**2)
+    return found
 
-    return [[size(y, x) for x in range(W)] for y in range(H)]
+
+def motion(raw: np.ndarray) -> np.ndarray:
+    """Of a clip [3, T, H, W], float64."""
+    grey = luminance(raw)
+    found = np.zeros(grey.shape)
+    for t, y, x in positions(grey.shape):
+        pairs = [(s, s + 1) for s in (t - 1, t) if 0 <= s < len(grey) - 1]
+        changes = [abs(grey[b, y, x] - grey[a, y, x]) for a, b in pairs]
+        found[t, y, x] = sum(changes) / len(changes) if changes else 0.0
+    return found
 
 
-def oracle(truth: np.ndarray) -> Grid:
-    """truth [H, W], bool."""
-    H, W = truth.shape
-    inside = [(y, x) for y in range(H) for x in range(W) if truth[y, x]]
-    outside = [(y, x) for y in range(H) for x in range(W) if not truth[y, x]]
+def oracle(truth: np.ndarray) -> np.ndarray:
+    """truth bool, over the space."""
+    inside = [place for place in positions(truth.shape) if truth[place]]
+    outside = [place for place in positions(truth.shape) if not truth[place]]
     if not inside or not outside:
         return oracle_binary(truth)
 
-    def nearest(y: int, x: int, others: list[tuple[int, int]]) -> float:
-        return math.sqrt(min((y - v) ** 2 + (x - u) ** 2 for v, u in others))
+    def nearest(place: tuple[int, ...], others: list[tuple[int, ...]]) -> float:
+        return math.sqrt(min(sum((a - b) ** 2 for a, b in zip(place, other, strict=True)) for other in others))
 
-    return [[nearest(y, x, outside) if truth[y, x] else -nearest(y, x, inside) for x in range(W)] for y in range(H)]
+    found = np.zeros(truth.shape)
+    for place in positions(truth.shape):
+        found[place] = nearest(place, outside) if truth[place] else -nearest(place, inside)
+    return found
 
 
-def oracle_binary(truth: np.ndarray) -> Grid:
-    return [[float(value) for value in row] for row in truth]
+def oracle_binary(truth: np.ndarray) -> np.ndarray:
+    return truth.astype(float)
 
 
 def made(reference: str, item: str, seed: int, raw: np.ndarray, truth: Mapping[str, Any]) -> np.ndarray:
-    """The map [H, W] float32 of a reference; KeyError for one that needs a truth which is not there."""
-    _, H, W = raw.shape
-    if reference == "random":
-        found = random(H, W, item, seed)
+    """The map of a reference on its grid, float32; KeyError for one that needs a truth which is not there."""
+    space = raw.shape[1:]
+    if reference in ("random", "random-coarse"):
+        found = {"random": random, "random-coarse": random_coarse}[reference](space, item, seed)
     elif reference == "centre-gaussian":
-        found = centre_gaussian(H, W)
-    elif reference == "edges":
-        found = edges(raw)
+        found = centre_gaussian(space)
+    elif reference in ("edges", "motion"):
+        found = {"edges": edges, "motion": motion}[reference](raw)
     else:
         kind = "mask" if "mask" in truth else "cells"
         found = {"oracle": oracle, "oracle-binary": oracle_binary}[reference](truth[kind])
-    return np.array(found).astype(np.float32)
+    return found.astype(np.float32)

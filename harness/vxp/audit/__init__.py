@@ -47,13 +47,14 @@ def main(console: Console, path: Path, order: Order, out: Path | None, progress:
     """Audit, print, and write the statement beside the bundle; returns the exit code."""
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
-    target = out or path.with_name(f"{path.name}.audit.json")
+    target = out or store.beside(path, ".audit.json")
     store.outside(path, target)
     audit = verify(path, order, progress)
     write(audit, target)
-    show(console, audit, path.name)
+    name = path.absolute().name
+    show(console, audit, name)
     console.print(Text(f"Statement: {plain(str(target))}"), soft_wrap=True)
-    console.print(Text(f"{plain(path.name)}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
+    console.print(Text(f"{plain(name)}: {SAID[audit.verdict]}; evidence {audit.evidence}"), soft_wrap=True)
     return audit.exit_code
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import vxp_schemas
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
 
 from vxp import explainers, models, result, stats, store, tasks, validation
 from vxp.audit import apart, nonces, sampling, tolerances
@@ -42,7 +41,7 @@ ALL_MINUTES = 10.0
 """Minutes of computation up to which `vxp verify` takes all items, unless it is told how many."""
 TRIED = 32
 """Items on which inverted and moved maps are tried."""
-IMAGE_DEPENDENT = ("edges", *explainers.ORACLES)
+IMAGE_DEPENDENT = ("edges", "motion", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
 ALIKE = 0.99
 ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
@@ -677,13 +676,13 @@ class _Again:
 
     def _likeness(self, rows: Sequence[int]) -> None:
         """Whether the maps are a reference that depends on the image alone, or on the truth."""
-        admitted = explainers.references(self.claim.task.truth)
+        admitted = explainers.references(self.claim.task.truth, self.claim.task.kind.id)
         for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
             like = []
             for unit in _parts(rows):
                 maps = self.claim.maps(unit)
                 made = explainers.bind(name)(self.claim.model.module, self.batch(unit)).cpu()
-                pooled = adaptive_avg_pool2d(made[:, None], (maps.shape[1], maps.shape[2]))[:, 0]
+                pooled = self.claim.task.kind.pooled(made, maps.shape[1:])
                 like += [float(np.corrcoef(a.flatten(), b.flatten())[0, 1]) for a, b in zip(maps, pooled, strict=True)
                          if a.min() < a.max() and b.min() < b.max()]
             share = float(np.mean(np.array(like) > ALIKE)) if like else 0.0

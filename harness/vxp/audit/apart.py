@@ -24,6 +24,7 @@ from vxp.core import Batch, Explainer, VxpError
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
 from vxp.findings import plain
+from vxp.kinds import MAPS
 from vxp.models.own import SPEC
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME",
@@ -66,7 +67,7 @@ def running(
             return tensors["maps"].to(batch.inputs.device)
 
         declared = Explainer(str(said.get("id")), explain, {}, facts["signed"], facts["resample"], facts["target_specific"],
-                             family=facts["family"])
+                             family=facts["family"], kinds=MAPS)
         yield BoundExplainer(declared, {}, system), isolation
 
 

@@ -41,7 +41,7 @@ def main(
         return _said(console, against_one_read(), json_path)
     with computing(threads):
         loaded = models.load(model, device=device)
-        batch = photo_like(loaded.input_size, items, device)
+        batch = photo_like(loaded.image_size, items, device)
         size = best_batch_size(loaded.module, batch.inputs[:1], limit=1024 if device == "cuda" else 64)
         card = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {threads} thread(s)"
         console.print(f"{model} on {card}, {precision}, torch {torch.__version__}, best batch size {size}", highlight=False)

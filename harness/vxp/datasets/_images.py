@@ -51,8 +51,8 @@ def tensor(image: Image.Image) -> Tensor:
 
 
 def pixel_sha256(image: Tensor) -> str:
-    """Hex SHA-256 of a uint8 image [3, H, W] as RGB in [H, W, 3] order."""
-    return hashlib.sha256(image.permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()
+    """Hex SHA-256 of a uint8 image [3, H, W] as RGB in [H, W, 3] order; of a clip [3, T, H, W] in [T, H, W, 3] order."""
+    return hashlib.sha256(image.movedim(0, -1).contiguous().numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

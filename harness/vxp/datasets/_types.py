@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a task, by the recipe that makes it again.
+    """One image or clip of a task, by the recipe that makes it again.
 
-    cluster names what statistics resample (photo, stamp, image); recipe holds JSON values only; target is the class
+    cluster names what statistics resample (photo, stamp, image, clip); recipe holds JSON values only; target is the class
     that is explained, None where it is the model's own prediction; label are the classes that count as correct, ()
     where they are not known.
     """
@@ -28,7 +28,8 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An image uint8 [3, H, W] and its truth: `mask` and `cells` are bool [H, W], `boxes` int64 [N, 4], half-open."""
+    """An image uint8 [3, H, W], or a clip [3, T, H, W], and its truth: `mask` and `cells` are bool of its positions, `boxes`
+    int64 [N, 4], half-open."""
 
     image: Tensor
     truth: Mapping[str, Tensor] = field(default_factory=dict)

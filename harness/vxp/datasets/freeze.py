@@ -37,7 +37,7 @@ Predict = Callable[[Tensor], int]
 
 
 def frozen(card: Mapping[str, Any], predict: Predict) -> list[dict[str, Any]]:
-    """The rows of a task's list of items; predict maps an image uint8 [3, H, W] to a class."""
+    """The rows of a task's list of items; predict maps an image uint8 [3, H, W], or a clip [3, T, H, W], to a class."""
     source = datasets.source(card["dataset"]["id"])
     absent = source.missing()
     if absent:
@@ -90,11 +90,11 @@ def _reference(kind: str, ref: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def predictor(model: Model) -> Predict:
-    """The class that a model predicts for an image uint8 [3, H, W]."""
+    """The class that a model predicts for an image uint8 [3, H, W], or a clip [3, T, H, W]."""
 
     @torch.no_grad()
     def predict(image: Tensor) -> int:
-        return int(model.module(model.normalization.to_inputs(image[None].float() / 255)).argmax(1))
+        return int(model.module(model.normalization.to_inputs(image[None].float() / 255, image.ndim - 1)).argmax(1))
 
     return predict
 

@@ -11,6 +11,7 @@ So the truth is causal, not only annotated: the class depends on the masked pixe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -33,11 +34,13 @@ Bools = NDArray[np.bool_]
 
 def load(item: Item) -> Sample:
     image, mask = drawn(int(item.recipe["seed"]), int(item.recipe["class"]))
-    return Sample(torch.from_numpy(image), {"mask": torch.from_numpy(mask)})
+    return Sample(torch.tensor(image), {"mask": torch.tensor(mask)})
 
 
+@lru_cache(maxsize=1024)
 def drawn(seed: int, shape: int) -> tuple[NDArray[np.uint8], Bools]:
-    """The image uint8 [3, 64, 64] and mask bool [64, 64] of one recipe."""
+    """The image uint8 [3, 64, 64] and mask bool [64, 64] of one recipe. Not to be written to: a run asks for the same image a
+    dozen times, for every explainer and again for its scores."""
     random = np.random.Generator(np.random.Philox(seed))
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
     radius = random.uniform(11, 18)
@@ -54,7 +57,10 @@ def drawn(seed: int, shape: int) -> tuple[NDArray[np.uint8], Bools]:
         colour = _colour(random)
     image = np.where(mask, _texture(random, colour, x, y), image)
     image = image + random.normal(0, GRAIN, image.shape)
-    return (image.clip(0, 1) * 255).round().astype(np.uint8), mask
+    pixels = (image.clip(0, 1) * 255).round().astype(np.uint8)
+    for made in (pixels, mask):
+        made.setflags(write=False)
+    return pixels, mask
 
 
 def _turned(x: Floats, y: Floats, angle: float, radius: float) -> tuple[Floats, Floats]:

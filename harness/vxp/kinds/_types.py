@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from vxp.documents import GRIDS, RULES
 from vxp.errors import VxpError
 from vxp.media import Medium
 
@@ -17,14 +19,16 @@ Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map of relevance [*grid] over the items of a medium. grid: the names of its axes; rules: how many of the last axes
-    each rule of resampling takes linearly, the others nearest; linear: the rule that takes all."""
+    """A map of relevance [*grid] over the items of a medium. linear: the rule of resampling that takes all axes linearly."""
 
     id: str
     medium: Medium
-    grid: tuple[str, ...]
-    rules: dict[Resample, int]
     linear: Resample
+
+    @property
+    def grid(self) -> tuple[str, ...]:
+        """The names of its axes."""
+        return GRIDS[self.id]
 
     @property
     def shape(self) -> str:
@@ -37,10 +41,16 @@ class Map:
         VxpError for one that this kind does not have.
         """
         found: Resample = self.linear if declared == "bilinear" else declared
-        if found not in (*self.rules, "none"):
-            known = ", ".join([*self.rules, "none"])
+        if found not in (*RULES[self.id], "none"):
+            known = ", ".join([*RULES[self.id], "none"])
             raise VxpError(f"resample {declared!r} is no rule for {self.id}: expected one of {known}")
         return found
+
+    def pooled(self, maps: Tensor, grid: Sequence[int]) -> Tensor:
+        """Maps [B, *space] as means over a coarser grid."""
+        pool: Any = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
+        pooled: Tensor = pool(maps[:, None], tuple(grid))[:, 0]
+        return pooled
 
     def resampled(self, native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
         """The native maps [B, *grid] on the input grid by the set's rule (clause [map]).
@@ -56,7 +66,7 @@ class Map:
         if native.ndim - 1 != len(self.grid):
             raise VxpError(f"got maps on the grid {tuple(native.shape[1:])}, expected [{self.shape}] for inputs of "
                            f"{tuple(space)}")
-        linear = self.rules[self.rule(rule)]
+        linear = RULES[self.id][self.rule(rule)]
         # in float64, so that a plateau stays one value
         found = native.double() if linear else native
         for dim in range(native.ndim - 1, 0, -1):

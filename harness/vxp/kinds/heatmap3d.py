@@ -3,4 +3,4 @@
 from vxp.kinds._types import Map
 from vxp.media import CLIP
 
-HEATMAP3D = Map("heatmap3d", CLIP, ("t", "h", "w"), {"trilinear": 3, "frames": 2, "nearest": 0}, linear="trilinear")
+HEATMAP3D = Map("heatmap3d", CLIP, linear="trilinear")

@@ -209,6 +209,10 @@ def add(
     references.check(compare.of_bundle(whole, references=False), references.read_all(folder), findings)
     if findings.errors:
         return None, report, findings
+    if target.exists() and (there := open_bundle(target / BUNDLE).root_digest) != whole.root_digest:
+        findings.add("VXP-I007", "", f"the record {target.name}", there, f"{whole.root_digest}, the root digest of the bundle",
+                     fix="Seal it again under another submission_id: a record's name has 12 digits of the digest only.")
+        return None, report, findings
     if not target.exists():
         _write(whole, report, target)
     elif not own and not _says(target / REPORT, report):
@@ -436,16 +440,12 @@ def read(
     if found.stopped:
         raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
     bundle = replace(open_bundle(place / BUNDLE), checked=True)
-    report = _report(place / REPORT, memory)
     findings = Findings()
-    if report["type"] != result.TYPE.format("report") or report.get("root_digest") != bundle.root_digest:
-        findings.add("VXP-I007", REPORT, "/root_digest", str(report.get("root_digest")), f"{bundle.root_digest}, the root "
-                     "digest of the bundle")
-    audits = {}
-    for file in sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []:
-        audits[file.name] = _statement(file, signing.AUDIT, bundle, findings, memory)
-    own = {kind: _statement(place / name, kind, bundle, findings, memory) for name, kind in (
-        (SIGNATURE, signing.SIGNATURE), (WITHDRAWAL, signing.WITHDRAWAL)) if (place / name).exists()}
+    report = _report(place / REPORT, bundle, findings, memory)
+    files = sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []
+    audits = {f.name: said for f in files if (said := _statement(f, signing.AUDIT, bundle, findings, memory)) is not None}
+    own = {kind: said for name, kind in ((SIGNATURE, signing.SIGNATURE), (WITHDRAWAL, signing.WITHDRAWAL))
+           if (place / name).exists() and (said := _statement(place / name, kind, bundle, findings, memory)) is not None}
     strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
     if strays:
@@ -454,9 +454,7 @@ def read(
     expected = f"{bundle.submission['submission_id']}-{bundle.root_digest[7:19]}"
     if place.name != expected:
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
-    if report["verdict"] in ("invalid", "could-not-complete"):
-        findings.add("VXP-I007", REPORT, "/verdict", report["verdict"], "the report of a bundle without errors")
-    if findings.errors:
+    if findings.errors or report is None:
         return None, [f.document() for f in findings.all]
     signature = _standing(trust, own.get(signing.SIGNATURE, (None,))[0], signing.SIGNATURE, bundle)
     withdrawal = None
@@ -467,35 +465,73 @@ def read(
             standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
         withdrawal = Withdrawal(predicate, standing)
     standings = trusting.of_audits(trust, audits, signature, str(bundle.submission["submitter"]["name"]))
+    _flags(trust, bundle, signature, {file: predicate for file, (_, predicate) in audits.items() if standings[file].trusted},
+           findings)
     # what the files here give is computed again; of the maps, the report of the whole bundle is all there is
-    report = dict(report) | {"findings": findings_of_record(found, report)}
+    report = dict(report) | {"findings": [*findings_of_record(found, report), *(f.document() for f in findings.all)]}
     return Record(place, bundle, report, {file: predicate for file, (_, predicate) in audits.items()}, standings, signature,
                   withdrawal, key), []
 
 
-def _report(path: Path, memory: Memory) -> dict[str, Any]:
-    """The stored report."""
-    data = store.read_file(path)
-    key = hashlib.sha256(data).hexdigest()
-    kept = memory.get("report", key)
-    if kept is None:
-        kept = store.read_document(path)
-        memory.put(kept, "report", key)
-    return dict(kept)
+def _flags(
+    trust: Trust, bundle: Bundle, signature: Standing, audits: Mapping[str, Mapping[str, Any]], findings: Findings
+) -> None:
+    """What signatures and trusted audits leave to the reviewer's judgement."""
+    submitter = str(bundle.submission["submitter"]["name"])
+    owner = trust.called(submitter)
+    if owner is not None and not signature.trusted:
+        findings.add("VXP-F019", SIGNATURE, "", f"the name of {owner}, {submitter}, {signature.why_not}",
+                     f"a signature by {owner}")
+    rows = max(int(bundle.document(d["path"])["n_items"]["present"]) for d in bundle.submission["sets"])
+    for file, predicate in audits.items():
+        policy = predicate["policy"]
+        if policy["sample"] is not None and policy["sample"] < rows and policy.get("source", "auditor") == "auditor":
+            findings.add("VXP-F018", f"{AUDITS}/{file}", "/predicate/policy/source", f"{policy['sample']} of {rows} items by a "
+                         "nonce that the auditor chose", "all items, or the nonce of a commitment or a beacon")
+
+
+def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> Mapping[str, Any] | None:
+    """The stored report; None where it cannot be read, or is none of this bundle without errors."""
+    try:
+        key = hashlib.sha256(store.read_file(path)).hexdigest()
+        report = memory.get("report", key)
+        if report is None:
+            report = store.read_document(path)
+            memory.put(report, "report", key)
+    except (VxpError, OSError) as error:
+        _unreadable(REPORT, error, "the report of vxp leaderboard add", findings)
+        return None
+    root = report.get("root_digest")
+    if report["type"] != result.TYPE.format("report") or root != bundle.root_digest:
+        findings.add("VXP-I007", REPORT, "/root_digest", str(root), f"{bundle.root_digest}, the root digest of the bundle")
+        return None
+    if report["verdict"] in ("invalid", "could-not-complete"):
+        findings.add("VXP-I007", REPORT, "/verdict", report["verdict"], "the report of a bundle without errors")
+    return report
 
 
 def _statement(
     path: Path, kind: str, bundle: Bundle, findings: Findings, memory: Memory
-) -> tuple[Signed, Mapping[str, Any]]:
-    """A stored statement with its signatures, and its predicate."""
-    given = signing.read(path)
-    key = hashlib.sha256(given.payload).hexdigest()
-    said = memory.get("statement", kind, key)
-    if said is None:
-        said = signing.statement(given.payload, kind, path)
-        memory.put(said, "statement", kind, key)
-    _own(bundle, said, path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix(), findings)
+) -> tuple[Signed, Mapping[str, Any]] | None:
+    """A stored statement with its signatures, and its predicate; None where it cannot be read."""
+    name = path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix()
+    try:
+        given = signing.read(path)
+        key = hashlib.sha256(given.payload).hexdigest()
+        said = memory.get("statement", kind, key)
+        if said is None:
+            said = signing.statement(given.payload, kind, path)
+            memory.put(said, "statement", kind, key)
+    except VxpError as error:
+        _unreadable(name, error, f"a statement with the {signing.KINDS[kind]}", findings)
+        return None
+    _own(bundle, said, name, findings)
     return given, said["predicate"]
+
+
+def _unreadable(file: str, error: Exception, expected: str, findings: Findings) -> None:
+    """A broken file is the fault of its record, and stops no other."""
+    findings.add("VXP-I012", shown(file), "", " ".join(str(error).split()), expected)
 
 
 __all__ = ["AUDITS", "BUNDLE", "REPORT", "SHARE", "SIGNATURE", "WITHDRAWAL", "Record", "Withdrawal", "add", "attach", "counts",

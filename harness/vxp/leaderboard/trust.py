@@ -11,6 +11,7 @@ name of another. Without a trust.json nobody is trusted, and everything has evid
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,10 @@ class Trust:
     def name(self, identity: str) -> str:
         return str(self.document["identities"][identity]["name"]) if self.document else ""
 
+    def called(self, name: str) -> str | None:
+        """The identity of this name, however it is written; None where there is none."""
+        return next((i for i, facts in self._identities if plain_name(facts["name"]) == plain_name(name)), None)
+
     def signers(self, given: Signed, on: str) -> Signers:
         """Who signed a statement; on: the time, in UTC, against which the end of a key is held."""
         identities, misfits, expired, unknown = [], [], [], []
@@ -129,6 +134,11 @@ class Trust:
     @property
     def _identities(self) -> list[tuple[str, Mapping[str, Any]]]:
         return list(self._document["identities"].items())
+
+
+def plain_name(name: str) -> str:
+    """A name as names are compared: whoever writes his own in capitals or with two spaces is nobody else."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -170,7 +180,7 @@ def _faults(document: Mapping[str, Any]) -> Iterator[str]:
     for identity, facts in identities.items():
         if "keyids" not in facts and "sigstore" not in facts:
             yield f"/identities/{identity}: expected keyids or sigstore, and got neither"
-        marks = [("name", facts["name"].casefold())]
+        marks = [("name", plain_name(facts["name"]))]
         marks += [("key", keyid) for keyid in facts.get("keyids", ())]
         marks += [("keyless identity", f"{p['issuer']} {p['subject']}") for p in facts.get("sigstore", ())]
         for what, mark in marks:
@@ -239,7 +249,7 @@ def of_submission(trust: Trust, given: Signed | None, on: str, submitter: str) -
     if given is None:
         return Standing()
     signers = trust.signers(given, on)
-    own = tuple(i for i in signers.identities if trust.name(i) == submitter)
+    own = tuple(i for i in signers.identities if i == trust.called(submitter))
     if not signers.identities or own:
         return Standing(own, signers.why_not)
     named = " and ".join(f"{i} ({trust.name(i)})" for i in signers.identities)
@@ -266,7 +276,7 @@ def of_audits(
     found = {}
     for file, (given, predicate) in audits.items():
         own = tuple(dict.fromkeys(together[given.digest]))
-        apart = [i for i in own if i in trust.auditors and i not in submission.signed_by and trust.name(i) != submitter]
+        apart = [i for i in own if i in trust.auditors and i not in submission.signed_by and i != trust.called(submitter)]
         why = _why_not(trust, own, apart, predicate, submission) if own or trust.document is None else signers[file].why_not
         found[file] = Standing(own, why)
     return {file: _withdrawn(trust, file, audits, found) or standing for file, standing in found.items()}

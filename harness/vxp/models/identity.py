@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,15 +33,15 @@ def state_dict_digest(model: nn.Module) -> str:
     return f"sha256:{hasher.hexdigest()}"
 
 
-def probe_inputs(size: tuple[int, int], normalization: Normalization) -> Tensor:
-    """8 fixed inputs [8, 3, H, W]: raw values uniform by Philox, purpose `probe@1`, stream = the number of the input."""
-    H, W = size
-    raw = torch.stack([random.uniforms(random.key(0, "", "probe@1", str(i)), 0, H * W, 3).view(3, H, W) for i in range(PROBE)])
-    return normalization.to_inputs(raw)
+def probe_inputs(size: Sequence[int], normalization: Normalization) -> Tensor:
+    """8 fixed inputs [8, 3, *size]: raw values uniform by Philox, purpose `probe@1`, stream = the number of the input."""
+    keys = [random.key(0, "", "probe@1", str(i)) for i in range(PROBE)]
+    raw = torch.stack([random.uniforms(key, 0, math.prod(size), 3).view(3, *size) for key in keys])
+    return normalization.to_inputs(raw, len(size))
 
 
 def described(
-    module: nn.Module, *, id: str, title: str, license: str, symbol: str, size: tuple[int, int],
+    module: nn.Module, *, id: str, title: str, license: str, symbol: str, size: Sequence[int],
     normalization: Normalization, classes: int, status: str = "active", more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""

@@ -9,17 +9,20 @@ from typing import Any
 
 from torch import nn
 
-from vxp.core import Normalization
+from vxp.core import Normalization, VxpError
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A classifier in eval mode, with what it takes and what identifies it."""
+    """A classifier in eval mode, with what it takes and what identifies it.
+
+    input_size: (H, W) of images, (T, H, W) of clips.
+    """
 
     id: str
     module: nn.Module
     normalization: Normalization
-    input_size: tuple[int, int]
+    input_size: tuple[int, ...]
     class_names: tuple[str, ...]
     document: Mapping[str, Any]
 
@@ -27,6 +30,15 @@ class Model:
     def digest(self) -> str:
         """state_dict_digest: which weights these are (clause 4.1.2)."""
         return str(self.document["state_dict_digest"])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that it takes; VxpError for a model of clips."""
+        if len(self.input_size) != 2:
+            raise VxpError(f"model {self.id} takes clips of {self.input_size[0]} frames, and this takes images: choose a model "
+                           "of images (vxp list models)")
+        H, W = self.input_size
+        return H, W
 
     def class_name(self, index: int) -> str:
         """The class's name, or its number where the model has none."""

@@ -15,8 +15,9 @@ from PIL import Image
 from vxp import cite, compare, division, result, stats, store
 from vxp.core import OK
 from vxp.explainers import ORACLES
+from vxp.report import pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
-from vxp.report.read import Run, System, read
+from vxp.report.read import Picture, Run, System, read
 from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
 
 
@@ -146,10 +147,34 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
     maps = {s.name: s.maps() for s in run.systems}
     rows = []
     for picture in run.gallery:
+        if picture.frames:
+            rows.append(_clip(run, picture, maps))
+            continue
         photo = small(picture.png)
         cells = [(s.name, *_map(s, *maps[s.name], picture.row, photo)) for s in _in_order(run)]
         rows.append({"item": picture.item_id, "target": picture.target_name, "photo": data_uri(photo), "cells": cells})
     return rows
+
+
+def _clip(run: Run, picture: Picture, maps: Mapping[str, tuple[NDArray[np.float32], Sequence[str]]]) -> dict[str, Any]:
+    """A clip with a strip of frames and a looping picture for every map, and where in time relevance lies."""
+    frames = pictures.frames(picture.png, picture.frames)
+    rows: list[dict[str, Any]] = [{"name": "input", "strip": data_uri(pictures.side_by_side(frames)),
+                                   "loop": pictures.looping(frames), "words": ""}]
+    lines = []
+    for system in _in_order(run):
+        values, status = maps[system.name][0][picture.row], maps[system.name][1][picture.row]
+        if status != OK:
+            rows.append({"name": system.name, "words": status.replace(":", ": ").replace("-", " ")})
+            continue
+        shown = pictures.overlays(frames, values, system.document["explainer"]["signed"])
+        rows.append({"name": system.name, "strip": data_uri(pictures.side_by_side(shown)), "loop": pictures.looping(shown),
+                     "words": ""})
+        lines.append((system.name, system.reference, _place(run, system), pictures.over_time(values, picture.frames)))
+    title = f"relevance over time, {picture.item_id}"
+    curve = Markup(pictures.time_svg(title, picture.truth_frames, lines)) if lines else ""
+    return {"item": picture.item_id, "target": picture.target_name, "rows": rows, "curve": curve,
+            "truth": bool(picture.truth_frames)}
 
 
 def _map(

@@ -34,10 +34,15 @@ def small(png: bytes) -> Image.Image:
 def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Image.Image:
     """The map over the grey image. Unsigned: inferno, from the map's minimum to its maximum; signed: a diverging map,
     symmetric about 0 to the 99th percentile of the absolute values (a few pixels would hide all others)."""
+    return overlays([photo], values[None], signed)[0]
+
+
+def overlays(frames: Sequence[Image.Image], values: NDArray[np.float32], signed: bool) -> list[Image.Image]:
+    """The same for the frames of a clip and its map [t, h, w], on one scale; of a coarser map the nearest step of time."""
     from matplotlib import colormaps  # loads when a picture is drawn
 
-    grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
-    scaled = np.asarray(grid.resize(photo.size, Image.Resampling.BILINEAR), float)
+    scaled = np.stack([_resized(values[t], frame.size)
+                       for t, frame in zip(_steps(len(values), len(frames)), frames, strict=True)])
     if signed:
         top = float(np.quantile(np.abs(scaled), 0.99)) or float(np.abs(scaled).max()) or 1.0
         scaled = (scaled / top).clip(-1, 1)
@@ -47,10 +52,88 @@ def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Im
         width = scaled.max() - scaled.min()
         level = (scaled - scaled.min()) / width if width else np.zeros_like(scaled)
         strength, colours = level, colormaps["inferno"](level)[..., :3]
-    grey = np.asarray(photo.convert("L"), float)[..., None] / 255
+    grey = np.stack([np.asarray(frame.convert("L"), float) for frame in frames])[..., None] / 255
     weight = (0.45 + 0.45 * strength)[..., None]
     mixed = (1 - weight) * grey + weight * colours
-    return Image.fromarray((mixed.clip(0, 1) * 255).astype(np.uint8))
+    return [Image.fromarray((one.clip(0, 1) * 255).astype(np.uint8)) for one in mixed]
+
+
+def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> Floats:
+    grid = Image.fromarray(np.nan_to_num(values.astype(np.float32)), mode="F")
+    return np.asarray(grid.resize(size, Image.Resampling.BILINEAR), float)
+
+
+def _steps(t: int, frames: int) -> list[int]:
+    """For every frame the step of time of a map of t steps that is nearest to it."""
+    return [(2 * i + 1) * t // (2 * frames) for i in range(frames)]
+
+
+# --------------------------------------------------------------------------------------------------------------- clips
+
+HEIGHT = 72
+"""Pixels of a frame in a strip."""
+PACE = 180
+"""Milliseconds of a frame in a looping picture."""
+
+
+def frames(png: bytes, n: int) -> list[Image.Image]:
+    """The frames that lie side by side in a picture, of one height."""
+    strip = Image.open(io.BytesIO(png)).convert("RGB")
+    across = strip.width // n
+    size = max(1, round(HEIGHT * across / strip.height)), HEIGHT
+    return [strip.crop((k * across, 0, (k + 1) * across, strip.height)).resize(size, Image.Resampling.LANCZOS)
+            for k in range(n)]
+
+
+def side_by_side(some: Sequence[Image.Image]) -> Image.Image:
+    """Frames in the order of time, from left to right, with a gap between them."""
+    across = some[0].width
+    strip = Image.new("RGB", (len(some) * (across + 2) - 2, some[0].height), "white")
+    for k, frame in enumerate(some):
+        strip.paste(frame, (k * (across + 2), 0))
+    return strip
+
+
+def looping(some: Sequence[Image.Image]) -> str:
+    """Frames as a picture that plays them again and again, as a data URI."""
+    buffer = io.BytesIO()
+    some[0].save(buffer, "WEBP", save_all=True, append_images=list(some[1:]), duration=PACE, loop=0, quality=75)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def over_time(values: NDArray[np.float32], n: int) -> Floats:
+    """The share of a clip's positive relevance that lies in each of its n frames; zeros where there is none."""
+    mass = np.clip(np.nan_to_num(values.astype(float)), 0, None).reshape(len(values), -1).sum(1)[_steps(len(values), n)]
+    return np.asarray(mass / mass.sum() if mass.any() else mass)
+
+
+def time_svg(title: str, truth: Sequence[int], lines: Sequence[tuple[str, bool, int, Floats]]) -> str:
+    """A panel of relevance over time: per line its name, whether it is a reference, its place, and its share per frame. Frames
+    with truth have a ground of their own."""
+    n = len(lines[0][3])
+    W, H, left, right, top, bottom = 480, 190, 42, 12, 12, 34
+    floor, step, parts_of_y = scale(0.0, max(float(y.max()) for *_, y in lines) or 1.0)
+    wide = (W - left - right) / n
+    parts = [f'<svg viewBox="0 0 {W} {H}" role="img" aria-label="{escape(title)}">']
+    parts += [f'<rect class="truth" x="{left + t * wide:.1f}" y="{top}" width="{wide:.1f}" height="{H - top - bottom}"/>'
+              for t in truth]
+    for k in range(parts_of_y + 1):
+        y = H - bottom - k / parts_of_y * (H - top - bottom)
+        parts.append(f'<line class="grid" x1="{left}" x2="{W - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                     f'<text class="tick" x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{floor + step * k:g}</text>')
+    parts += [f'<text class="tick" x="{left + (t + 0.5) * wide:.1f}" y="{H - bottom + 14}" text-anchor="middle">{t}</text>'
+              for t in range(n)]
+    parts.append(f'<text class="axis" x="{(W + left - right) / 2}" y="{H - 4}" text-anchor="middle">frame</text>')
+    for name, reference, place, shares in lines:
+        colour, dash = style(place, reference)
+        at = [f"{left + (t + 0.5) * wide:.1f},{H - bottom - min(y / (step * parts_of_y), 1) * (H - top - bottom):.1f}"
+              for t, y in enumerate(shares)]
+        parts.append(f'<polyline points="{" ".join(at)}" fill="none" stroke="{colour}" stroke-width="1.8" '
+                     f'stroke-dasharray="{dash}"><title>{escape(name)}</title></polyline>')
+    return "".join([*parts, "</svg>"])
+
+
+# -------------------------------------------------------------------------------------------------------------- curves
 
 
 def band(curves: Floats, clusters: Sequence[str], *, resamples: int = 200) -> tuple[Floats, Floats, Floats]:

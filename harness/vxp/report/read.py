@@ -47,18 +47,20 @@ class System:
         """The maps [N, h, w], and the status of each: a map that could not be made is stored as zeros."""
         document = store.read_document(self.set_folder / "set.json")
         maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
-        items = store.read_table(store.read_described(self.set_folder, document["items"]))
+        items = store.read_described_table(self.set_folder, document["items"])
         return maps, items["status"].to_pylist()
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An input image of the gallery."""
+    """An input of the gallery: an image, or the frames of a clip side by side, with those in which there is truth."""
 
     item_id: str
     row: int
     target_name: str
     png: bytes
+    frames: int = 0
+    truth_frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,7 @@ def _of_same_items(paths: Sequence[Path], systems: Sequence[System]) -> None:
 
 def _system(folder: Path, path: Path) -> System:
     document = store.read_document(path)
-    table = store.read_table(store.read_described(folder, document["samples"]))
+    table = store.read_described_table(folder, document["samples"])
     missing = [s["signature"] for s in document["scores"] if s["signature"] not in table.column_names]
     if missing:
         raise VxpError(f"{path.parent / 'samples.parquet'} has no column {missing[0]!r}, which {path.name} summarises")
@@ -130,7 +132,8 @@ def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:
     if not index.exists():
         return ()
     try:
-        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes())
+        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes(),
+                              int(e.get("frames", 0)), tuple(e.get("truth_frames", ())))
                       for e in json.loads(index.read_text()) if 0 <= e["row"] < items)
         for picture in found:
             Image.open(io.BytesIO(picture.png)).verify()

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 from vxp import division, metrics, result, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.documents import referred
-from vxp.explainers import references
+from vxp.explainers import REFERENCES, references
 from vxp.models.loading import RELABELLED
 from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
@@ -142,9 +142,9 @@ def _system(state: State, found: ASet) -> None:
     if state.system["normalization"] != found.document["semantics"]["normalized"]:
         add("VXP-K008", found.path, "/semantics/normalized", found.document["semantics"]["normalized"],
             f"{state.system['normalization']}, as system.json says")
-    if explainer["reference"] or method["family"] == "reference":
+    if explainer["reference"] or method["family"] == "reference" or explainer["id"] in REFERENCES:
         add("VXP-K012", found.path, "/explainer/reference", f"{explainer['id']}, a fixed reference",
-            "a method: references stand beside every result")
+            "a method, under a name of its own: references stand beside every result")
 
 
 def _pair(state: State, result_: AResult) -> None:
@@ -215,7 +215,7 @@ def _division(state: State, result_: AResult) -> None:
     if found is not None and found.document["coverage"] != 1:
         lacks("/set", f"coverage {found.document['coverage']}", "a row for every item of the task")
     beside = {r["explainer"] for r in document["references"]}
-    needed = set(references(task["truth"]))
+    needed = set(references(task["truth"], task["kinds"][0]))
     if not needed <= beside:
         lacks("/references", f"the references {', '.join(sorted(beside)) or 'none'}", f"all of {', '.join(sorted(needed))}")
 
@@ -345,7 +345,8 @@ def _could_have_run(state: State, result_: AResult, number: int, score: Mapping[
         return
     limit = task["budget"].get("max_passes_per_map")
     passes = int(state.system["method"]["needs"]["passes_per_map"]) if state.system is not None else 0
-    holds = {"not-run:no-truth": not set(metric.truth) & set(task["truth"]),
+    holds = {"not-run:kind": not set(metric.kinds) & set(task["kinds"]),
+             "not-run:no-truth": not set(metric.truth) & set(task["truth"]),
              "not-run:budget": metric.re_explains and limit is not None and passes > limit,
              "not-run:reference": False, "not-run:no-explainer": metric.re_explains,
              "not-run:no-relabelled-model": metric.needs_relabelled and result_.document["model"]["id"] not in RELABELLED}

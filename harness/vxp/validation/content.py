@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import vxp_schemas
 
 from vxp import division
 from vxp.catalogue import nearest
-from vxp.documents import reference_rows, referred
+from vxp.documents import RULES, reference_rows, referred
 from vxp.errors import OK
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
@@ -88,15 +89,17 @@ def _look(notes: Maps, map_: np.ndarray) -> None:
     # ranks keep a likeness that a power or another monotone function of the values would hide
     notes.centre.append(max(_correlation(map_, _centre(*map_.shape)),
                             _correlation(_ranks(coarse), _ranks(_centre(*coarse.shape)))))
-    notes.neighbours.append(_correlation(map_[:, 1:], map_[:, :-1]) if map_.shape[1] > 2 else 1.0)
+    notes.neighbours.append(_correlation(map_[..., 1:], map_[..., :-1]) if map_.shape[-1] > 2 else 1.0)
     notes.small.append(coarse)
 
 
 def _coarse(map_: np.ndarray) -> np.ndarray:
-    """Means over a grid of at most 16 x 16 cells: noise cancels out, the picture stays."""
+    """Means over a grid of at most 16 cells along an axis: noise cancels out, the picture stays."""
     edges = [np.linspace(0, n, min(n, COARSE) + 1).astype(int) for n in map_.shape]
-    sums = np.add.reduceat(np.add.reduceat(map_.astype(float), edges[0][:-1], 0), edges[1][:-1], 1)
-    return np.asarray(sums / np.outer(np.diff(edges[0]), np.diff(edges[1])))
+    sums = map_.astype(float)
+    for axis, at in enumerate(edges):
+        sums = np.add.reduceat(sums, at[:-1], axis)
+    return np.asarray(sums / reduce(np.multiply.outer, [np.diff(at) for at in edges]))
 
 
 def _ranks(map_: np.ndarray) -> np.ndarray:
@@ -106,10 +109,11 @@ def _ranks(map_: np.ndarray) -> np.ndarray:
 
 
 def _units(small: Sequence[np.ndarray]) -> np.ndarray:
-    """Maps [N, h, w] without their mean and at length 1, so that a product of two is their correlation."""
+    """Maps [N, *grid] without their mean and at length 1, so that a product of two is their correlation."""
     maps = np.stack(small)
-    maps = maps - maps.mean((1, 2), keepdims=True)
-    return np.asarray(maps / np.maximum(np.sqrt((maps * maps).sum((1, 2), keepdims=True)), np.finfo(float).tiny))
+    grid = tuple(range(1, maps.ndim))
+    maps = maps - maps.mean(grid, keepdims=True)
+    return np.asarray(maps / np.maximum(np.sqrt((maps * maps).sum(grid, keepdims=True)), np.finfo(float).tiny))
 
 
 def _alike(small: Sequence[np.ndarray]) -> float:
@@ -132,8 +136,9 @@ def _moved(small: Sequence[np.ndarray]) -> float:
 
 
 def _best_shifts(units: np.ndarray) -> float:
-    waves = np.fft.rfft2(units)
-    pairs = [np.fft.irfft2(waves[i + 1 :] * waves[i].conj(), s=units.shape[1:]).max((1, 2)) for i in range(len(units) - 1)]
+    size, grid = units.shape[1:], tuple(range(1, units.ndim))
+    waves = np.fft.rfftn(units, axes=grid)
+    pairs = [np.fft.irfftn(waves[i + 1 :] * waves[i].conj(), s=size, axes=grid).max(grid) for i in range(len(units) - 1)]
     return float(np.mean(np.concatenate(pairs)))
 
 
@@ -143,11 +148,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(x @ y) / norm if norm > 0 else 0.0
 
 
-def _centre(height: int, width: int) -> np.ndarray:
+def _centre(*grid: int) -> np.ndarray:
     """The reference centre-gaussian on this grid (6.4)."""
     def bell(n: int) -> np.ndarray:
         return np.asarray(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 4)) ** 2))
-    return np.outer(bell(height), bell(width))
+    return np.asarray(reduce(np.multiply.outer, map(bell, grid)))
 
 
 # ------------------------------------------------------------------------------------------------------------ the checks
@@ -191,7 +196,14 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
         state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
+    rule, rules = found.document["explainer"]["resample"], [*RULES[found.document["kind"]], "none"]
+    if rule not in rules:
+        state.findings.add("VXP-C015", found.path, "/explainer/resample", repr(rule),
+                           f"{', '.join(rules)}, the rules of {found.document['kind']}")
     task, grid = state.entry("tasks", found.document["task"], state.limit_of(found)), next(iter(grids), None)
+    if task is not None and found.document["kind"] not in task["kinds"]:
+        state.findings.add("VXP-C025", found.path, "/kind", found.document["kind"],
+                           f"{', '.join(task['kinds'])}, which the task admits")
     if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
             and list(grid) != list(task["input_size"]):
         state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import vxp_schemas
 
 from vxp import bundles, store
-from vxp.documents import FILES, TEXTS
+from vxp.documents import FILES, GRIDS, TEXTS
 from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
@@ -153,22 +153,24 @@ def _set(state: State, found: ASet) -> ASet:
         tensors = None
         if listed(state, shard["descriptor"], found.path, store.SAFETENSORS, folder=found.folder, payload=True):
             tensors = opened(state, found.inside(shard["descriptor"]["path"]), arrays.tensors)
-        found.shards.append(_values(state, found.inside(shard["descriptor"]["path"]), shard, tensors))
+        found.shards.append(_values(state, found, shard, tensors))
     return found
 
 
-def _values(state: State, path: str, shard: Document, tensors: Mapping[str, arrays.Tensor] | None) -> arrays.Tensor | None:
+def _values(state: State, found: ASet, shard: Document, tensors: Mapping[str, arrays.Tensor] | None) -> arrays.Tensor | None:
     """The maps of a shard, where its header is what the manifest says."""
     if tensors is None:
         return None
+    path, grid = found.inside(shard["descriptor"]["path"]), GRIDS[found.document["kind"]]
     there = {name: {"dtype": t.dtype, "shape": list(t.shape)} for name, t in tensors.items()}
     if there != shard["tensors"]:
         state.findings.add("VXP-C001", path, "header", f"{there}"[:400], f"{shard['tensors']}, as set.json says"[:400])
         return None
     values = tensors.get("values")
-    if list(tensors) != ["values"] or values is None or len(values.shape) != 3 or values.dtype not in ("F16", "F32") \
-            or 0 in values.shape:
-        state.findings.add("VXP-C001", path, "header", f"{there}"[:400], "one tensor 'values' [rows, h, w] of F16 or F32")
+    if list(tensors) != ["values"] or values is None or values.dtype not in ("F16", "F32") \
+            or len(values.shape) != 1 + len(grid) or 0 in values.shape:
+        state.findings.add("VXP-C001", path, "header", f"{there}"[:400],
+                           f"one tensor 'values' [rows, {', '.join(grid)}] of F16 or F32")
         return None
     if values.shape[0] != shard["rows"]:
         state.findings.add("VXP-C003", path, "header", f"{values.shape[0]} maps", f"{shard['rows']} rows, as set.json says")

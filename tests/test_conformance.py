@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from vxp import conformance, conformance_worker, explainers
 from vxp.conformance import OURS, Checked, checked, conform, conforms, folder, main, read_cases
 from vxp.core import Batch, Normalization, VxpError
-from vxp.kinds import KINDS
+from vxp.documents import RULES
 from vxp.metrics import catalogue
 
 TESTS = Path(__file__).parent
@@ -60,7 +60,7 @@ def test_every_metric_has_vectors_of_its_version(name: str) -> None:
     assert {f"undefined:{code}" for code in metric.undefined} <= seen
     numbers = {n for case in found for n in (case["expected"]["values"] or [case["expected"]["set"]]) if n is not None}
     assert len(numbers) > 1  # or an implementation that always says the same would pass
-    rules = {rule for kind in metric.kinds for rule in KINDS[kind].rules}
+    rules = {rule for kind in metric.kinds for rule in RULES[kind]}
     assert {item["resample"] for case in found for item in case["items"]} == rules
     assert all(case["agrees_with"] == [] or case["agrees_with"][0].keys() == {"library", "version"} for case in found)
 

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 import vxp_schemas
-from vxp import explainers, metrics, models, result, run, sealing, signing, stats, tasks
-from vxp.cli import main
+from rich.console import Console
+from vxp import cli, explainers, metrics, models, result, run, sealing, signing, stats, tasks
 from vxp.leaderboard import trust
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
@@ -73,9 +73,12 @@ def commanded(line: str, code: int = 0) -> str:
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         patched.setenv("COLUMNS", "300")
+        # a console keeps the width that it found when the module was imported, perhaps by another test
+        patched.setattr(cli, "console", Console())
+        patched.setattr(cli, "errors", Console(stderr=True))
         patched.setattr("sys.argv", ["vxp", *shlex.split(line)])
         with pytest.raises(SystemExit) as stop:
-            main()
+            cli.main()
     assert stop.value.code == code, f"{line}\n{printed.getvalue()}"
     return printed.getvalue()
 

@@ -780,7 +780,7 @@ def test_a_validation_that_the_records_bring_along_is_not_taken(
     monkeypatch.setenv("HOME", str(board.parent / "home"))
     added(theirs / "saliency")
     commanded("leaderboard build --records records --out site")
-    assert list(Path("cache").rglob("records/*.json"))
+    assert list(Path("cache").rglob("records.sqlite"))
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
     asked: list[int] = []
     here_ = validation.all_apart

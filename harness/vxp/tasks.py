@@ -90,8 +90,13 @@ class Task:
 
     @property
     def kind(self) -> Map:
-        """What explanations of its items are."""
-        return KINDS[self.document["kinds"][0]]
+        """What explanations of its items are; VxpError for a card that admits none of the kinds that there are here."""
+        known = [kind for kind in self.document["kinds"] if kind in KINDS]
+        if not known:
+            admitted = ", ".join(self.document["kinds"])
+            raise VxpError(f"task {self.name} admits explanations of the kind {admitted}, and here are {', '.join(KINDS)}: "
+                           "choose another task, or a newer vxp")
+        return KINDS[known[0]]
 
     def admits(self, kind: str) -> None:
         """VxpError unless the card admits this kind of explanation."""

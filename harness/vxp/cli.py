@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -500,25 +501,32 @@ def _tasks() -> Table:
 def _metrics() -> Table:
     shown = Table(box=None)
     shown.add_column("metric", no_wrap=True)
-    for head in ("family", "better", "parameters", "definition"):
+    for head in ("family", "of", "better", "parameters", "definition"):
         shown.add_column(head, overflow="fold")
     for metric in vxp.metrics.catalogue().values():
         given = ", ".join(f"{k}={v}" for k, v in metric.parameters.items())
-        shown.add_row(metric.name, metric.family, metric.better, given or "-", (metric.plan.__doc__ or "").split("\n")[0])
+        shown.add_row(metric.name, metric.family, _of(metric.kinds), metric.better, given or "-",
+                      (metric.plan.__doc__ or "").split("\n")[0])
     for alias, (target, preset) in vxp.metrics.ALIASES.items():
-        shown.add_row(alias, "", "", "", f"alias of {target} with " + ", ".join(f"{k}={v}" for k, v in preset.items()))
+        shown.add_row(alias, "", "", "", "", f"alias of {target} with " + ", ".join(f"{k}={v}" for k, v in preset.items()))
     return shown
+
+
+def _of(kinds: Sequence[str]) -> str:
+    """What explanations of these kinds are of."""
+    return ", ".join(f"{vxp.kinds.KINDS[kind].medium.id}s" for kind in kinds)
 
 
 def _explainers() -> Table:
     shown = Table(box=None)
     shown.add_column("explainer", no_wrap=True)
-    for head in ("family", "parameters", "definition"):
+    for head in ("family", "of", "parameters", "definition"):
         shown.add_column(head, overflow="fold", ratio={"parameters": 1, "definition": 2}.get(head))
     for explainer in vxp.explainers.catalogue().values():
         given = ", ".join(f"{k}={v}" for k, v in explainer.parameters.items())
         family = "reference" if explainer.reference else explainer.family
-        shown.add_row(explainer.id, family, given or "-", (explainer.explain.__doc__ or "").split("\n")[0])
+        shown.add_row(explainer.id, family, _of(explainer.kinds), given or "-",
+                      (explainer.explain.__doc__ or "").split("\n")[0])
     return shown
 
 

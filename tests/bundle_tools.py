@@ -9,7 +9,7 @@ import json
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,18 +68,27 @@ def trusted(records: Path, *, lab: str = STATEMENT["submitter"]["name"]) -> None
                   submitter=False, expires=None)
 
 
-def commanded(line: str, code: int = 0) -> str:
-    """Run a command line in this process, as the console script does, and return what it printed, both streams."""
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        patched.setenv("COLUMNS", "300")
+def exit_code(arguments: Sequence[str], columns: int, folder: Path | None = None) -> Any:
+    """The exit code of a command line in this process, as the console script runs it, perhaps in another folder."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("COLUMNS", str(columns))
         # a console keeps the width that it found when the module was imported, perhaps by another test
         patched.setattr(cli, "console", Console())
         patched.setattr(cli, "errors", Console(stderr=True))
-        patched.setattr("sys.argv", ["vxp", *shlex.split(line)])
+        patched.setattr("sys.argv", ["vxp", *arguments])
+        if folder is not None:
+            patched.chdir(folder)
         with pytest.raises(SystemExit) as stop:
             cli.main()
-    assert stop.value.code == code, f"{line}\n{printed.getvalue()}"
+    return stop.value.code
+
+
+def commanded(line: str, code: int = 0) -> str:
+    """Run a command line in this process and return what it printed, both streams."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        ended = exit_code(shlex.split(line), 300)
+    assert ended == code, f"{line}\n{printed.getvalue()}"
     return printed.getvalue()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 # the oracles are a package beside the tests; vxp itself is taken from where it is installed
@@ -67,25 +66,16 @@ Vxp = Callable[..., Done]
 
 
 @pytest.fixture
-def run_vxp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vxp:
+def run_vxp(capsys: pytest.CaptureFixture[str]) -> Vxp:
     """`vxp` in this process: a process of its own imports torch for seconds before it does anything. That the installed command
     starts, ends and is stopped as it should is for test_cli, test_tutorial and test_kills to prove."""
-    from vxp import cli
+    from bundle_tools import exit_code
 
     def run(*arguments: str | Path, folder: Path | None = None) -> Done:
-        with monkeypatch.context() as patched:
-            patched.setenv("COLUMNS", "200")
-            # a console keeps the width that it found when the module was imported, perhaps by another test
-            patched.setattr(cli, "console", Console())
-            patched.setattr(cli, "errors", Console(stderr=True))
-            patched.setattr("sys.argv", ["vxp", *map(str, arguments)])
-            if folder is not None:
-                patched.chdir(folder)
-            capsys.readouterr()
-            with pytest.raises(SystemExit) as stop:
-                cli.main()
-            said = capsys.readouterr()
-        return Done(int(stop.value.code or 0), said.out, said.err)
+        capsys.readouterr()
+        code = exit_code([str(a) for a in arguments], 200, folder)
+        said = capsys.readouterr()
+        return Done(int(code or 0), said.out, said.err)
 
     return run
 

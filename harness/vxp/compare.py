@@ -122,9 +122,11 @@ def read(path: Path) -> Samples:
     return _samples(document, str(document["result_id"]), partial(store.read_described, file.parent.parent.parent))
 
 
-def of_bundle(bundle: Bundle, *, references: bool = True) -> list[Samples]:
-    """Every result of a bundle, with the references beside it or without; VxpError says what is wrong with it."""
+def of_bundle(bundle: Bundle, *, references: bool = True, only: str | None = None) -> list[Samples]:
+    """Every result of a bundle, or that of one id, with the references beside it or without; VxpError says what is wrong with
+    it."""
     documents = [bundle.document(described["path"]) for described in bundle.submission["results"]]
+    documents = [document for document in documents if only in (None, document["result_id"])]
     origin = str(bundle.submission["submission_id"])
     return [_samples(document, origin, bundle.described, references=references) for document in documents]
 

@@ -4,7 +4,7 @@ metric asks it again."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,16 +36,22 @@ def attempted(
             code = error.code if isinstance(error, NotExplainedError) else "explainer-error"
             return _nothing(batch), {0: f"failed:{code}"}
     parts = [attempted(explain, model, batch.select([i]), name) for i in range(len(batch))]
-    grids = sorted({tuple(maps.shape[1:]) for maps, lost in parts if not lost})
+    maps = on_one_grid(name, [(maps, not lost) for maps, lost in parts], float("nan"))
+    return maps, {i: lost[0] for i, (_, lost) in enumerate(parts) if lost}
+
+
+def on_one_grid(name: str, parts: Sequence[tuple[Tensor, bool]], empty: float) -> Tensor:
+    """Maps one after another. Those that hold no map, which is said beside them, do not know the grid, and have this value on
+    the grid of the others. VxpError where maps have different grids."""
+    grids = sorted({tuple(maps.shape[1:]) for maps, made in parts if made})
     if len(grids) > 1:
-        raise VxpError(f"explainer {name!r} returned maps of different grids {grids}: expected one grid for all items")
-    grid = grids[0] if grids else batch.space
-    made = [maps.new_full((1, *grid), float("nan")) if lost else maps for maps, lost in parts]
-    return torch.cat(made), {i: lost[0] for i, (_, lost) in enumerate(parts) if lost}
+        raise VxpError(f"explainer {name!r} returned maps of different grids {grids}: expected one grid per set")
+    grid = grids[0] if grids else parts[0][0].shape[1:]
+    return torch.cat([maps if made else maps.new_full((len(maps), *grid), empty) for maps, made in parts])
 
 
 def _nothing(batch: Batch) -> Tensor:
     return torch.full((len(batch), *batch.space), float("nan"), device=batch.inputs.device)
 
 
-__all__ = ["attempted"]
+__all__ = ["attempted", "on_one_grid"]

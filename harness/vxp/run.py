@@ -31,7 +31,7 @@ from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.datasets import Sample
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
-from vxp.explaining import attempted
+from vxp.explaining import attempted, on_one_grid
 from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
@@ -426,7 +426,8 @@ def _explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Ba
         forward += _shared(unit[1]["forward"], n)
         backward += _shared(unit[1]["backward"], n)
         context.progress.items(n)
-    maps, status = _on_one_grid(bound.id, parts)
+    maps = on_one_grid(bound.id, [(maps, OK in states) for maps, states in parts], 0.0)
+    status = [s for _, states in parts for s in states]
     write_set(context, bound, baselines, folder, maps, status, runtime, forward, backward)
 
 
@@ -458,19 +459,6 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
     finite = torch.isfinite(maps).flatten(1).all(1)
     states = [lost.get(i, OK if good else "failed:non-finite-map") for i, good in enumerate(finite.tolist())]
     return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
-
-
-def _on_one_grid(id: str, parts: Sequence[tuple[Tensor, list[str]]]) -> tuple[Tensor, list[str]]:
-    """Maps and statuses of all ranges. One without any map does not know the grid, and has zeros on that of the others.
-
-    VxpError where maps have different grids.
-    """
-    grids = sorted({tuple(maps.shape[1:]) for maps, states in parts if OK in states})
-    if len(grids) > 1:
-        raise VxpError(f"explainer {id!r} returned maps of different grids {grids}: expected one grid per set")
-    grid = grids[0] if grids else parts[0][0].shape[1:]
-    made = [maps if OK in states else maps.new_zeros(len(maps), *grid) for maps, states in parts]
-    return torch.cat(made), [s for _, states in parts for s in states]
 
 
 def write_set(

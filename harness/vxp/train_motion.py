@@ -8,21 +8,18 @@ task's items have another.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vxp import store
 from vxp.datasets.motion_items import CLASSES, SIZE, scene
 from vxp.models.loading import MOTION
 from vxp.models.motion_net import MotionNet
-from vxp.train_shapes import ASSETS, TRAIN_SEED, VALIDATION_SEED, Recipe, accuracy, fitted
+from vxp.train_shapes import ASSETS, TRAIN_SEED, VALIDATION_SEED, Recipe, accuracy, fitted, write
 
 USUAL = Recipe(pool=4000, epochs=16, batch=32, smoothing=0.02, rate=1e-2)
 
@@ -80,9 +77,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=USUAL.epochs)
     given = parser.parse_args()
     model, log = train(replace(USUAL, pool=given.pool, epochs=given.epochs))
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    store.write_bytes(given.out / "motion-net.safetensors", safetensors.torch.save(state))
-    store.write_bytes(given.out / "motion-net.json", json.dumps(log, indent=2).encode() + b"\n")
+    write(model, log, given.out, "motion-net")
     print(f"top-1 {log['accuracy']}, backwards {log['backwards']}, still {log['still']} after {log['seconds']} s")
 
 

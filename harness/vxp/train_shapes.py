@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -138,6 +138,13 @@ def _as_they_are(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.contiguous(memory_format=torch.channels_last), y
 
 
+def write(model: nn.Module, log: Mapping[str, object], out: Path, name: str) -> None:
+    """The weights NAME.safetensors and their log NAME.json."""
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    store.write_bytes(out / f"{name}.safetensors", safetensors.torch.save(state))
+    store.write_bytes(out / f"{name}.json", json.dumps(log, indent=2).encode() + b"\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m vxp.train_shapes", description="Train the shapes classifier again.")
     parser.add_argument("--out", type=Path, default=ASSETS)
@@ -148,9 +155,7 @@ def main() -> None:
     usual = RELABELLED if given.relabelled else TRUE
     model, log = train(replace(usual, pool=given.pool or usual.pool, epochs=given.epochs or usual.epochs))
     name = "shapes-cnn-relabelled" if given.relabelled else "shapes-cnn"
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    store.write_bytes(given.out / f"{name}.safetensors", safetensors.torch.save(state))
-    store.write_bytes(given.out / f"{name}.json", json.dumps(log, indent=2).encode() + b"\n")
+    write(model, log, given.out, name)
     print(f"top-1 {log['accuracy']} {log.get('training_accuracy', '')} after {log['seconds']} s")
 
 

@@ -74,15 +74,16 @@ def _alike(entries: Sequence[Entry], memory: Memory) -> list[tuple[int, int, Lik
     numbers = {key: i for i, key in enumerate(keys)}
     compared = set(there["compared"])
     new = [i for i, (record, _) in enumerate(entries) if record.key is None or keys[i] not in compared]
+    fresh = set(new)
     pairs = [(numbers[a], numbers[b], Likeness(*how)) for a, b, *how in there["pairs"]
-             if {a, b} <= numbers.keys() and not {numbers[a], numbers[b]} & set(new)]
+             if {a, b} <= numbers.keys() and not {numbers[a], numbers[b]} & fresh]
     if new:
         maps = [record.payload(samples.document["result_id"], memory) for record, samples in entries]
         equal, together = _equal(entries, new), _together(entries, new)
         for k, i in enumerate(new):
             for j in range(len(entries)):
                 likeness = Likeness(maps[i] == maps[j], float(equal[k, j]), float(together[k, j]))
-                if likeness and (i < j or (i != j and keys[j] in compared)):
+                if likeness and (i < j or j not in fresh):  # of two new ones the pair comes once
                     pairs.append((min(i, j), max(i, j), likeness))
         memory.put({"compared": keys, "pairs": [(keys[i], keys[j], *astuple(how)) for i, j, how in pairs]}, *home)
     return sorted(pairs, key=lambda pair: pair[:2])

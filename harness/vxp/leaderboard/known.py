@@ -12,7 +12,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,14 @@ class Memory:
         if self._base is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._base.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", (_key(of), json.dumps(value), _today()))
+
+    def kept(self, make: Callable[[], Any], *of: str) -> Any:
+        """The value that follows from these: the one remembered, or else the one that `make` gives, which is remembered."""
+        value = self.get(*of)
+        if value is None:
+            value = make()
+            self.put(value, *of)
+        return value
 
     def checked(self, document: Mapping[str, Any], *of: str) -> None:
         """Check a document that follows from these against its schema, unless it was found in order before."""

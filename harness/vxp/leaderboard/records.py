@@ -93,30 +93,22 @@ class Record:
         found = [self.bundle.document(described["path"]) for described in self.submission["results"]]
         return [{k: v for k, v in document.items() if k != "references"} for document in found]
 
-    def samples(self) -> list[compare.Samples]:
-        """The results with their scores per item, read from the files each time: those of a whole board fill the memory."""
-        return compare.of_bundle(self.bundle, references=False)
-
-    @cached_property
-    def manifests(self) -> dict[str, Mapping[str, Any]]:
-        """The manifests of the sets by their ids."""
-        found = [self.bundle.document(d["path"]) for d in self.submission["sets"]]
-        return {str(m["set_id"]): m for m in found}
+    def samples(self, result_id: str) -> compare.Samples:
+        """A result with its scores per item, read from the files each time: those of a whole board fill the memory."""
+        [found] = compare.of_bundle(self.bundle, references=False, only=result_id)
+        return found
 
     def payload(self, set_id: str, memory: Memory = NOTHING) -> str:
         """One digest over the digests of the maps of a set."""
-        kept = None if self.key is None else memory.get("payload", self.key, set_id)
-        if kept is not None:
-            return str(kept)
-        [(described, manifest)] = [(d, m) for d in self.submission["sets"]
-                                   if (m := self.bundle.document(d["path"]))["set_id"] == set_id]
-        path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
-        with self.bundle.stream(path) as stream:
-            rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
-        found = f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
-        if self.key is not None:
-            memory.put(found, "payload", self.key, set_id)
-        return found
+        def made() -> str:
+            [(described, manifest)] = [(d, m) for d in self.submission["sets"]
+                                       if (m := self.bundle.document(d["path"]))["set_id"] == set_id]
+            path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
+            with self.bundle.stream(path) as stream:
+                rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
+            return f"sha256:{hashlib.sha256(b''.join(rows)).hexdigest()}"
+
+        return made() if self.key is None else str(memory.kept(made, "payload", self.key, set_id))
 
     @property
     def trusted(self) -> list[Mapping[str, Any]]:
@@ -494,10 +486,7 @@ def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> M
     """The stored report; None where it cannot be read, or is none of this bundle without errors."""
     try:
         key = hashlib.sha256(store.read_file(path)).hexdigest()
-        report = memory.get("report", key)
-        if report is None:
-            report = store.read_document(path)
-            memory.put(report, "report", key)
+        report: dict[str, Any] = memory.kept(lambda: store.read_document(path), "report", key)
     except (VxpError, OSError) as error:
         _unreadable(REPORT, error, "the report of vxp leaderboard add", findings)
         return None
@@ -518,10 +507,7 @@ def _statement(
     try:
         given = signing.read(path)
         key = hashlib.sha256(given.payload).hexdigest()
-        said = memory.get("statement", kind, key)
-        if said is None:
-            said = signing.statement(given.payload, kind, path)
-            memory.put(said, "statement", kind, key)
+        said = memory.kept(lambda: signing.statement(given.payload, kind, path), "statement", kind, key)
     except VxpError as error:
         _unreadable(name, error, f"a statement with the {signing.KINDS[kind]}", findings)
         return None

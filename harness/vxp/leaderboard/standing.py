@@ -235,11 +235,7 @@ class _Test:
         """The p of drawn signs, which takes most of a board's time."""
         numbers = hashlib.sha256(self.of_a.values.tobytes() + self.of_b.values.tobytes()).hexdigest()
         follows = "p", numbers, *self.a.samples.clusters
-        known = self.memory.get(*follows)
-        if known is not None:
-            return float(known)
-        self.memory.put(self.paired.p, *follows)
-        return self.paired.p
+        return float(self.memory.kept(lambda: self.paired.p, *follows))
 
     def separated(self, chances: int) -> bool:
         how = self.a.samples.inference

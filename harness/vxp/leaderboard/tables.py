@@ -53,17 +53,11 @@ def tables(
         facts_of_rows = [[record.name, record.key, id, record.name in shown, record.identity, record.refuted,
                           record.trusted] for record, id in rows]
         follows = "table", json.dumps(facts_of_rows), str(kept.digests.get((place[2], place[4])))
-        found = memory.get(*follows) if all(record.key for record, _ in rows) else None
-        if found is None:
-            table = _table([(record, _samples(record, id)) for record, id in rows], shown, kept, memory)
-            memory.put(asdict(table), *follows)
-        else:
-            table = Table(**found)
-        yield table
 
+        def made(rows: Sequence[tuple[Record, str]] = rows, shown: Set[str] = shown) -> dict[str, Any]:
+            return asdict(_table([(record, record.samples(id)) for record, id in rows], shown, kept, memory))
 
-def _samples(record: Record, result_id: str) -> Samples:
-    return next(s for s in record.samples() if s.document["result_id"] == result_id)
+        yield Table(**(memory.kept(made, *follows) if all(record.key for record, _ in rows) else made()))
 
 
 def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: References, memory: Memory) -> Table:

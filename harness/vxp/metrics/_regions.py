@@ -42,9 +42,14 @@ def means(case: Case, labels: Tensor) -> Tensor:
 def ranks(case: Case, labels: Tensor) -> Tensor:
     """int64 [B, P]: the rank of the region of each position, by the region's mean of the evaluation map, descending,
     ties by label."""
-    place = means(case, labels).argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(place).scatter_(1, place, torch.arange(place.shape[1], device=place.device).expand_as(place))
-    return rank.gather(1, labels.to(place.device))
+    rank = falling(means(case, labels))
+    return rank.gather(1, labels.to(rank.device))
+
+
+def falling(values: Tensor) -> Tensor:
+    """int64 [B, N]: the rank of every value, the largest first, ties by index."""
+    place = values.argsort(dim=1, descending=True, stable=True)
+    return torch.empty_like(place).scatter_(1, place, torch.arange(place.shape[1], device=place.device).expand_as(place))
 
 
 def tiled(case: Case, side: int) -> tuple[str, int]:

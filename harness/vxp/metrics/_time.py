@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from vxp.core import Case
+from vxp.metrics._regions import falling
 from vxp.metrics._truth import truth
 
 
@@ -25,21 +25,15 @@ def alike(values: Tensor) -> Tensor:
     return values.amax(1) == values.amin(1)
 
 
-def ranks(values: Tensor) -> Tensor:
-    """int64 [B, N]: the rank of every value, the largest first, ties by index."""
-    places = values.argsort(dim=1, descending=True, stable=True)
-    return torch.empty_like(places).scatter_(1, places, torch.arange(places.shape[1], device=places.device).expand_as(places))
-
-
 def by_frame(case: Case) -> str:
     """The order in which frames go, by q_t."""
     H, W = case.batch.space[1:]
-    return case.grouped("frames", lambda: ranks(frame_relevance(case)).repeat_interleave(H * W, dim=1))
+    return case.grouped("frames", lambda: falling(frame_relevance(case)).repeat_interleave(H * W, dim=1))
 
 
 def by_tube(case: Case) -> str:
     """The order in which tubes go, by the sum of the map over the frames."""
-    return case.grouped("tubes", lambda: ranks(tube_relevance(case)).repeat(1, case.batch.space[0]))
+    return case.grouped("tubes", lambda: falling(tube_relevance(case)).repeat(1, case.batch.space[0]))
 
 
 def tube_relevance(case: Case) -> Tensor:

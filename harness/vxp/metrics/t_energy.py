@@ -1,8 +1,7 @@
 """Energy in time: the share of positive relevance in frames with truth."""
 
-import torch
-
 from vxp.core import Case, Outcome, metric, outcome
+from vxp.metrics._energy import share_inside
 from vxp.metrics._time import frame_relevance, truth_frames
 
 
@@ -18,9 +17,6 @@ def t_energy(case: Case) -> Outcome:
     where every frame has (it would be 1 for any map), and for a map without positive values.
     """
     inside = truth_frames(case, "t-energy")
-    q = frame_relevance(case)
-    total = q.sum(1)
-    share = (q * inside).sum(1) / torch.where(total == 0, torch.ones_like(total), total)
-    # rounding of two sums over the same frames can pass 1 in the last digit
-    return outcome(share.clamp(0, 1), {
-        "no-positive-mass": total == 0, "empty-truth": ~inside.any(1), "full-truth": inside.all(1)})
+    share, empty = share_inside(frame_relevance(case), inside)
+    return outcome(share, {
+        "no-positive-mass": empty, "empty-truth": ~inside.any(1), "full-truth": inside.all(1)})

@@ -1,7 +1,8 @@
 """IoU in time: intersection over union of the frames with truth and as many frames of the most positive relevance."""
 
 from vxp.core import Case, Outcome, metric, outcome
-from vxp.metrics._time import alike, frame_relevance, ranks, truth_frames
+from vxp.metrics._regions import falling
+from vxp.metrics._time import alike, frame_relevance, truth_frames
 
 
 @metric("t-iou", family="localisation", better="higher", range=(0, 1), kinds=("heatmap3d",), truth=("mask",),
@@ -17,6 +18,6 @@ def t_iou(case: Case) -> Outcome:
     """
     inside = truth_frames(case, "t-iou")
     q, size = frame_relevance(case), inside.sum(1)
-    within = (inside & (ranks(q) < size[:, None])).sum(1)
+    within = (inside & (falling(q) < size[:, None])).sum(1)
     return outcome(within.double() / (2 * size - within).clamp_min(1), {
         "empty-truth": size == 0, "full-truth": inside.all(1), "constant-groups": alike(q)})

@@ -1,7 +1,8 @@
 """Pointing in time: whether the frame of the most positive relevance has truth."""
 
 from vxp.core import Case, Outcome, metric, outcome
-from vxp.metrics._time import alike, frame_relevance, ranks, truth_frames
+from vxp.metrics._regions import falling
+from vxp.metrics._time import alike, frame_relevance, truth_frames
 
 
 @metric("t-pointing", family="localisation", better="higher", range=(0, 1), binary=True, kinds=("heatmap3d",), truth=("mask",),
@@ -18,5 +19,5 @@ def t_pointing(case: Case) -> Outcome:
     """
     inside = truth_frames(case, "t-pointing")
     q = frame_relevance(case)
-    hit = (inside & (ranks(q) == 0)).any(1)
+    hit = (inside & (falling(q) == 0)).any(1)
     return outcome(hit.double(), {"empty-truth": ~inside.any(1), "full-truth": inside.all(1), "constant-groups": alike(q)})

@@ -93,12 +93,12 @@ vectors: $(VENV)/.all
 
 # Everything that follows from a metric's declaration, its oracle and its page: make metric METRIC=deletion
 metric:
-	$(BIN)/python -m vxp.registry metrics
+	$(BIN)/python -m vxp.maintain.registry metrics
 	cd tests && $(abspath $(BIN))/python -m oracles.make_vectors --metrics $(METRIC)
 	$(BIN)/python docs/_generate.py
 
 registry: $(VENV)/.demo
-	$(BIN)/python -m vxp.registry
+	$(BIN)/python -m vxp.maintain.registry
 
 # Debian packages of the checks: a browser for the report, and what OpenCV of the public libraries needs. As root they are
 # installed, otherwise said.

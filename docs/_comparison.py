@@ -18,9 +18,9 @@ import vxp_explainers
 from _generate import between, code, table
 from matplotlib import pyplot
 from PIL import Image
-from vxp import compare, stats
+from vxp import stats
 from vxp.datasets import stamps_training
-from vxp.report import pictures, read
+from vxp.report import compare, pictures, read
 
 DOCS = Path(__file__).parent
 PAGE = "comparison.md"

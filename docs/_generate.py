@@ -18,11 +18,13 @@ from typing import Any
 import typer.main
 import vxp
 import vxp_schemas
-from vxp import core, datasets, explainers, findings, metrics, models, result, tasks
+from vxp import core, datasets, explainers, metrics, models, tasks
 from vxp.audit import tolerances
 from vxp.cli import app
 from vxp.core import Explainer, Metric
+from vxp.documents import findings
 from vxp.origin import ours
+from vxp.runs import result
 from vxp.validation import LEVELS
 
 DOCS = Path(__file__).parent

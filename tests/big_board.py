@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from bundle_tools import Broken
-from vxp import metrics, signing
+from vxp import metrics
+from vxp.bundles import signing
 from vxp.leaderboard import trust
 
 THERE = Path(__file__).parents[1] / "docs" / "leaderboard"

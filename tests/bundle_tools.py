@@ -21,8 +21,10 @@ import pytest
 import safetensors.numpy
 import vxp_schemas
 from rich.console import Console
-from vxp import cli, explainers, metrics, models, result, run, sealing, signing, stats, tasks
+from vxp import cli, explainers, metrics, models, stats, tasks
+from vxp.bundles import sealing, signing
 from vxp.leaderboard import trust
+from vxp.runs import result, run
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {

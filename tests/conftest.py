@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from oracles import randomise
 from vxp.core import Batch, Normalization
+from vxp.core.segments import slic
 from vxp.machine import keep_freed_memory
-from vxp.segments import slic
 
 H, W, CLASSES = 24, 32, 5
 LONG = (

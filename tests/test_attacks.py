@@ -24,10 +24,13 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from rich.console import Console
-from vxp import bundles, cite, compare, importing, stats, store, validation
-from vxp.bundles import open_bundle
+from vxp import bundles, stats, validation
+from vxp.bundles import cite, open_bundle
 from vxp.core import VxpError
-from vxp.findings import Findings, plain, rules
+from vxp.documents import store
+from vxp.documents.findings import Findings, plain, rules
+from vxp.report import compare
+from vxp.runs import importing
 from vxp.validation import arrays, validate
 from vxp.validation.report import Report, show
 

@@ -15,8 +15,9 @@ import torchvision
 import vxp_explainers._attention as attention
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vxp import datasets, explainers, fitting, models, run
+from vxp import datasets, explainers, models
 from vxp.core import Batch, Normalization, NotExplainedError, VxpError
+from vxp.runs import fitting, run
 from vxp_explainers import _l_cam, l_cam_fm, l_cam_img, p_tame, t_tame, tame
 from vxp_explainers._attention import Recipe, Tame, area, regularised_maps, variation
 

@@ -17,12 +17,13 @@ import torch
 import typer
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import audit, bundles, cli, explainers, metrics, models, result, run, stats, tasks, validation
+from vxp import audit, bundles, cli, explainers, metrics, models, stats, tasks, validation
 from vxp.audit import Audit, Order, again, measure, nonces, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
-from vxp.run import Quiet
+from vxp.runs import result, run
+from vxp.runs.run import Quiet
 from vxp.validation import validate
 
 if TYPE_CHECKING:

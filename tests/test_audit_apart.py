@@ -37,7 +37,8 @@ import os, sys
 import numpy as np
 import torch
 import vxp.audit.again as again
-from vxp import result, validation
+from vxp import validation
+from vxp.runs import result
 
 again._Again._maps = lambda *_: None
 again._Again._conclude_maps = lambda *_: None

@@ -15,10 +15,10 @@ from oracles import implementation
 from torch import Tensor, nn
 from vxp import media
 from vxp.core import Batch, Case, Normalization
+from vxp.core.segments import slic
 from vxp.engine import Engine, Job
 from vxp.kinds import HEATMAP2D, HEATMAP3D, Resample
 from vxp.metrics import _time, bind, catalogue, of_kind
-from vxp.segments import slic
 
 T, H, W = 5, 9, 11
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))

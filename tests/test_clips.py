@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import explainers, media, models
 from vxp.core import Batch, Case, Filled, Normalization, Removed, Request, Unchanged, VxpError
+from vxp.core.segments import slic
 from vxp.engine import _Builder
 from vxp.kinds import HEATMAP3D
 from vxp.models.clips import late_fusion
-from vxp.segments import slic
 
 T, H, W = 5, 6, 8
 NORM = Normalization((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))

@@ -17,8 +17,9 @@ import vxp_schemas
 from oracles import implementation, make_vectors
 from rich.console import Console
 from safetensors.numpy import load_file
-from vxp import conformance, conformance_worker, explainers
+from vxp import conformance, explainers
 from vxp.conformance import OURS, Checked, checked, conform, conforms, folder, main, read_cases
+from vxp.conformance import worker as conformance_worker
 from vxp.core import Batch, Normalization, VxpError
 from vxp.documents import RULES
 from vxp.metrics import catalogue

@@ -13,9 +13,9 @@ import vxp
 from oracles import delaunay
 from torch import Tensor, nn
 from vxp.core import Batch, Case, VxpError
-from vxp.interpolation import interpolated
+from vxp.core.perturb import levels
+from vxp.imputation.interpolation import interpolated
 from vxp.metrics._pic import SHOWN, area, relevant, residuals, under
-from vxp.perturb import levels
 
 H, W = 16, 20
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vxp import data_get
 from vxp.core import VxpError
-from vxp.data_get import Package
 from vxp.datasets import stamps
+from vxp.maintain import data_get
+from vxp.maintain.data_get import Package
 
 DEB = bytes(range(256)) * 4096
 FEW = {"animals/cat": (281,), "food/pear": (951,)}

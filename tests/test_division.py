@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import vxp_schemas
-from vxp import commands, division, models, report, run, tasks
+from vxp import division, models, report, tasks
 from vxp.metrics import bind_all
+from vxp.runs import commands, run
 from vxp.tasks import Task
 
 

@@ -24,11 +24,12 @@ import vxp_schemas
 from torch import nn
 from torchvision.io import write_png
 from torchvision.transforms.functional import gaussian_blur
-from vxp import core, datasets, explainers, fitting, metrics, models, tasks
+from vxp import core, datasets, explainers, metrics, models, tasks
 from vxp.catalogue import split
 from vxp.cli import app
 from vxp.datasets import Source
 from vxp.models import torchvision_models
+from vxp.runs import fitting
 
 if TYPE_CHECKING:
     from conftest import Vxp

@@ -13,7 +13,7 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp import doubts
+from vxp.core import doubts
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import of_kind
 from vxp.models import own, randomised

@@ -13,7 +13,7 @@ import torch
 from oracles import philox, subsets
 from plain_fills import Plain
 from torch import Tensor, nn
-from vxp import models, perturb
+from vxp import models
 from vxp.core import (
     Batch,
     Case,
@@ -38,6 +38,7 @@ from vxp.core import (
     Without,
     metric,
     outcome,
+    perturb,
 )
 from vxp.engine import Engine, Job, _Builder
 from vxp.metrics import Bound

@@ -29,10 +29,10 @@ from vxp.core import (
     VxpError,
     metric,
 )
+from vxp.core.perturb import IMAGES, levels
 from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, bind_all
-from vxp.perturb import IMAGES, levels
 
 
 class Linear(nn.Module):

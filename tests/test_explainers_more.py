@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 from vxp import models
 from vxp.core import Batch, Normalization, VxpError
+from vxp.core.segments import slic
 from vxp.explainers import catalogue
 from vxp.random import key, uniforms
-from vxp.segments import slic
 
 SIDE = 16
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))

@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
-from vxp import commands, datasets, fitting, models, run, store
-from vxp.commands import Lesson, Order
+from vxp import datasets, models
 from vxp.core import VxpError
 from vxp.datasets import stamps_training
+from vxp.documents import store
+from vxp.runs import commands, fitting, run
+from vxp.runs.commands import Lesson, Order
 
 QUICK = "l-cam-img|epochs:1|batch:8"
 

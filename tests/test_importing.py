@@ -13,9 +13,12 @@ import safetensors.numpy
 import vxp_schemas
 from bundle_tools import STATEMENT
 from PIL import Image
-from vxp import audit, importing, migrate, models, run, sealing, tasks
+from vxp import audit, models, tasks
+from vxp.bundles import sealing
 from vxp.core import VxpError
-from vxp.importing import Method
+from vxp.documents import migrate
+from vxp.runs import importing, run
+from vxp.runs.importing import Method
 from vxp.validation import validate
 
 LIMIT = 6

@@ -12,24 +12,20 @@ from bundle_tools import made_run, sealed
 ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
-    {"errors", "documents"},
-    {"random", "catalogue", "imputation", "imputation_cpu", "multigrid"},
+    {"errors", "catalogue", "origin", "machine"},
+    {"documents"},
+    {"random", "imputation", "bundles"},
     {"media"},
     {"kinds"},
     {"core"},
-    {"interpolation", "machine", "origin", "doubts"},
-    {"perturb"},
-    {"metrics", "models", "datasets", "segments", "doors", "explaining"},
-    {"engine", "explainers", "stats", "data_get", "foreign"},
+    {"metrics", "models", "datasets", "explaining"},
+    {"engine", "explainers", "stats"},
     {"division"},
-    {"api", "store", "tasks", "findings"},
-    {"result", "bundles"},
-    {"cite"},
-    {"run", "registry", "train_shapes", "train_motion", "sealing", "migrate", "signing"},
-    {"importing", "fitting", "trial", "explain_worker"},
-    {"commands", "bench", "progress", "conformance", "conformance_worker", "validation", "compare",
-     "report"},
-    {"audit", "figure"},
+    {"api", "tasks"},
+    {"runs"},
+    {"maintain", "conformance", "validation"},
+    {"report"},
+    {"bench", "audit"},
     {"leaderboard"},
     {"cli"},
     {"__main__", "__init__"},
@@ -69,9 +65,9 @@ def test_imports_point_up_the_layers(file: Path) -> None:
 
 
 def test_core_imports_torch_the_errors_media_and_kinds_only() -> None:
-    outside = {name.split(".")[0] for name in imports(ROOT / "core.py")}
+    outside = {name.split(".")[0] for name in imports(ROOT / "core/__init__.py")}
     assert outside <= {"__future__", "hashlib", "inspect", "collections", "dataclasses", "functools", "typing", "torch", "vxp"}
-    ours = [name for name in imports(ROOT / "core.py") if name.startswith("vxp")]
+    ours = [name for name in imports(ROOT / "core/__init__.py") if name.startswith("vxp")]
     assert all(name.startswith(("vxp.errors.", "vxp.kinds.", "vxp.media.")) for name in ours)
 
 

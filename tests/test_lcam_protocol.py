@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import transforms
-from vxp import commands, models, run, tasks
+from vxp import models, tasks
 from vxp.core import VxpError
 from vxp.datasets import imagenet_val_list
 from vxp.metrics._masked import TIES
+from vxp.runs import commands, run
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LIST = {"ILSVRC2012_val_00012566.JPEG": (300, 420), "ILSVRC2012_val_00010011.JPEG": (500, 375),

@@ -19,7 +19,8 @@ import pytest
 import vxp_schemas
 from bundle_tools import Broken, key, made_run, sealed, trusted
 from rich.console import Console
-from vxp import audit, explainers, leaderboard, signing, stats, validation
+from vxp import audit, explainers, leaderboard, stats, validation
+from vxp.bundles import signing
 from vxp.core import VxpError
 from vxp.leaderboard import flags, known, records, references, tables
 from vxp.leaderboard.board import board
@@ -591,7 +592,7 @@ def test_texts_of_strangers_are_nothing_but_text_on_the_pages(
         b.json("system.json", lambda d: (d["method"].update(source=HOSTILE, parameters={"x": HOSTILE, "y": [HOSTILE]}),
                                          d["implementation"].update(entry_point=HOSTILE, package=HOSTILE, version=HOSTILE,
                                                                     repo='https://x/"onmouseover="alert(1)')))
-        from vxp import result
+        from vxp.runs import result
         own = result.identity(json.loads(b.path("system.json").read_bytes()))
         b.json("set", lambda d: (d.update(system=own), d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]})))
         b.json("result", lambda d: (d["explainer"].update(parameters={"x": HOSTILE, "y": [HOSTILE]}),

@@ -19,10 +19,11 @@ import torchvision
 import vxp_schemas
 from torch import Tensor, nn
 from typer.testing import CliRunner
-from vxp import models, run, tasks
+from vxp import models, tasks
 from vxp.cli import app
 from vxp.core import Normalization, VxpError
 from vxp.models import torchvision_models, weights
+from vxp.runs import run
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRE = {"op": "crop", "version": 1, "parameters": {"height": 224, "width": 224, "at": "centre"}}

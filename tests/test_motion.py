@@ -13,10 +13,11 @@ import pytest
 import torch
 import vxp
 from torch import Tensor
-from vxp import datasets, explainers, media, models, tasks, train_motion
+from vxp import datasets, explainers, media, models, tasks
 from vxp.core import Batch, VxpError
 from vxp.datasets import motion_items
 from vxp.datasets.motion_items import CLASSES, DIRECTIONS, FRAMES, SIZE, SPAN, STRIDE, Scene, scene
+from vxp.maintain import train_motion
 from vxp.models import Model
 from vxp.models.motion_net import MotionNet
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import vxp_schemas
-from vxp import explainers, result
+from vxp import explainers
 from vxp.core import explainer
 from vxp.origin import origin
+from vxp.runs import result
 
 HOWTO = Path(__file__).parent / "howto"
 SOURCE = """

@@ -23,13 +23,14 @@ import vxp_schemas
 from PIL import Image
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, Resize
-from vxp import datasets, division, models, run, tasks
+from vxp import datasets, division, models, tasks
 from vxp.cli import app
 from vxp.core import VxpError
 from vxp.datasets import coco, fashion_mnist, imagenet_val, voc
 from vxp.datasets._images import Fit, cover
 from vxp.datasets.manifest import COLUMNS
 from vxp.explainers import bind
+from vxp.runs import run
 
 SIZE = (32, 32)
 COPIES = ("voc", "coco", "imagenet-val-boxes", "fashion-mnist")

@@ -11,8 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 from vxp import imputation as solver
-from vxp import perturb, random
-from vxp.core import Batch, Normalization, VxpError
+from vxp import random
+from vxp.core import Batch, Normalization, VxpError, perturb
 
 NORM = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
 MEAN = NORM.mean

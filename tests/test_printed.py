@@ -16,9 +16,12 @@ import typer
 import vxp_schemas
 from bundle_tools import STATEMENT, sealed
 from PIL import Image
-from vxp import cite, data_get, explainers, result
+from vxp import explainers
+from vxp.bundles import cite
 from vxp.cli import app, main
 from vxp.datasets import stamps
+from vxp.maintain import data_get
+from vxp.runs import result
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--metrics", "gini", "--batch-size", "4", "--threads", "1", "--device", "cpu"]

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from bundle_tools import made_run
 from typer.testing import CliRunner
-from vxp import audit, sealing, store
+from vxp import audit
+from vxp.bundles import sealing
 from vxp.cli import app
 from vxp.core import VxpError
+from vxp.documents import store
 
 GIB = 2**30
 

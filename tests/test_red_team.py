@@ -26,11 +26,13 @@ from rich.console import Console
 from test_audit import EXCHANGED, exchanged, hidden, valid
 from test_audit_apart import PATCHES, READS
 from test_validation import FAILING, documented
-from vxp import audit, bundles, leaderboard, result, sealing, stats, tasks, validation
+from vxp import audit, bundles, leaderboard, stats, tasks, validation
 from vxp.audit import tolerances
+from vxp.bundles import sealing
 from vxp.core import VxpError
-from vxp.findings import rules
+from vxp.documents.findings import rules
 from vxp.leaderboard import records
+from vxp.runs import result
 from vxp.validation import Report, validate
 
 DELETION = "deletion@1|steps:28|fill:mean"

@@ -15,9 +15,10 @@ import pytest
 import torch
 from bundle_tools import METRICS, Broken, made_run, sealed
 from rich.console import Console
-from vxp import compare, explainers, models, report, result, run, stats, tasks
+from vxp import explainers, models, report, stats, tasks
 from vxp.core import VxpError
-from vxp.report import console_tables, page, read
+from vxp.report import compare, console_tables, page, read
+from vxp.runs import result, run
 from vxp.validation import validate
 
 DELETION = "deletion@1|steps:4|fill:mean"

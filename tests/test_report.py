@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from vxp import commands, report, run, store
-from vxp.commands import Order
+from vxp import report
 from vxp.core import VxpError
+from vxp.documents import store
 from vxp.report.words import columns, interval, number, statuses
+from vxp.runs import commands, run
+from vxp.runs.commands import Order
 
 METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "energy-pointing-game",
            "max-sensitivity|samples:1", "gini")

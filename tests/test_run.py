@@ -19,10 +19,13 @@ import torch
 import vxp
 import vxp_schemas
 from bundle_tools import sealed
-from vxp import commands, explainers, models, registry, run, store, tasks, validation
-from vxp.commands import Order
+from vxp import explainers, models, tasks, validation
 from vxp.core import VxpError
-from vxp.result import FILES
+from vxp.documents import store
+from vxp.maintain import registry
+from vxp.runs import commands, run
+from vxp.runs.commands import Order
+from vxp.runs.result import FILES
 
 if TYPE_CHECKING:
     from conftest import Vxp
@@ -417,4 +420,4 @@ def test_the_registry_is_what_the_code_declares() -> None:
     """Facts that stand twice: metric and model documents against declarations and weights."""
     for path, document in registry.documents().items():
         stored = vxp_schemas.loads((registry.FOLDER / path).read_bytes())
-        assert stored == document, f"{path} is out of date: run python -m vxp.registry"
+        assert stored == document, f"{path} is out of date: run python -m vxp.maintain.registry"

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from vxp import models
 from vxp.core import Batch, Case, VxpError
 from vxp.engine import Engine, Job
+from vxp.maintain.train_shapes import RELABELLED, TRAIN_SEED, images, permuted
 from vxp.metrics import bind_all, catalogue
 from vxp.metrics._similarity import SIMILARITIES, similarities, still
 from vxp.metrics.label_randomisation import mean_similarity
-from vxp.run import Context, Quiet, Settings
-from vxp.train_shapes import RELABELLED, TRAIN_SEED, images, permuted
+from vxp.runs.run import Context, Quiet, Settings
 
 SIDE = 16
 

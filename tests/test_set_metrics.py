@@ -19,11 +19,14 @@ from oracles.max_box_acc_v2 import iou
 from rich.console import Console
 from scipy.stats import ttest_rel
 from torch import Tensor, nn
-from vxp import compare, models, report, result, run, stats, store, tasks
+from vxp import models, report, stats, tasks
 from vxp.core import VxpError
+from vxp.documents import store
 from vxp.metrics import bind, max_box_acc_v2, sufficiency
 from vxp.metrics.max_box_acc_v2 import best_threshold
 from vxp.metrics.sufficiency import agreement
+from vxp.report import compare
+from vxp.runs import result, run
 
 
 class First(nn.Module):
@@ -426,7 +429,7 @@ def test_numbers_of_the_set_are_compared_and_not_the_means_of_items(finished: Pa
 def test_a_set_metric_that_is_not_installed_is_compared_without_a_test(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vxp.result.catalogue", dict)
+    monkeypatch.setattr("vxp.runs.result.catalogue", dict)
     (row,) = (r for r in compared(finished).rows if r.level == "set")
     assert (row.paired.method, row.paired.p, row.separated) == ("none", 1.0, False)
     shown = Console(width=100, record=True, force_terminal=False)

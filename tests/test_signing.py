@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import vxp_schemas
 from bundle_tools import commanded, made_run, sealed
-from vxp import audit, leaderboard, signing, validation
+from vxp import audit, leaderboard, validation
+from vxp.bundles import signing
 from vxp.core import VxpError
 from vxp.leaderboard import records, trust
 

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 import vxp_schemas
-from vxp import explainers, imputation, perturb, random, result, run, segments, stats, store
-from vxp.core import Batch, Metric
+from vxp import explainers, imputation, random, stats
+from vxp.core import Batch, Metric, perturb, segments
+from vxp.documents import store
 from vxp.media import image as images
 from vxp.metrics import ALIASES, _masked, _road, _similarity, catalogue, random_logit
 from vxp.models import identity, randomise
+from vxp.runs import result, run
 from vxp_explainers import _common
 from vxp_schemas import _strict
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
-from vxp import commands, compare, explainers, run
-from vxp.commands import Order
+from vxp import explainers
+from vxp.report import compare
+from vxp.runs import commands, run
+from vxp.runs.commands import Order
 
 METRICS = ("insertion|steps:7", "pointing-game", "energy-pointing-game", "relevance-rank")
 

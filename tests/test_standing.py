@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import vxp_schemas
-from vxp import compare, stats
+from vxp import stats
 from vxp.leaderboard.standing import COVERAGE, Counted, Standing, System, standings
+from vxp.report import compare
 
 N = 24
 SCORES = [{"signature": s, "family": "faithfulness", "better": "higher", "level": "sample", "range": [0.0, 1.0]}

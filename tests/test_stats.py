@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vxp import compare, stats
+from vxp import stats
 from vxp.core import VxpError
+from vxp.report import compare
 
 RNG = np.random.Generator(np.random.PCG64(11))
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vxp import commands, explainers, models, run, tasks, trial
-from vxp.commands import Order
+from vxp import explainers, models, tasks
 from vxp.core import NotExplainedError, VxpError, explainer
+from vxp.runs import commands, run, trial
+from vxp.runs.commands import Order
 
 OWN = """
 import torch

@@ -22,9 +22,11 @@ import pyarrow.parquet as pq
 import pytest
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
-from vxp import bundles, documents, result, sealing
+from vxp import bundles, documents
+from vxp.bundles import sealing
 from vxp.core import VxpError
-from vxp.findings import rules
+from vxp.documents.findings import rules
+from vxp.runs import result
 from vxp.validation import apart, fixes, report, validate
 from vxp.validation.report import CODES, Report
 

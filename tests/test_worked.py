@@ -16,7 +16,7 @@ from oracles import gini as gini_oracle
 from oracles import randomise as randomise_oracle
 from oracles.energy_pointing_game import energy_pointing_game
 from torch import Tensor
-from vxp import imputation, perturb, random
+from vxp import imputation, random
 from vxp.core import (
     Batch,
     Blended,
@@ -28,6 +28,7 @@ from vxp.core import (
     SomeCells,
     Square,
     Translated,
+    perturb,
 )
 from vxp.engine import Engine, Job, _Builder, readouts
 from vxp.kinds import HEATMAP2D

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
     from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
-    from vxp.figure import show
     from vxp.models.clips import frames_first, late_fusion
+    from vxp.report.figure import show
 
 __version__ = version("vxp")
 
@@ -21,7 +21,7 @@ __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
     "explainer", "frames_first", "late_fusion", "metric", "score", "show",
 ]
-HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.figure",
+HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.report.figure",
          **dict.fromkeys(("frames_first", "late_fusion"), "vxp.models.clips"),
          **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "VxpError", "VxpWarning", "explainer", "metric"),
                          "vxp.core")}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import doors, doubts, explainers, foreign, kinds, metrics, models, stats
-from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning
+from vxp import explainers, kinds, metrics, models, stats
+from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, with_statuses
+from vxp.explainers import foreign
 
 Given = doors.Given
 TargetsLike = Given | Sequence[int]

@@ -19,24 +19,22 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 import vxp
-from vxp import cite as citing
 from vxp import conformance as conformity
-from vxp import findings, progress, sealing, store
-from vxp import migrate as migrating
-from vxp import signing as signatures
 from vxp import validation as validator
+from vxp.bundles import cite as citing
+from vxp.bundles import sealing
+from vxp.bundles import signing as signatures
+from vxp.documents import findings, store
+from vxp.documents import migrate as migrating
 from vxp.errors import NotWrittenError, VxpError
+from vxp.runs import progress
 
 if TYPE_CHECKING:
     # these take torch, which takes seconds to import: the package imports them where a command names them, vxp.NAME
     import vxp.audit
     import vxp.bench
-    import vxp.commands
-    import vxp.compare
-    import vxp.data_get
     import vxp.datasets
     import vxp.explainers
-    import vxp.importing
     import vxp.leaderboard
     import vxp.metrics
     import vxp.models
@@ -92,12 +90,14 @@ def run(
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
+    from vxp.runs import commands
+
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
-    order = vxp.commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+    order = commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
+                           batch_size, threads)
     with progress.shown(errors) as shown:
-        paths = vxp.commands.run_(order, out, shown)
+        paths = commands.run_(order, out, shown)
     _finish(out, paths)
 
 
@@ -108,12 +108,14 @@ def explain(
     batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
+    from vxp.runs import commands
+
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
-    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
-        path = vxp.commands.explain(order, out, shown)
-    _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
+        path = commands.explain(order, out, shown)
+    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
 
 
 @app.command()
@@ -131,9 +133,11 @@ def fit(
     threads: Threads = None,
 ) -> None:
     """Train an explainer for a model. The same command goes on after the last epoch that was finished."""
-    lesson = vxp.commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
+    from vxp.runs import commands
+
+    lesson = commands.Lesson(explainer, model, data, images, count, recipe, seed, device, precision, threads)
     with progress.shown(errors) as shown:
-        card = vxp.commands.fit(lesson, out, shown)
+        card = commands.fit(lesson, out, shown)
     use = shlex.quote(f"{card['explainer']}|weights:{out}")
     last = ", ".join(f"{name} {value:g}" for name, value in card["log"][-1].items()) if card["log"] else "no epoch"
     console.print(f"Wrote {out} and its card: {len(card['trained_classes'])} classes, last epoch {last}\n"
@@ -148,10 +152,12 @@ def score(
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
-    order = vxp.commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+    from vxp.runs import commands
+
+    order = commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
+                           batch_size, threads)
     with progress.shown(errors) as shown:
-        paths = vxp.commands.score(order, set_, out, shown)
+        paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
 
 
@@ -169,15 +175,17 @@ def compare(
 ) -> None:
     """Compare results or bundles of one task and model, paired by item: who is tied for best. One result is compared with
     the references beside it."""
-    groups = vxp.compare.compare(results)
+    from vxp.report import compare as comparing
+
+    groups = comparing.compare(results)
     if json_ is not None:
-        store.write_bytes(json_, vxp.compare.as_json(groups))
+        store.write_bytes(json_, comparing.as_json(groups))
     console.print("Paired by item, clusters resampled; p adjusted within each family of scores; "
                   "MDD: the smallest difference found with 80 % power.")
     for group in groups:
         console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
                       f"{group.items} items in {group.clusters} clusters", highlight=False)
-        for table in vxp.compare.tables(group, references=references):
+        for table in comparing.tables(group, references=references):
             console.print(table)
 
 
@@ -192,7 +200,9 @@ def bench(
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measure the harness against the bound: the same number of plain forward passes in the same run."""
-    vxp.bench.main(console, model=model, device=vxp.commands.device(device), threads=threads, precision=precision, items=items,
+    from vxp.runs import commands
+
+    vxp.bench.main(console, model=model, device=commands.device(device), threads=threads, precision=precision, items=items,
                    json_path=json_, every=every, peers=peers, validator=validator_)
 
 
@@ -245,7 +255,9 @@ def validate(
             console.print(line, soft_wrap=True, markup=False)
 
     def recompute(found: validator.Report) -> validator.Report:
-        order = vxp.audit.Order(device=vxp.commands.device("auto"), threads=os.cpu_count() or 1)
+        from vxp.runs import commands
+
+        order = vxp.audit.Order(device=commands.device("auto"), threads=os.cpu_count() or 1)
         with progress.shown(errors) as shown:
             return vxp.audit.recomputed(found, bundle, order, shown)
 
@@ -276,6 +288,8 @@ def verify(
 ) -> None:
     """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
     that a verdict needs could not be computed."""
+    from vxp.runs import commands
+
     if commit is not None and bundle is None:
         raise typer.Exit(vxp.audit.commit(console, commit))
     if bundle is None or commit is not None:
@@ -286,8 +300,8 @@ def verify(
         drawn = vxp.audit.nonces.opened(opening)
     else:
         drawn = vxp.audit.nonces.own(nonce) if beacon is None else vxp.audit.nonces.drawn(beacon)
-    order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, vxp.commands.device(device),
-                            vxp.commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
+    order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, commands.device(device),
+                            commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
                             0.0 if every or sample is not None else vxp.audit.ALL_MINUTES)
     with progress.shown(errors) as shown:
         code = vxp.audit.main(console, bundle, order, out, shown)
@@ -354,15 +368,17 @@ def import_(
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
+    from vxp.runs import commands, importing
+
     if maps is None or not name or signed is None:
         raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
     given = dict(_pair(text) for text in parameter or [])
-    method = vxp.importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
+    method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
-    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
     with progress.shown(errors) as shown:
-        path = vxp.commands.import_(order, maps, method, out, shown)
-    _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
+        path = commands.import_(order, maps, method, out, shown)
+    _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
 
 
 @app.command()
@@ -441,7 +457,9 @@ def leaderboard_build(
 @data_app.command("get")
 def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> None:
     """Find or fetch the data of a task into the shared cache."""
-    console.print(f"{name}: {vxp.data_get.get(name)}", soft_wrap=True)
+    from vxp.maintain import data_get
+
+    console.print(f"{name}: {data_get.get(name)}", soft_wrap=True)
 
 
 @data_app.command("export")
@@ -450,11 +468,13 @@ def export(
     device: Device = "auto", limit: Limit = None, data: Data = None,
 ) -> None:
     """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
-    order = vxp.commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
+    from vxp.runs import commands
+
+    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
     with progress.shown(errors) as shown:
-        path = vxp.commands.export(order, out, shown)
+        path = commands.export(order, out, shown)
     _next(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",
-          "Maps come back with (--unsigned where they have no negative evidence)", vxp.commands.to_import(order, out))
+          "Maps come back with (--unsigned where they have no negative evidence)", commands.to_import(order, out))
 
 
 def _next(done: str, what: str, command: str) -> None:

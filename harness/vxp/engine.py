@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vxp import models, perturb, random
+from vxp import models, random
 from vxp.core import (
     OK,
     Batch,
@@ -46,11 +46,12 @@ from vxp.core import (
     Unchanged,
     VxpError,
     Without,
+    perturb,
 )
+from vxp.core.segments import slic
 from vxp.explaining import attempted
 from vxp.media import Imputed
 from vxp.metrics import Bound
-from vxp.segments import slic
 
 log = logging.getLogger("vxp")
 

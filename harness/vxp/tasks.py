@@ -14,10 +14,10 @@ import vxp_schemas
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vxp import datasets, division, stats, store
+from vxp import datasets, division, stats
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
-from vxp.documents import referred
+from vxp.documents import referred, store
 from vxp.kinds import KINDS, Map
 from vxp.models import Model
 

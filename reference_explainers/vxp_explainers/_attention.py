@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from vxp import models
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, NotExplainedError, Training, VxpError
-from vxp.fitting import Images, Session, Trained
-from vxp.perturb import minmax
+from vxp.core.perturb import minmax
+from vxp.runs.fitting import Images, Session, Trained
 
 from vxp_explainers._common import check_one_of, hooked, observed
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
 from vxp.core import Batch, VxpError
+from vxp.core.perturb import cells
+from vxp.core.segments import slic
 from vxp.explainers import ORACLE_TRUTH
-from vxp.perturb import cells
-from vxp.segments import slic
 
 ROWS, POSITIONS = 64, 64 * 224 * 224
 """Rows per forward where one map needs many, and the positions that they may have together: this bounds memory, and results

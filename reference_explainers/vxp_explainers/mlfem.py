@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import models
 from vxp.core import Batch, explainer
+from vxp.core.perturb import minmax
 from vxp.models import evaluating
-from vxp.perturb import minmax
 
 from vxp_explainers._common import check_at_least, check_one_of, observed
 from vxp_explainers.fem import feature_map

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.core.perturb import cells
 from vxp.models import evaluating
-from vxp.perturb import cells
 from vxp.random import key, uniforms
 
 from vxp_explainers._common import READOUTS, blended, check_at_least, check_one_of, read, rows

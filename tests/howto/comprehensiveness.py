@@ -1,7 +1,7 @@
 """Comprehensiveness: what the prediction loses without what the map calls relevant."""
 
 from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS
+from vxp.core.perturb import FILLS
 
 
 @metric(

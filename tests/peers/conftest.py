@@ -19,8 +19,7 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp import perturb
-from vxp.core import Batch, Normalization
+from vxp.core import Batch, Normalization, perturb
 
 DIFFERENCES = Path(__file__).parents[2] / "docs" / "differences.json"
 

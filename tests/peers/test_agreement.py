@@ -11,9 +11,9 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp import imputation, perturb
-from vxp.core import Batch, Scattered, Square
-from vxp.segments import slic
+from vxp import imputation
+from vxp.core import Batch, Scattered, Square, perturb
+from vxp.core.segments import slic
 
 from .conftest import (
     BLACK,

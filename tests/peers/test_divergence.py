@@ -544,7 +544,7 @@ def test_drop_in_confidence_is_no_share(rgb: Setup) -> None:
     """spec/metrics/average-drop.md: the fall is divided by the probability; grad-cam's is the difference itself."""
     change = library("pytorch_grad_cam.metrics.cam_mult_image")
     softmax = library("pytorch_grad_cam.utils.model_targets").ClassifierOutputSoftmaxTarget
-    maps = vxp.perturb.minmax(rgb.maps)
+    maps = vxp.core.perturb.minmax(rgb.maps)
     targets = [softmax(int(t)) for t in rgb.targets]
     measured("grad-cam/DropInConfidence/theirs", float(np.mean(change.DropInConfidence()(rgb.inputs, maps.numpy(), targets,
                                                                                          rgb.model))))
@@ -555,7 +555,7 @@ def test_the_maps_of_grad_cams_change_in_confidence_are_taken_as_they_are(rgb: S
     """spec/metrics/average-drop.md: each map is min-maxed first, so that its scale does not count."""
     change = library("pytorch_grad_cam.metrics.cam_mult_image")
     softmax = library("pytorch_grad_cam.utils.model_targets").ClassifierOutputSoftmaxTarget
-    maps, targets = vxp.perturb.minmax(rgb.maps), [softmax(int(t)) for t in rgb.targets]
+    maps, targets = vxp.core.perturb.minmax(rgb.maps), [softmax(int(t)) for t in rgb.targets]
     theirs = [float(np.mean(change.DropInConfidence()(rgb.inputs, (maps * factor).numpy(), targets, rgb.model)))
               for factor in (1.0, 0.1)]
     measured("grad-cam/DropInConfidence/a tenth of the map", theirs[1])

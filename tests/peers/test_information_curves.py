@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from vxp.core import Case
-from vxp.interpolation import interpolated
+from vxp.imputation.interpolation import interpolated
 from vxp.metrics._pic import SHOWN, drawn, relevant, residuals
 
 from .conftest import ITEMS, SIDE, Setup, agree, library

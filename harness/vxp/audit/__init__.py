@@ -11,12 +11,14 @@ import vxp_schemas
 from rich.console import Console
 from rich.text import Text
 
-from vxp import result, signing, store
 from vxp.audit import apart, nonces
 from vxp.audit.again import ALL_MINUTES, SAMPLE, Audit, Order, verify
+from vxp.bundles import signing
 from vxp.core import VxpError
-from vxp.findings import plain
-from vxp.run import Progress
+from vxp.documents import store
+from vxp.documents.findings import plain
+from vxp.runs import result
+from vxp.runs.run import Progress
 from vxp.validation import report
 
 STATEMENT, PREDICATE = signing.STATEMENT, signing.AUDIT

@@ -21,17 +21,19 @@ import torch
 import vxp_schemas
 from torch import Tensor
 
-from vxp import explainers, models, result, stats, store, tasks, validation
+from vxp import explainers, models, stats, tasks, validation
 from vxp.audit import apart, nonces, sampling, tolerances
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
+from vxp.documents import store
+from vxp.documents.findings import Findings, plain
 from vxp.engine import READOUTS, Engine, Job, Precision, with_statuses
 from vxp.explainers import BoundExplainer
-from vxp.findings import Findings, plain
 from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
-from vxp.run import BROKEN, UNIT, Progress, Quiet, explained
+from vxp.runs import result
+from vxp.runs.run import BROKEN, UNIT, Progress, Quiet, explained
 from vxp.tasks import Task
 from vxp.validation import arrays
 

@@ -19,13 +19,14 @@ from typing import Any, BinaryIO
 import vxp_schemas
 from torch import Tensor, nn
 
-from vxp import explain_worker, store
 from vxp.core import Batch, Explainer, VxpError
+from vxp.documents import store
+from vxp.documents.findings import plain
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
-from vxp.findings import plain
 from vxp.kinds import MAPS
 from vxp.models.own import SPEC
+from vxp.runs import explain_worker
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME",
         "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -51,7 +52,7 @@ def running(
         isolation, before = _isolated(bundle, Path(scratch), device)
         errors = stack.enter_context((Path(scratch) / "errors").open("w+b"))
         process = subprocess.Popen(  # -P: no module is taken from the working folder
-            [*before, sys.executable, "-P", "-m", "vxp.explain_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*before, sys.executable, "-P", "-m", "vxp.runs.explain_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=errors, cwd=scratch, env=_environment(bundle, scratch))
         stack.callback(_end, process)
         ask = _Asking(process, errors)

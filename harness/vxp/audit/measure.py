@@ -26,7 +26,8 @@ import torch
 import vxp_schemas
 from torch import Tensor
 
-from vxp import conformance, conformance_worker, explainers, imputation, models, tasks
+from vxp import conformance, explainers, imputation, models, tasks
+from vxp.conformance import worker as conformance_worker
 from vxp.core import OK, Case, VxpError
 from vxp.engine import Engine, Job, Precision
 from vxp.kinds import HEATMAP2D

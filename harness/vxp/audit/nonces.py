@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 import vxp_schemas
 
-from vxp import documents, result, store
+from vxp import documents
 from vxp.core import VxpError
+from vxp.documents import store
+from vxp.runs import result
 
 Source = Literal["auditor", "commitment", "beacon"]
 QUICKNET = "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971"

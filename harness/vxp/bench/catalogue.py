@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from vxp import random
 from vxp.bench.measure import Line, NearFree, gradient, paired, per_map, photo_like, plain, plain_gradient, scored
 from vxp.core import Batch, Case
+from vxp.core.perturb import cells
 from vxp.engine import Engine, Job
 from vxp.explainers import bind as bind_explainer
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, of_kind
-from vxp.perturb import cells
 
 EVERY = "The whole catalogue"
 QUICK: Mapping[str, Any] = {"steps": 28, "samples": 14, "sizes": 2, "stages": 3, "regions": 28}

@@ -19,8 +19,11 @@ import safetensors.numpy
 import torch
 import vxp_schemas
 
-from vxp import explainers, models, result, run, sealing, store, tasks
+from vxp import explainers, models, tasks
 from vxp.bench.measure import Line
+from vxp.bundles import sealing
+from vxp.documents import store
+from vxp.runs import result, run
 from vxp.validation import Report
 
 GROUP = "validator"

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from vxp import store
 from vxp.core import VxpError
-from vxp.findings import plain
+from vxp.documents import store
+from vxp.documents.findings import plain
 from vxp.leaderboard import known, page, references, trust
 from vxp.leaderboard.board import board
 from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, add, read, read_all

@@ -8,11 +8,11 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import result
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record, supersedes, why_not_superseded
 from vxp.leaderboard.references import References
 from vxp.leaderboard.tables import SHOWN, rounded, tables
+from vxp.runs import result
 
 Errors = dict[str, list[dict[str, Any]]]
 """By record what is wrong with it."""

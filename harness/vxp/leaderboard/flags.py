@@ -8,12 +8,12 @@ from itertools import combinations
 
 import numpy as np
 
-from vxp.compare import Samples
-from vxp.findings import Findings
+from vxp.documents.findings import Findings
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record, supersedes
 from vxp.leaderboard.references import place
 from vxp.metrics import catalogue
+from vxp.report.compare import Samples
 
 ALIKE = 0.5
 """Share of items that have one score in two submissions, in two of their scores, from which they are called copies. (Of the

@@ -7,11 +7,13 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from vxp import cite, division, result
+from vxp import division
+from vxp.bundles import cite
 from vxp.explainers import ORACLES
 from vxp.leaderboard.records import SHARE, Record
 from vxp.leaderboard.tables import SHOWN
 from vxp.report.words import FAMILIES, columns, interval, note, number
+from vxp.runs import result
 
 LEVELS = {
     "E1": "the means follow from the scores per item; nobody else has computed these",

@@ -27,16 +27,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vxp import compare, documents, result, signing, store, validation
+from vxp import documents, validation
 from vxp.audit import nonces
-from vxp.bundles import Bundle, open_bundle, shown
+from vxp.bundles import Bundle, open_bundle, shown, signing
+from vxp.bundles.signing import Signed
 from vxp.core import VxpError
-from vxp.findings import Findings
+from vxp.documents import store
+from vxp.documents.findings import Findings
 from vxp.leaderboard import known, references
 from vxp.leaderboard import trust as trusting
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.trust import Standing, Trust
-from vxp.signing import Signed
+from vxp.report import compare
+from vxp.runs import result
 from vxp.validation import arrays
 from vxp.validation.report import findings_of_record
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import compare, store
 from vxp.audit import tolerances
-from vxp.compare import Samples
 from vxp.core import VxpError
-from vxp.findings import Findings
+from vxp.documents import store
+from vxp.documents.findings import Findings
+from vxp.report import compare
+from vxp.report.compare import Samples
 
 FOLDER = "references"
 KEPT = ("samples", "statistics", "reference_samples", "reference_statistics", "environment")

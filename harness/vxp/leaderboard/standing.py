@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from vxp import compare, stats
-from vxp.compare import Samples
+from vxp import stats
 from vxp.leaderboard.known import NOTHING, Memory
+from vxp.report import compare
+from vxp.report.compare import Samples
 
 COVERAGE = 0.9
 """The least share of the items that an explanation could have a number for, and has, to be ranked."""

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vxp import division, metrics, stats
-from vxp.compare import Samples
-from vxp.findings import Findings
+from vxp.documents.findings import Findings
 from vxp.leaderboard import flags, references
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record
 from vxp.leaderboard.references import References
 from vxp.leaderboard.standing import Counted, Standing, System, standings
+from vxp.report.compare import Samples
 
 SHOWN = "E2"
 """The least evidence that is shown without being asked for."""

@@ -20,9 +20,11 @@ from typing import Any
 import vxp_schemas
 from securesystemslib.signer import SSlibKey
 
-from vxp import result, signing, store
+from vxp.bundles import signing
+from vxp.bundles.signing import Signed
 from vxp.core import VxpError
-from vxp.signing import Signed
+from vxp.documents import store
+from vxp.runs import result
 
 FILE = "trust.json"
 NONE = f"there is no {FILE} beside the records"

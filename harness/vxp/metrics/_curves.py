@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vxp.core import Case, Plan, outcome
+from vxp.core.perturb import trapezoid
 from vxp.media import CLIP
-from vxp.perturb import trapezoid
 
 CLIP_FILLS = tuple(CLIP.fills)
 """The fills of clips."""

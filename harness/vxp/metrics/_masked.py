@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vxp.core import Blended, Case, Limits, Request, Unchanged
-from vxp.perturb import IMAGES, minmax
+from vxp.core.perturb import IMAGES, minmax
 
 SATURATED = 1e-12
 """Below this a denominator says nothing: the score is undefined."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vxp import random
 from vxp.core import Case, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
-from vxp.interpolation import interpolated
-from vxp.perturb import IMAGES, levels
+from vxp.core.perturb import IMAGES, levels
+from vxp.imputation.interpolation import interpolated
 
 SHOWN = (5, 10, 20, 30, 40, 50, 70, 100, 130, 210, 340, 500, 750)
 """Thousandths of the positions that are shown, the example values of the authors' code."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from vxp.core import VxpError
+from vxp.core.perturb import minmax
 from vxp.metrics._correlation import average_ranks
 from vxp.metrics._subsets import pearson
 from vxp.metrics.random_logit import ssim
-from vxp.perturb import minmax
 
 SIMILARITIES = ("spearman", "spearman-abs", "ssim")
 """Rank correlation of the values, of the absolute values, and two-dimensional structural similarity."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vxp.core import Case, Edit, Part, Request, Scattered, Unchanged, Without
-from vxp.perturb import part
+from vxp.core.perturb import part
 
 
 def mass_and_drop(

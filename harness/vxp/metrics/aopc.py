@@ -1,8 +1,8 @@
 """AOPC: how far the target's probability falls while the most relevant tiles of the image are removed."""
 
 from vxp.core import Case, Plan, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._regions import scaled_side, tiled
-from vxp.perturb import FILLS
 
 
 @metric("aopc", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),

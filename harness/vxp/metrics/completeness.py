@@ -3,8 +3,8 @@
 import torch
 
 from vxp.core import Case, Filled, Plan, Request, Unchanged, metric, outcome
+from vxp.core.perturb import IMAGES
 from vxp.metrics._regions import ROUNDING
-from vxp.perturb import IMAGES
 
 
 @metric("completeness", family="axioms", better="lower", range=(0, None), undefined=("zero-difference",),

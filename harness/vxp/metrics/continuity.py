@@ -3,7 +3,7 @@
 import torch
 
 from vxp.core import Case, Explain, Plan, Request, Translated, VxpError, metric, outcome
-from vxp.perturb import FILLS, translated
+from vxp.core.perturb import FILLS, translated
 
 
 @metric("continuity", family="robustness", better="lower", range=(0, None), re_explains="shifts",

@@ -1,8 +1,8 @@
 """Deletion: the target's probability while the most relevant positions are removed first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import FILLS, cuts
 from vxp.metrics._curves import deletion_area
-from vxp.perturb import FILLS, cuts
 
 
 @metric("deletion", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),

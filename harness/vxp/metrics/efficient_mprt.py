@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vxp.core import Case, Explain, Plan, Randomised, Request, Unchanged, metric, outcome
-from vxp.perturb import minmax
+from vxp.core.perturb import minmax
 
 
 @metric("efficient-mprt", family="sanity", better="higher", range=(-1, None), re_explains=1,

@@ -1,8 +1,8 @@
 """Faithfulness correlation: attribution mass of random subsets against the logit that is lost without them."""
 
 from vxp.core import Case, Plan, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._subsets import mass_and_drop, pearson
-from vxp.perturb import FILLS
 
 
 @metric("faithfulness-correlation", family="faithfulness", better="higher", range=(-1, 1),

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from vxp.core import Case, Plan, metric, outcome
+from vxp.core.perturb import FILLS, cuts
 from vxp.metrics._subsets import pearson
-from vxp.perturb import FILLS, cuts
 
 
 @metric("faithfulness-estimate", version=2, family="faithfulness", better="higher", range=(-1, 1),

@@ -3,9 +3,9 @@
 import torch
 
 from vxp.core import Case, Plan, Square, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._regions import scaled_side
 from vxp.metrics._subsets import mass_and_drop_of
-from vxp.perturb import FILLS
 
 
 @metric("infidelity", family="faithfulness", better="lower", range=(0, None), undefined=("zero-map",),

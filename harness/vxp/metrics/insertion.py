@@ -1,8 +1,8 @@
 """Insertion: the target's probability while the most relevant positions are shown first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import FILLS, cuts
 from vxp.metrics._curves import insertion_area
-from vxp.perturb import FILLS, cuts
 
 
 @metric("insertion", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),

@@ -3,9 +3,9 @@
 import torch
 
 from vxp.core import Case, Plan, Request, Segment, Unchanged, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._curves import own_area
 from vxp.metrics._regions import ranks
-from vxp.perturb import FILLS
 
 LEAST = 1e-12
 

@@ -11,7 +11,7 @@ from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from vxp.core import Case, Outcome, VxpError, metric, outcome
-from vxp.perturb import minmax
+from vxp.core.perturb import minmax
 
 DELTAS = (0.3, 0.5, 0.7)
 """Overlaps from which a box counts as right."""

@@ -1,7 +1,7 @@
 """Monotonicity: whether the target's probability never falls while positions are inserted in rising order of relevance."""
 
 from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS, cuts
+from vxp.core.perturb import FILLS, cuts
 
 LEAST_FALL = 1e-6
 """A fall of at most this is rounding."""

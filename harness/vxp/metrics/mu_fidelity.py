@@ -1,9 +1,9 @@
 """Mu-fidelity: whether random sets of cells rank by the map as they rank by what the logit loses without them."""
 
 from vxp.core import Case, Plan, SomeCells, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._correlation import spearman
 from vxp.metrics._regions import mass_and_known_drop
-from vxp.perturb import FILLS
 
 
 @metric("mu-fidelity", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map", "zero-variance"),

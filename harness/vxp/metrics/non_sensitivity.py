@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from vxp.core import Case, Cell, Plan, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._regions import mass_and_known_drop
-from vxp.perturb import FILLS
 
 
 @metric("non-sensitivity", family="axioms", better="lower", range=(0, 1),

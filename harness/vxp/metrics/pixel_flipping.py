@@ -1,7 +1,7 @@
 """Pixel flipping: the target's logit while the most relevant positions are removed first."""
 
 from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import FILLS, cuts, trapezoid
+from vxp.core.perturb import FILLS, cuts, trapezoid
 
 
 @metric("pixel-flipping", family="faithfulness", better="lower", range=(None, None), undefined=("constant-map",),

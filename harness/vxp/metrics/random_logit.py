@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vxp.core import Case, Explain, Plan, Request, Unchanged, VxpError, metric, outcome
-from vxp.perturb import minmax
+from vxp.core.perturb import minmax
 
 C1, C2 = 0.01**2, 0.03**2
 """What keeps the quotients of SSIM finite, for maps in [0, 1] (Wang et al. 2004)."""

@@ -3,9 +3,9 @@
 import torch
 
 from vxp.core import Case, Plan, Request, metric
+from vxp.core.perturb import input_noise
 from vxp.metrics._sensitivity import NOISE
 from vxp.metrics._stability import LEAST_INPUT, inputs_of, largest_ratio, map_changes, relative
-from vxp.perturb import input_noise
 
 
 @metric("relative-input-stability", family="robustness", better="lower", range=(0, None), re_explains="samples",

@@ -1,9 +1,9 @@
 """Selectivity: the target's probability while patches of the image are removed, the most relevant first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import FILLS
 from vxp.metrics._curves import deletion_area
 from vxp.metrics._regions import scaled_side, tiled
-from vxp.perturb import FILLS
 
 
 @metric("selectivity", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),

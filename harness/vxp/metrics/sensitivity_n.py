@@ -3,8 +3,8 @@
 import torch
 
 from vxp.core import Case, Plan, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._subsets import mass_and_drop, pearson
-from vxp.perturb import FILLS
 
 
 @metric("sensitivity-n", family="faithfulness", better="higher", range=(-1, 1),

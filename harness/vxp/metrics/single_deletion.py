@@ -1,9 +1,9 @@
 """Single deletion: whether the cells of a grid rank by the map as they rank by what the logit loses without each."""
 
 from vxp.core import Case, Cell, Plan, metric, outcome
+from vxp.core.perturb import FILLS
 from vxp.metrics._correlation import spearman
 from vxp.metrics._regions import mass_and_known_drop
-from vxp.perturb import FILLS
 
 
 @metric("single-deletion", family="faithfulness", better="higher", range=(-1, 1),

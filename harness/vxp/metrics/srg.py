@@ -1,8 +1,8 @@
 """Symmetric relevance gain: least-relevant-first area minus most-relevant-first area."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import FILLS, cuts
 from vxp.metrics._curves import relevance_gain
-from vxp.perturb import FILLS, cuts
 
 
 @metric("srg", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),

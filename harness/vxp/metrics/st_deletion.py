@@ -1,8 +1,8 @@
 """Deletion over space and time: the target's probability while the most relevant voxels of a clip are removed first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import cuts
 from vxp.metrics._curves import VOXEL_FILLS, deletion_area
-from vxp.perturb import cuts
 
 
 @metric("st-deletion", family="faithfulness", better="lower", range=(0, 1), kinds=("heatmap3d",), undefined=("constant-map",),

@@ -1,8 +1,8 @@
 """Insertion over space and time: the target's probability while the most relevant voxels of a clip are shown first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import cuts
 from vxp.metrics._curves import VOXEL_FILLS, insertion_area
-from vxp.perturb import cuts
 
 
 @metric("st-insertion", family="faithfulness", better="higher", range=(0, 1), kinds=("heatmap3d",), undefined=("constant-map",),

@@ -1,8 +1,8 @@
 """Symmetric relevance gain over space and time: least-relevant-first area minus most-relevant-first area of a clip."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import cuts
 from vxp.metrics._curves import VOXEL_FILLS, relevance_gain
-from vxp.perturb import cuts
 
 
 @metric("st-srg", family="faithfulness", better="higher", range=(-1, 1), kinds=("heatmap3d",), undefined=("constant-map",),

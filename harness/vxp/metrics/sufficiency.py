@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vxp.core import Case, Plan, metric, outcome
-from vxp.perturb import cells
+from vxp.core.perturb import cells
 
 ROUNDING = 1e-9
 """By so much a scalar product may fall short, so that equal maps are alike at similarity 1 whatever the last digit."""

@@ -1,9 +1,9 @@
 """Tube deletion: the target's probability while places of a clip are removed in all frames, the most relevant first."""
 
 from vxp.core import Case, Plan, metric
+from vxp.core.perturb import cuts
 from vxp.metrics._curves import VOXEL_FILLS, deletion_area
 from vxp.metrics._time import alike, by_tube, tube_relevance
-from vxp.perturb import cuts
 
 FILLS = tuple(fill for fill in VOXEL_FILLS if fill != "hold")
 

@@ -14,9 +14,8 @@ import torch
 import vxp_schemas
 from torch import nn
 
-from vxp import doubts
 from vxp.catalogue import nearest
-from vxp.core import Normalization, VxpError
+from vxp.core import Normalization, VxpError, doubts
 from vxp.models import own, timm_models, torchvision_models
 from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxp import doubts
 from vxp.catalogue import nearest
-from vxp.core import Normalization, VxpError
+from vxp.core import Normalization, VxpError, doubts
 from vxp.models import weights as files
 from vxp.models.identity import described
 from vxp.models.loaded import Model, document_id

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vxp import division
 from vxp.report.words import columns, interval, names, note, number, statuses
-from vxp.result import TIE, families
+from vxp.runs.result import TIE, families
 
 COLUMN = 18
 """Characters of a score's column, with its padding: '[0.123, 0.456]' and a metric's name in two lines fit."""

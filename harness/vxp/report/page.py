@@ -12,13 +12,16 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import cite, compare, division, result, stats, store
+from vxp import division, stats
+from vxp.bundles import cite
 from vxp.core import OK
+from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import pictures
+from vxp.report import compare, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
+from vxp.runs import result
 
 
 def write(folder: Path, out: Path | None = None) -> Path:

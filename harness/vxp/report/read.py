@@ -15,9 +15,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp import result, stats, store
+from vxp import stats
 from vxp.core import VxpError
+from vxp.documents import store
 from vxp.report.words import names
+from vxp.runs import result
 
 Floats = NDArray[np.float64]
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vxp import bundles, store
+from vxp import bundles
+from vxp.documents import store
+from vxp.documents.findings import Finding, Findings, plain
 from vxp.errors import VxpError
-from vxp.findings import Finding, Findings, plain
 from vxp.validation import content, integrity, report, structure
 from vxp.validation.report import LEVELS, STOPPED, Report
 from vxp.validation.state import State

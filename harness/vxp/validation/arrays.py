@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import vxp_schemas
 
+from vxp.documents.store import MAX_CELLS, PARQUET_LIMITS
 from vxp.errors import VxpError
-from vxp.store import MAX_CELLS, PARQUET_LIMITS
 
 MAX_HEADER: Final = 2**20
 MAX_TENSORS: Final = 1024

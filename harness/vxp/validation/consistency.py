@@ -16,11 +16,12 @@ import torch
 import vxp_schemas
 from packaging.version import InvalidVersion, Version
 
-from vxp import division, metrics, result, stats
+from vxp import division, metrics, stats
 from vxp.core import OK, Metric, VxpError
 from vxp.documents import referred
 from vxp.explainers import REFERENCES, references
 from vxp.models.loading import RELABELLED
+from vxp.runs import result
 from vxp.validation import arrays, statements
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Document, State

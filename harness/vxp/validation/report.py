@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vxp import documents
-from vxp.findings import plain, rules
+from vxp.documents.findings import plain, rules
 
 LEVELS: Final = ("structure", "integrity", "content", "consistency", "recompute")
 VALID, INVALID, PARTIAL, STOPPED = "valid", "invalid", "no-errors-found (partial)", "could-not-complete"

@@ -10,7 +10,7 @@ import vxp_schemas
 
 from vxp.bundles import Bundle
 from vxp.documents import referred
-from vxp.findings import Findings, plain
+from vxp.documents.findings import Findings, plain
 from vxp.validation.arrays import Table, Tensor
 
 Document = Mapping[str, Any]

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import vxp_schemas
 
-from vxp import bundles, store
-from vxp.documents import FILES, GRIDS, TEXTS
+from vxp import bundles
+from vxp.documents import FILES, GRIDS, TEXTS, store
 from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed

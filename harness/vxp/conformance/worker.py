@@ -1,4 +1,4 @@
-"""`python -m vxp.conformance_worker`: this harness on the line protocol of the conformance vectors.
+"""`python -m vxp.conformance.worker`: this harness on the line protocol of the conformance vectors.
 
 It reads what any implementation reads, the cases and their tensors, and never the expected values.
 """

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from vxp.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
+from vxp.imputation.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
 
 Array = NDArray[Any]
 

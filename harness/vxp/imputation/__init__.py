@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vxp.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
+from vxp.imputation.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
 
 NLI_NOISE = 0.01
 """Standard deviation of the noise on imputed pixels, per channel in raw space."""
@@ -42,7 +42,7 @@ def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float
 
 
 def _compiled(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float) -> Tensor:
-    from vxp.imputation_cpu import imputed  # the compiler loads when something is imputed
+    from vxp.imputation.compiled import imputed  # the compiler loads when something is imputed
 
     (start,), (free,) = _started(raw[None], removed[None], mean)
     return torch.from_numpy(imputed(start.numpy(), free[0].numpy(), tolerance)) if bool(free.any()) else start

@@ -13,9 +13,9 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import bundles, documents, store
+from vxp import bundles, documents
 from vxp.catalogue import nearest
-from vxp.documents import TEXTS, referred
+from vxp.documents import TEXTS, referred, store
 from vxp.errors import VxpError
 
 STATEMENT = ("submission_id", "title", "submitter", "authors", "license", "conflicts_of_interest", "code_available",

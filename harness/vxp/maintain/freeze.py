@@ -1,4 +1,4 @@
-"""`python -m vxp.datasets.freeze TASK [--check]` makes a task's list of items again, byte for byte, and seals its card.
+"""`python -m vxp.maintain.freeze TASK [--check]` makes a task's list of items again, byte for byte, and seals its card.
 
 The data set's candidates are taken in their order. Where targets are predicted, a candidate is kept if the model's
 prediction is one of its right classes, and the prediction is frozen as its target; otherwise every candidate is kept.
@@ -101,7 +101,7 @@ def predictor(model: Model) -> Predict:
 
 def main(arguments: list[str], out: TextIO = sys.stdout) -> int:
     """Write, or with --check compare, the list of items and the card; 1 where they differ."""
-    parser = argparse.ArgumentParser(prog="python -m vxp.datasets.freeze",
+    parser = argparse.ArgumentParser(prog="python -m vxp.maintain.freeze",
                                      description="Make a task's list of items again and seal its card.")
     parser.add_argument("task")
     parser.add_argument("--check", action="store_true", help="compare with the stored list and write nothing")

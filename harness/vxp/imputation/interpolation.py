@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay
 
-from vxp.core import VxpError
+from vxp.errors import VxpError
 
 Integers = NDArray[np.int64]
 

@@ -26,9 +26,10 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import division, doubts, explainers, models, result, store
-from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
+from vxp import division, explainers, models
+from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError, doubts
 from vxp.datasets import Sample
+from vxp.documents import store
 from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
 from vxp.explainers import BoundExplainer
 from vxp.explaining import attempted, on_one_grid
@@ -36,6 +37,7 @@ from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
+from vxp.runs import result
 from vxp.tasks import Task
 
 log = logging.getLogger("vxp")

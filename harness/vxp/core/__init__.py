@@ -216,7 +216,7 @@ class SomeCells:
 
 
 Part = Scattered | Square | Cell | SomeCells
-"""Positions that no map decides (see vxp.perturb.part)."""
+"""Positions that no map decides (see vxp.core.perturb.part)."""
 
 
 @dataclass(frozen=True)
@@ -567,10 +567,10 @@ def metric(
 class Training:
     """How an explainer is trained, and how its weights are found.
 
-    run(model, images, session, recipe) trains (see vxp.fitting). recipes: dataclasses of its parameters, by the backbone that
-    they were published for; choose(model) names the one for a model. resolve(model, **parameters) gives the parameters with
-    the weights of this model named, VxpError where there are none. components(**parameters) is what was trained, as the
-    document of a system lists it.
+    run(model, images, session, recipe) trains (see vxp.runs.fitting). recipes: dataclasses of its parameters, by the
+    backbone that they were published for; choose(model) names the one for a model. resolve(model, **parameters) gives the
+    parameters with the weights of this model named, VxpError where there are none. components(**parameters) is what was
+    trained, as the document of a system lists it.
     """
 
     run: Callable[..., Any]

@@ -17,10 +17,12 @@ import vxp_schemas
 from PIL import Image
 from torch import Tensor
 
-from vxp import explainers, models, result, run, store
+from vxp import explainers, models
 from vxp.core import OK, VxpError
-from vxp.findings import plain
+from vxp.documents import store
+from vxp.documents.findings import plain
 from vxp.models import Model
+from vxp.runs import result, run
 from vxp.tasks import Task
 
 NAMES_SHOWN = 5

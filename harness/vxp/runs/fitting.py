@@ -18,13 +18,14 @@ import torch
 import vxp_schemas
 from torch import Tensor, nn
 
-from vxp import datasets, store
+from vxp import datasets
 from vxp.catalogue import nearest, number
 from vxp.core import Batch, Explainer, Normalization, Training, VxpError
+from vxp.documents import store
 from vxp.engine import Precision
 from vxp.machine import computing
 from vxp.models import Model
-from vxp.run import Progress
+from vxp.runs.run import Progress
 
 KEPT = 2**31
 """Bytes of decoded images that are kept in memory; more are decoded again in every epoch."""

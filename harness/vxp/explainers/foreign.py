@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import doors, kinds
-from vxp.core import Batch, Explainer, VxpError
+from vxp import kinds
+from vxp.core import Batch, Explainer, VxpError, doors
 
 Asked = Callable[[nn.Module, Batch], object]
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vxp import doors
 from vxp.api import Score, Scores
-from vxp.core import VxpError
-from vxp.perturb import levels
+from vxp.core import VxpError, doors
+from vxp.core.perturb import levels
 from vxp.report import pictures
 
 if TYPE_CHECKING:  # half a second that only a figure needs

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO, Final
 
 import vxp_schemas
 
-from vxp import store
+from vxp.documents import store
+from vxp.documents.findings import Finding, Findings
 from vxp.errors import VxpError
-from vxp.findings import Finding, Findings
 
 ROOT: Final = "submission.json"
 MAX_TOTAL: Final = 64 * 2**30

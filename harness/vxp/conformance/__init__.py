@@ -29,7 +29,7 @@ import vxp
 from vxp.errors import VxpError
 
 PROTOCOL = 1
-OURS = (sys.executable, "-P", "-m", "vxp.conformance_worker")
+OURS = (sys.executable, "-P", "-m", "vxp.conformance.worker")
 """Our own harness, through the same door as anybody's."""
 TIMEOUT = 300.0
 """Seconds that one case may take."""

@@ -1,6 +1,6 @@
-"""`python -m vxp.registry` writes the metric and model documents of a checkout from what the code declares and loads.
+"""`python -m vxp.maintain.registry` writes the metric and model documents of a checkout from what the code declares and loads.
 
-`python -m vxp.registry metrics` writes those of the metrics only, without loading a model.
+`python -m vxp.maintain.registry metrics` writes those of the metrics only, without loading a model.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import models, result, store
+from vxp import models
 from vxp.core import VxpError
 from vxp.datasets import motion_items, shapes
+from vxp.documents import store
 from vxp.metrics import catalogue
 from vxp.models import loading
 from vxp.origin import ours
+from vxp.runs import result
 
 FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 

@@ -32,8 +32,9 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 
-from vxp import documents, store
+from vxp import documents
 from vxp.bundles import open_bundle
+from vxp.documents import store
 from vxp.errors import VxpError
 
 STATEMENT = "https://in-toto.io/Statement/v1"

@@ -16,9 +16,11 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from vxp import result, stats, store, validation
+from vxp import stats, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, VxpError
+from vxp.documents import store
+from vxp.runs import result
 from vxp.validation import arrays
 
 

@@ -1,4 +1,4 @@
-"""`python -m vxp.explain_worker`: an explainer in a process of its own, for who compares its maps with others (12.6.3).
+"""`python -m vxp.runs.explain_worker`: an explainer in a process of its own, for who compares its maps with others (12.6.3).
 
 It is given a model, an explainer and inputs, and gives maps; where other maps of the inputs lie, and what becomes of its own,
 it is not told. A message is a line of JSON and as many bytes of safetensors as its field `bytes` says.
@@ -18,11 +18,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from vxp import explainers, models, result
+from vxp import explainers, models
 from vxp.core import Batch, Compensated, Normalization, NotExplainedError, Randomised, Relabelled, State, VxpError
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
+from vxp.runs import result
 
 LONGEST = 1 << 20
 """Bytes of a line."""

@@ -1,4 +1,4 @@
-"""`python -m vxp.train_shapes` trains the classifier of the task `shapes` again, in about two minutes on two cores.
+"""`python -m vxp.maintain.train_shapes` trains the classifier of the task `shapes` again, in about two minutes on two cores.
 
 A pool of images, turned and flipped anew in every epoch; AdamW with one learning-rate cycle. Validation images have a
 seed of their own and are never trained on; the task's items have another.
@@ -22,12 +22,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from vxp import models, random, store
+from vxp import models, random
 from vxp.datasets.shapes import CLASSES, drawn
+from vxp.documents import store
 from vxp.models.loading import SHAPES
 from vxp.models.shapes_cnn import ShapesCNN
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 TRAIN_SEED, VALIDATION_SEED = 900_000_000, 800_000_000
 """Far from the seeds of a task's items, which are the task's seed times a million plus a number."""
 
@@ -146,7 +147,8 @@ def write(model: nn.Module, log: Mapping[str, object], out: Path, name: str) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m vxp.train_shapes", description="Train the shapes classifier again.")
+    parser = argparse.ArgumentParser(prog="python -m vxp.maintain.train_shapes",
+                                     description="Train the shapes classifier again.")
     parser.add_argument("--out", type=Path, default=ASSETS)
     parser.add_argument("--relabelled", action="store_true", help="train the twin on permuted labels")
     parser.add_argument("--pool", type=int, help="how many images to train on")

@@ -1,4 +1,4 @@
-"""`python -m vxp.train_motion` trains the classifier of the task `motion-items` again, in about three minutes on one core.
+"""`python -m vxp.maintain.train_motion` trains the classifier of `motion-items` again, in about three minutes on one core.
 
 A pool of clips; in every epoch they are moved anew over their edges, which meet, turned and run backwards, with the class that
 this makes of them, and their colours change places. Validation clips have a seed of their own and are never trained on; the
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from vxp.datasets.motion_items import CLASSES, SIZE, scene
+from vxp.maintain.train_shapes import ASSETS, TRAIN_SEED, VALIDATION_SEED, Recipe, accuracy, fitted, write
 from vxp.models.loading import MOTION
 from vxp.models.motion_net import MotionNet
-from vxp.train_shapes import ASSETS, TRAIN_SEED, VALIDATION_SEED, Recipe, accuracy, fitted, write
 
 USUAL = Recipe(pool=4000, epochs=16, batch=32, smoothing=0.02, rate=1e-2)
 
@@ -71,7 +71,8 @@ def _learned(model: nn.Module) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m vxp.train_motion", description="Train the motion classifier again.")
+    parser = argparse.ArgumentParser(prog="python -m vxp.maintain.train_motion",
+                                     description="Train the motion classifier again.")
     parser.add_argument("--out", type=Path, default=ASSETS)
     parser.add_argument("--pool", type=int, default=USUAL.pool, help="how many clips to train on")
     parser.add_argument("--epochs", type=int, default=USUAL.epochs)

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
-from vxp import datasets, explainers, fitting, importing, models, result, run, store, tasks, trial
+from vxp import datasets, explainers, models, tasks
 from vxp.catalogue import split
 from vxp.core import VxpError
+from vxp.documents import store
 from vxp.engine import Precision
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
+from vxp.runs import fitting, importing, result, run, trial
 from vxp.tasks import Task
 
 EVERY = "all"

@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 import vxp_schemas
 
-from vxp import stats, store
+from vxp import stats
 from vxp.core import OK, Metric, Outcome, Reduce, VxpError
 
 # and so they are part of this module's own names
@@ -33,6 +33,7 @@ from vxp.documents import header as header
 from vxp.documents import identity as identity
 from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
+from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, catalogue
 from vxp.models import Model

@@ -11,10 +11,10 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import store
 from vxp.bundles import ROOT, open_bundle
+from vxp.documents import store
+from vxp.documents.findings import plain
 from vxp.errors import VxpError
-from vxp.findings import plain
 from vxp.origin import OWN_FILE
 
 OUTSIDE = "outside:"

@@ -9,7 +9,8 @@ from typing import Any
 
 import vxp_schemas
 
-from vxp import documents, store
+from vxp import documents
+from vxp.documents import store
 from vxp.errors import VxpError
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]

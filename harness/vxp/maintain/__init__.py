@@ -1,0 +1,1 @@
+"""Commands of who maintains the registry: its documents, frozen items, shipped weights, fetched data."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 OK = "ok"
 
 
@@ -11,3 +13,25 @@ class VxpError(Exception):
 
 class NotWrittenError(VxpError):
     """What could not be written, as on a full disk or in a read-only folder: nothing is wrong with the input."""
+
+
+class VxpWarning(UserWarning):
+    """What is allowed and probably not meant: says what was got, what it does to the scores and what to do."""
+
+
+class NotExplainedError(Exception):
+    """Raised by an explainer that has no map for a class, with the code of the registry that says why: every item of the
+    batch gets the status `failed:<code>`, after it was asked for alone."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class ModelChangedError(NotExplainedError):
+    """An explainer left the model, or what the model's numbers depend on, changed; it was undone."""
+
+    def __init__(self, explainer: str, changed: Sequence[str]) -> None:
+        named = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        super().__init__("changed-model", f"explainer {explainer!r} left changed: {named}. It was undone; expected everything "
+                         "as it was given, so that the next explainer sees the same model")

@@ -1,0 +1,199 @@
+"""What a metric looks at, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vxp.core.batch import Batch
+from vxp.core.requests import Edit, Filled, Readout, Removed, Request, Unchanged
+from vxp.errors import OK
+from vxp.kinds import Map, Resample, of_medium
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One score per item: values float64 [B], NaN where there is none, and a status per item.
+
+    curve [B, S+1] and its x (fractions) are what was averaged, kept for the report. statistics [B, D] are what a
+    metric of the set keeps of each item; its values are then what one item says by itself, if anything.
+    """
+
+    values: Tensor
+    status: tuple[str, ...]
+    curve: Tensor | None = None
+    x: tuple[float, ...] = ()
+    statistics: Tensor | None = None
+
+
+def outcome(
+    values: Tensor,
+    undefined: Mapping[str, Tensor] | None = None,
+    *,
+    curve: Tensor | None = None,
+    x: Sequence[float] = (),
+    statistics: Tensor | None = None,
+    failed: Tensor | None = None,
+) -> Outcome:
+    """An outcome from values [B] and, per code, a bool tensor [B] of the items where it is undefined for that reason.
+
+    The first code that holds is the item's status. A value that is not finite without a stated reason becomes
+    `failed:non-finite-score`, and so does an item of `failed` [B], where a comparison made a number of what was none: a status
+    is never silently a number.
+    """
+    numbers = values.detach().to(torch.float64).cpu().clone()
+    status = [OK] * len(numbers)
+    for code, where in (undefined or {}).items():
+        for i in torch.nonzero(where.cpu()).flatten().tolist():
+            if status[i] == OK:
+                status[i] = f"undefined:{code}"
+    # a metric of the set has its numbers in the statistics, and may have nothing to say of one item
+    judged = numbers if statistics is None else statistics.detach().cpu().double().flatten(1).sum(1)
+    wrong = ~torch.isfinite(judged) if failed is None else ~torch.isfinite(judged) | failed.cpu()
+    for i in torch.nonzero(wrong).flatten().tolist():
+        if status[i] == OK:
+            status[i] = "failed:non-finite-score"
+    numbers[torch.tensor([s != OK for s in status], dtype=torch.bool)] = float("nan")
+    kept = None if curve is None else curve.detach().to(torch.float64).cpu()
+    return Outcome(numbers, tuple(status), kept, tuple(x), None if statistics is None else statistics.detach().cpu())
+
+
+Plan = Generator[Request, Tensor, Outcome]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """In which order positions go: positions [B, P], and for groups that go together where each begins, starts
+    [B, R + 1]; without starts every position goes by itself."""
+
+    positions: Tensor
+    starts: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """All that a metric may look at: one batch and the stored maps of one explainer for it.
+
+    native [B, h, w] or [B, t, h, w] is the payload as read back; map [B, *space] is the evaluation map, resampled by the set's
+    rule.
+    A map with a value that is not finite is replaced by zeros here and its items get `undefined:non-finite-map`
+    from the engine, so that the others are untouched.
+    """
+
+    batch: Batch
+    native: Tensor
+    resample: Resample = "bilinear"
+    signed: bool = True
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Map:
+        """What the explanations are."""
+        return of_medium(self.batch.medium)
+
+    def on_input_grid(self, native: Tensor) -> Tensor:
+        """Maps [B, *grid] on the input grid, by the set's rule."""
+        return self.kind.resampled(native, self.batch.space, self.resample)
+
+    @cached_property
+    def finite(self) -> Tensor:
+        """bool [B]: maps without NaN or infinity."""
+        return torch.isfinite(self.native).flatten(1).all(1)
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """The native map as float32, zeros where the item's map is not finite."""
+        shape = (-1, *[1] * (self.native.ndim - 1))
+        return torch.where(self.finite.view(shape), self.native, torch.zeros_like(self.native)).float()
+
+    @cached_property
+    def map(self) -> Tensor:
+        """The evaluation map [B, *space] float32."""
+        return self.on_input_grid(self.clean)
+
+    @cached_property
+    def constant(self) -> Tensor:
+        """bool [B]: evaluation maps with one value everywhere."""
+        flat = self.map.flatten(1)
+        return flat.amax(1) == flat.amin(1)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the maps: names their order in requests, so that equal maps share rows."""
+        return hashlib.sha256(self.map.cpu().contiguous().numpy().tobytes()).hexdigest()
+
+    @cached_property
+    def order(self) -> Tensor:
+        """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
+        return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
+
+    def mask(self, name: str, make: Callable[[], Tensor]) -> str:
+        """Keep a mask [B, *space] in [0, 1] under a name and return the name that requests use."""
+        full = f"{self.key}:{name}"
+        if full not in self.masks:
+            self.masks[full] = make()
+        return full
+
+    def image(self, name: str, make: Callable[[], Tensor]) -> str:
+        """Keep images uint8 [B, C, H, W] under a name and return the name that requests use."""
+        full = f"{self.key}:{name}"
+        if full not in self.images:
+            self.images[full] = make()
+        return full
+
+    def grouped(self, name: str, ranks: Callable[[], Tensor]) -> str:
+        """Keep the order in which groups of positions go, under a name that `removed` takes.
+
+        ranks() gives int64 [B, P]: the rank of the group of each position, 0 the first to go; an item may have fewer
+        groups than another.
+        """
+        full = f"{self.key}:{name}"
+        if full not in self.orders:
+            of = ranks()
+            groups = int(of.max()) + 1
+            sizes = torch.zeros(len(of), groups, dtype=torch.long, device=of.device).scatter_add_(1, of, torch.ones_like(of))
+            self.orders[full] = Order(of.argsort(dim=1, stable=True), F.pad(sizes.cumsum(1), (1, 0)))
+        return full
+
+    def ordered(self, name: str) -> Order:
+        """The order that a request names: by position where the name is the case's key, else by groups."""
+        return Order(self.order) if name == self.key else self.orders[name]
+
+    def unchanged(self, readout: Readout = "probability") -> Request:
+        return Request((Unchanged(),), readout=readout)
+
+    def removed(
+        self, counts: Sequence[int], fill: str, *, first: Literal["most", "least"] = "most",
+        readout: Readout = "probability", order: str | None = None,
+    ) -> Request:
+        """Remove the k most (or least) relevant positions, or groups of an order, for each k of counts."""
+        last = self._groups(order)
+        spans = [(0, k) if first == "most" else (last - k, last) for k in counts]
+        return self.removed_spans(spans, fill, readout=readout, order=order)
+
+    def removed_spans(
+        self, spans: Sequence[tuple[int, int]], fill: str, *, readout: Readout = "probability", order: str | None = None
+    ) -> Request:
+        """Remove the positions (or groups) of rank a <= rank < b, for each (a, b) of spans."""
+        return Request(tuple(self._removal(a, b, fill, order) for a, b in spans), readout=readout)
+
+    def _groups(self, order: str | None) -> int:
+        starts = None if order is None else self.orders[order].starts
+        return self.batch.positions if starts is None else starts.shape[1] - 1
+
+    def _removal(self, a: int, b: int, fill: str, order: str | None) -> Edit:
+        # nothing removed and everything removed do not depend on the order: say so, and all orders share these rows
+        if a == b:
+            return Unchanged()
+        if b - a == self._groups(order):
+            return Filled(self.batch.medium.fill(fill).whole)
+        return Removed(order or self.key, a, b, fill)

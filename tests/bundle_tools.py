@@ -25,6 +25,7 @@ from vxp import cli, explainers, metrics, models, stats, tasks
 from vxp.bundles import sealing, signing
 from vxp.leaderboard import trust
 from vxp.runs import result, run
+from vxp.runs.context import Settings
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {
@@ -39,7 +40,7 @@ def made_run(out: Path, *names: str, limit: int | None = 24, metrics: tuple[str,
     task = tasks.load("shapes")
     model = models.load(task.model)
     run.run(task, model, [explainers.bind(n) for n in names or ("saliency",)], out,
-            settings=run.Settings(batch_size=16, threads=1, limit=limit), metrics=metrics)
+            settings=Settings(batch_size=16, threads=1, limit=limit), metrics=metrics)
     return out
 
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import datasets, explainers, models
 from vxp.core import Batch, Normalization, NotExplainedError, VxpError
-from vxp.runs import fitting, run
+from vxp.runs import fitting
+from vxp.runs.context import Quiet
 from vxp_explainers import _l_cam, l_cam_fm, l_cam_img, p_tame, t_tame, tame
 from vxp_explainers._attention import Recipe, Tame, area, regularised_maps, variation
 
@@ -79,7 +80,7 @@ def trained(design: attention.Design, model: nn.Module, tmp_path: Path, recipe: 
         "state_dict_digest": models.state_dict_digest(model)})
     training = replace(explainers.catalogue()[design.id].training, recipes={"other": recipe})
     fitting.fit(replace(explainers.catalogue()[design.id], training=training), {}, "other", wrapped, images(model=model), out,
-                seed=3, device="cpu", precision="fp32", threads=1, progress=run.Quiet())
+                seed=3, device="cpu", precision="fp32", threads=1, progress=Quiet())
     return out
 
 

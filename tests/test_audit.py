@@ -23,7 +23,7 @@ from vxp.core import VxpError
 from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
 from vxp.runs import result, run
-from vxp.runs.run import Quiet
+from vxp.runs.context import Quiet, Settings
 from vxp.validation import validate
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def coarse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An honest bundle whose scores were computed in bf16."""
     folder, task = tmp_path_factory.mktemp("coarse"), tasks.load("shapes")
     run.run(task, models.load(task.model), [explainers.bind("saliency")], folder / "run", metrics=METRICS,
-            settings=run.Settings(batch_size=8, threads=1, limit=24, precision="bf16"))
+            settings=Settings(batch_size=8, threads=1, limit=24, precision="bf16"))
     return sealed(folder / "run", folder / "bundle")
 
 

@@ -10,7 +10,8 @@ import pytest
 import vxp_schemas
 from vxp import division, models, report, tasks
 from vxp.metrics import bind_all
-from vxp.runs import commands, run
+from vxp.runs import commands
+from vxp.runs.context import Context, Quiet, Settings
 from vxp.tasks import Task
 
 
@@ -42,7 +43,7 @@ def test_a_limit_that_takes_all_is_none() -> None:
     task = tasks.load("photos")
     assert task.limited(24) is task.limited(100) is task
     assert task.limit is None
-    context = run.Context(task, models.load("shapes-cnn"), (), run.Settings(limit=100), Path("none"), run.Quiet())
+    context = Context(task, models.load("shapes-cnn"), (), Settings(limit=100), Path("none"), Quiet())
     assert context.settings_document["limit"] is None
 
 
@@ -78,7 +79,7 @@ def test_every_reason_is_given() -> None:
 
 def test_the_reason_stands_in_terminal_and_report(tmp_path: Path) -> None:
     order = commands.Order("shapes", None, None, None, ("saliency",), ("entropy",), "cpu", limit=3, batch_size=4, threads=1)
-    documents = [json.loads(path.read_bytes()) for path in commands.run_(order, tmp_path / "out", run.Quiet())]
+    documents = [json.loads(path.read_bytes()) for path in commands.run_(order, tmp_path / "out", Quiet())]
     for document in documents:
         vxp_schemas.validate(document)
         assert document["selection"] == {"items": 3, "of_items": 200, "clusters": 3, "of_clusters": 200}

@@ -13,8 +13,9 @@ from vxp import datasets, models
 from vxp.core import VxpError
 from vxp.datasets import stamps_training
 from vxp.documents import store
-from vxp.runs import commands, fitting, run
+from vxp.runs import commands, fitting
 from vxp.runs.commands import Lesson, Order
+from vxp.runs.context import Quiet
 
 QUICK = "l-cam-img|epochs:1|batch:8"
 
@@ -28,7 +29,7 @@ def lesson(explainer: str = QUICK, **changes: object) -> Lesson:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fit") / "mine.safetensors"
-    commands.fit(lesson(), out, run.Quiet())
+    commands.fit(lesson(), out, Quiet())
     return out
 
 
@@ -45,7 +46,7 @@ def test_what_was_trained_explains(weights: Path, tmp_path: Path) -> None:
     assert card["data"]["images"] == 24
     assert card["recipe"]["epochs"] == 1
     assert not weights.with_suffix(".checkpoint").exists()
-    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{weights}"), tmp_path / "out", run.Quiet())
+    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{weights}"), tmp_path / "out", Quiet())
                if "l-cam" in p.parent.name]
     document = json.loads(path.read_bytes())
     assert {s["signature"].split("@")[0]: s["n"] for s in document["scores"]} == {"deletion": 10, "random-logit": 10,
@@ -67,7 +68,7 @@ def without(weights: Path, classes: set[int], tmp_path: Path) -> Path:
 
 def test_a_class_that_was_not_trained_is_never_scored(weights: Path, tmp_path: Path) -> None:
     less = without(weights, {0, 3}, tmp_path)
-    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{less}"), tmp_path / "out", run.Quiet())
+    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{less}"), tmp_path / "out", Quiet())
                if "l-cam" in p.parent.name]
     table = pq.read_table(path.parent / "samples.parquet").to_pydict()
     unknown = [target in (0, 3) for target in table["target"]]
@@ -84,7 +85,7 @@ def test_a_class_that_was_not_trained_is_never_scored(weights: Path, tmp_path: P
 
 def test_where_no_class_was_trained_nothing_is_run(weights: Path, tmp_path: Path) -> None:
     none = without(weights, set(range(8)), tmp_path)
-    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{none}"), tmp_path / "out", run.Quiet())
+    (path,) = [p for p in commands.run_(ordered(f"l-cam-img|weights:{none}"), tmp_path / "out", Quiet())
                if "l-cam" in p.parent.name]
     document = json.loads(path.read_bytes())
     assert [(s["n"], s["statuses"]) for s in document["scores"]] == [(10, {"failed:untrained-class": 10})] * 3
@@ -110,13 +111,13 @@ def test_all_means_every_method_that_can(tmp_path: Path, caplog: pytest.LogCaptu
 ])
 def test_bad_lessons_are_named(explainer: str, change: dict, says: str, tmp_path: Path) -> None:
     with pytest.raises(VxpError, match=says):
-        commands.fit(lesson(explainer, **change), tmp_path / "w.safetensors", run.Quiet())
+        commands.fit(lesson(explainer, **change), tmp_path / "w.safetensors", Quiet())
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_are_a_safetensors_file(tmp_path: Path) -> None:
     with pytest.raises(VxpError, match=r"expected a file NAME.safetensors"):
-        commands.fit(lesson(), tmp_path / "w.pt", run.Quiet())
+        commands.fit(lesson(), tmp_path / "w.pt", Quiet())
 
 
 # ------------------------------------------------------------------------------------------------------ stamps-training
@@ -150,7 +151,7 @@ def test_training_images_share_nothing_with_those_that_are_scored() -> None:
 
 def test_images_are_those_that_the_model_gets_right() -> None:
     model = models.load("shapes-cnn")
-    chosen = fitting.images(datasets.source("shapes"), model, 16, seed=9, device="cpu", progress=run.Quiet())
+    chosen = fitting.images(datasets.source("shapes"), model, 16, seed=9, device="cpu", progress=Quiet())
     batch = chosen.batch(range(16))
     with torch.no_grad():
         assert torch.equal(model.module(batch.inputs).argmax(1), batch.targets)

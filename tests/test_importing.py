@@ -18,11 +18,12 @@ from vxp.bundles import sealing
 from vxp.core import VxpError
 from vxp.documents import migrate
 from vxp.runs import importing, run
+from vxp.runs.context import Quiet, Settings
 from vxp.runs.importing import Method
 from vxp.validation import validate
 
 LIMIT = 6
-SETTINGS = run.Settings(batch_size=8, threads=1, limit=LIMIT)
+SETTINGS = Settings(batch_size=8, threads=1, limit=LIMIT)
 METHOD = Method("my-method", signed=False, family="gradient", parameters={"sigma": 0.5, "norm": "l2"}, forwards=1, backwards=1,
                 milliseconds=2.5, commit="0123456789abcdef0123456789abcdef01234567")
 
@@ -33,14 +34,14 @@ def items() -> list[str]:
 
 def imported(maps: Path, out: Path, method: Method = METHOD) -> Path:
     task = tasks.load("shapes")
-    return importing.import_(task, models.load(task.model), maps, method, out, settings=SETTINGS, progress=run.Quiet())
+    return importing.import_(task, models.load(task.model), maps, method, out, settings=SETTINGS, progress=Quiet())
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("items") / "out"
     task = tasks.load("shapes")
-    importing.export(task, models.load(task.model), out, settings=SETTINGS, progress=run.Quiet())
+    importing.export(task, models.load(task.model), out, settings=SETTINGS, progress=Quiet())
     return out
 
 

@@ -22,7 +22,8 @@ from vxp import models, tasks
 from vxp.core import VxpError
 from vxp.datasets import imagenet_val_list
 from vxp.metrics._masked import TIES
-from vxp.runs import commands, run
+from vxp.runs import commands
+from vxp.runs.context import Quiet
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LIST = {"ILSVRC2012_val_00012566.JPEG": (300, 420), "ILSVRC2012_val_00010011.JPEG": (500, 375),
@@ -153,7 +154,7 @@ def test_the_task_gives_what_the_published_steps_give(place: Path, tmp_path: Pat
     names = ("attention", "steps", "sparse")
     order = commands.Order("imagenet-val-lcam", None, f"{place}/model.py:factory", place / "data",
                            tuple(f"{place}/method.py:{name}" for name in names), (), "cpu", "fp32", None, 8, 1)
-    commands.run_(order, tmp_path / "out", run.Quiet())
+    commands.run_(order, tmp_path / "out", Quiet())
     rises = 0.0
     for name in names:
         (path,) = (tmp_path / "out").glob(f"results/*-{name}-*/result.json")

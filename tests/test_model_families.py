@@ -23,7 +23,7 @@ from vxp import models, tasks
 from vxp.cli import app
 from vxp.core import Normalization, VxpError
 from vxp.models import torchvision_models, weights
-from vxp.runs import run
+from vxp.runs.context import Context, Quiet, Settings
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRE = {"op": "crop", "version": 1, "parameters": {"height": 224, "width": 224, "at": "centre"}}
@@ -173,7 +173,7 @@ def test_a_file_with_another_number_of_classes(tmp_path: Path, suffix: str) -> N
         "torchvision-squeezenet1-1-my-birds", {"count": 7}, "not stated")
     assert str(tmp_path) not in str(model.document), "a result holds no path of the machine"
     task = tasks.load("shapes", model=f"torchvision/squeezenet1_1@{file}")
-    context = run.Context(task, model, (), run.Settings(), tmp_path, run.Quiet())
+    context = Context(task, model, (), Settings(), tmp_path, Quiet())
     assert context.division == "open"
 
 

@@ -12,8 +12,9 @@ from vxp import report
 from vxp.core import VxpError
 from vxp.documents import store
 from vxp.report.words import columns, interval, number, statuses
-from vxp.runs import commands, run
+from vxp.runs import commands
 from vxp.runs.commands import Order
+from vxp.runs.context import Quiet
 
 METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "energy-pointing-game",
            "max-sensitivity|samples:1", "gini")
@@ -23,7 +24,7 @@ METRICS = ("deletion|steps:4", "average-drop|keep:50", "average-drop|keep:15", "
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "out"
     order = Order("shapes", None, None, None, ("grad-cam", "saliency", "input-x-gradient"), METRICS, "cpu", "fp32", 24, 16, 1)
-    commands.run_(order, out, run.Quiet())
+    commands.run_(order, out, Quiet())
     report.write(out)
     return out
 
@@ -72,7 +73,7 @@ def test_methods_tied_for_best_are_marked_and_references_never(folder: Path) -> 
 
 def test_few_clusters_mark_nobody(tmp_path: Path) -> None:
     order = Order("shapes", None, None, None, ("grad-cam", "saliency"), ("deletion|steps:2",), "cpu", "fp32", 6, 16, 1)
-    commands.run_(order, tmp_path / "out", run.Quiet())
+    commands.run_(order, tmp_path / "out", Quiet())
     html = report.write(tmp_path / "out").read_text()
     assert "No two explainers are called separated here" in html
     assert 'title="tied for best"' not in html
@@ -152,7 +153,7 @@ def test_a_map_that_failed_is_words_and_equal_ids_are_told_apart(tmp_path: Path)
     (tmp_path / "own.py").write_text(FAILING)
     asked = (f"{tmp_path / 'own.py'}:failing", "integrated-gradients|steps:2", "integrated-gradients|steps:3")
     order = Order("shapes", None, None, None, asked, ("deletion|steps:2",), "cpu", "fp32", 3, 16, 1)
-    paths = commands.run_(order, tmp_path / "out", run.Quiet())
+    paths = commands.run_(order, tmp_path / "out", Quiet())
     html = report.write(tmp_path / "out").read_text()
     assert html.count("failed: explainer error</small></td>") == 1 + 1  # the gallery's cell and the score's note
     console = Console(width=100, record=True, force_terminal=False)

@@ -25,6 +25,7 @@ from vxp.documents import store
 from vxp.maintain import registry
 from vxp.runs import commands, run
 from vxp.runs.commands import Order
+from vxp.runs.context import Context, Quiet, Settings
 from vxp.runs.result import FILES
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def scores(out: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "out"
-    commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+    commands.run_(order("grad-cam", "saliency"), out, Quiet())
     return out
 
 
@@ -59,7 +60,7 @@ def result(out: Path, explainer: str) -> dict:
 def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Path) -> None:
     """What was asked stays in run.json, by which the same command goes on; the result says what ran."""
     task, model, out = tasks.load("shapes"), models.load("shapes-cnn"), tmp_path / "out"
-    settings = run.Settings(batch_size=16, limit=10)
+    settings = Settings(batch_size=16, limit=10)
 
     def tight(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if len(inputs[0]) > 2:
@@ -143,14 +144,14 @@ def test_samples_and_payload_are_what_the_notebook_gives(finished: Path) -> None
 
 def test_a_second_run_does_nothing_again_and_changes_no_score(finished: Path) -> None:
     before, units = scores(finished), {p: p.stat().st_mtime_ns for p in (finished / ".units").rglob("*.safetensors")}
-    commands.run_(order("grad-cam", "saliency"), finished, run.Quiet())
+    commands.run_(order("grad-cam", "saliency"), finished, Quiet())
     assert scores(finished) == before
     assert {p: p.stat().st_mtime_ns for p in (finished / ".units").rglob("*.safetensors")} == units
 
 
 def test_run_equals_explain_then_score(finished: Path, tmp_path: Path) -> None:
-    commands.explain(order("saliency"), tmp_path / "set", run.Quiet())
-    commands.score(order(), tmp_path / "set", tmp_path / "scores", run.Quiet())
+    commands.explain(order("saliency"), tmp_path / "set", Quiet())
+    commands.score(order(), tmp_path / "set", tmp_path / "scores", Quiet())
     name = next(n for n in scores(finished) if n.startswith("shapes-saliency"))
     assert scores(tmp_path / "scores")[name] == scores(finished)[name]
 
@@ -189,7 +190,7 @@ def test_an_interrupted_write_counts_as_not_done(finished: Path, tmp_path: Path)
     unit = next((out / ".units").glob("score/*/000008.safetensors"))
     unit.with_suffix(".sha256").unlink()
     unit.write_bytes(unit.read_bytes()[:100])
-    commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+    commands.run_(order("grad-cam", "saliency"), out, Quiet())
     assert scores(out) == scores(finished)
 
 
@@ -198,7 +199,7 @@ def test_a_damaged_unit_is_named(finished: Path, tmp_path: Path) -> None:
     unit = next((out / ".units").glob("score/*/000008.safetensors"))
     unit.write_bytes(unit.read_bytes()[:-3] + b"???")
     with pytest.raises(VxpError, match=rf"{unit.name}.*is damaged: got .* expected sha256:"):
-        commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+        commands.run_(order("grad-cam", "saliency"), out, Quiet())
 
 
 def test_a_damaged_payload_is_named(finished: Path, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_damaged_payload_is_named(finished: Path, tmp_path: Path) -> None:
     shard = next(out.glob("explanations/shapes-saliency-*/payload/00000.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     with pytest.raises(VxpError, match=r"00000.safetensors is damaged or was changed: got .* expected"):
-        commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+        commands.run_(order("grad-cam", "saliency"), out, Quiet())
 
 
 @pytest.mark.parametrize("change", [{"metrics": ("entropy",)}, {"limit": 10}, {"precision": "bf16"},
@@ -215,7 +216,7 @@ def test_another_run_in_the_folder_is_refused(finished: Path, change: dict) -> N
     before = scores(finished)
     with pytest.raises(VxpError, match="holds another run"):
         commands.run_(order(**({"explainers": ("grad-cam", "saliency")} | change)) if "explainers" not in change
-                      else order(*change["explainers"]), finished, run.Quiet())
+                      else order(*change["explainers"]), finished, Quiet())
     assert scores(finished) == before
 
 
@@ -223,14 +224,14 @@ def test_a_run_takes_more_explainers_and_makes_nothing_again(finished: Path, tmp
     out = copied(finished, tmp_path)
     units = {path: path.stat().st_mtime_ns for path in (out / ".units").rglob("*.safetensors")}
     before = scores(out)
-    written = commands.run_(order("grad-cam", "saliency", "input-x-gradient"), out, run.Quiet())
+    written = commands.run_(order("grad-cam", "saliency", "input-x-gradient"), out, Quiet())
     assert [path.parent.name.split("-")[1] for path in written][-3:] == ["grad", "saliency", "input"]
     assert {path: path.stat().st_mtime_ns for path in units} == units
     after = scores(out)
     assert {path: after[path] for path in before} == before
     assert len(after) > len(before)
     with pytest.raises(VxpError, match=r"input-x-gradient.*there and not asked"):
-        commands.run_(order("grad-cam", "saliency"), out, run.Quiet())
+        commands.run_(order("grad-cam", "saliency"), out, Quiet())
 
 
 @pytest.mark.parametrize(("metrics", "limit", "division"), [
@@ -239,14 +240,14 @@ def test_a_run_takes_more_explainers_and_makes_nothing_again(finished: Path, tmp
 def test_closed_is_the_whole_task_with_all_its_metrics(metrics: tuple[str, ...], limit: int | None, division: str) -> None:
     task = tasks.load("shapes").limited(limit)
     wanted = run._metrics(task, metrics)
-    context = run.Context(task, models.load("shapes-cnn"), wanted, run.Settings(), Path("none"), run.Quiet())
+    context = Context(task, models.load("shapes-cnn"), wanted, Settings(), Path("none"), Quiet())
     assert context.division == division
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(VxpError, match=r"not empty and holds no VXP run: got \['thesis.tex'\]"):
-        commands.run_(order("saliency"), tmp_path, run.Quiet())
+        commands.run_(order("saliency"), tmp_path, Quiet())
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
@@ -270,7 +271,7 @@ def test_a_failing_explainer_costs_its_items_only(tmp_path: Path) -> None:
         "    maps = batch.raw().mean(1)\n"
         "    maps[[i for i, n in enumerate(batch.ids) if n == 'shape-00005']] = float('nan')\n"
         "    return maps\n")
-    commands.run_(order(f"{file}:fragile", metrics=("deletion|steps:2", "entropy")), tmp_path / "out", run.Quiet())
+    commands.run_(order(f"{file}:fragile", metrics=("deletion|steps:2", "entropy")), tmp_path / "out", Quiet())
     table = pq.read_table(next((tmp_path / "out").glob("results/shapes-fragile-*/samples.parquet")))
     ids = table["item_id"].to_pylist()
     status = dict(zip(ids, table["entropy@1#status"].to_pylist(), strict=True))
@@ -327,7 +328,7 @@ def sick(tmp_path: Path, bad: list[int], caplog: pytest.LogCaptureFixture) -> Pa
     asked = Order(None, tmp_path / "imgs", f"{tmp_path}/model.py:factory", None, ("saliency",),
                   ("deletion|steps:4", "max-sensitivity|samples:1", "gini"), "cpu", batch_size=8, threads=1)
     with caplog.at_level("WARNING"):
-        commands.run_(asked, tmp_path / "out", run.Quiet())
+        commands.run_(asked, tmp_path / "out", Quiet())
     return tmp_path / "out"
 
 
@@ -358,7 +359,7 @@ def test_outputs_that_are_probabilities_are_warned_of_once(tmp_path: Path, caplo
     asked = Order(None, tmp_path / "imgs", f"{tmp_path}/model.py:factory", None, ("saliency",), ("gini",), "cpu", batch_size=8,
                   threads=1)
     with caplog.at_level("WARNING"):
-        commands.run_(asked, tmp_path / "out", run.Quiet())
+        commands.run_(asked, tmp_path / "out", Quiet())
     [warning] = [r.getMessage() for r in caplog.records if "probabilities" in r.getMessage()]
     assert "without its last Softmax" in warning
 
@@ -384,7 +385,7 @@ def test_open_tasks_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def brightness(model, batch):\n    return batch.raw().mean(1)\n")
     asked = Order(None, images, f"{tmp_path}/model.py:factory", None, (f"{tmp_path}/mine.py:brightness",),
                   ("deletion|steps:4", "entropy"), "cpu", batch_size=8, threads=1)
-    paths = commands.run_(asked, tmp_path / "out", run.Quiet())
+    paths = commands.run_(asked, tmp_path / "out", Quiet())
     document = json.loads(paths[-1].read_text())
     assert document["division"] == "open"
     assert document["task"]["id"] == "open-my-photos"
@@ -406,7 +407,7 @@ def test_open_tasks_of_ones_own(tmp_path: Path) -> None:
 def test_bad_orders_are_named_and_write_nothing(tmp_path: Path, change: dict, says: str) -> None:
     out = tmp_path / "out"
     with pytest.raises(VxpError, match=says):
-        commands.run_(order(*change.pop("explainers", ("saliency",)), **change), out, run.Quiet())
+        commands.run_(order(*change.pop("explainers", ("saliency",)), **change), out, Quiet())
     assert not list(out.glob("results/*"))
 
 

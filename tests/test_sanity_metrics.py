@@ -21,7 +21,7 @@ from vxp.maintain.train_shapes import RELABELLED, TRAIN_SEED, images, permuted
 from vxp.metrics import bind_all, catalogue
 from vxp.metrics._similarity import SIMILARITIES, similarities, still
 from vxp.metrics.label_randomisation import mean_similarity
-from vxp.runs.run import Context, Quiet, Settings
+from vxp.runs.context import Context, Quiet, Settings
 
 SIDE = 16
 

@@ -27,6 +27,8 @@ from vxp.metrics.max_box_acc_v2 import best_threshold
 from vxp.metrics.sufficiency import agreement
 from vxp.report import compare
 from vxp.runs import result, run
+from vxp.runs.context import Settings
+from vxp.runs.scoring import _joined
 
 
 class First(nn.Module):
@@ -347,7 +349,7 @@ def test_sets_are_ranked_by_their_number(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_run_keeps_the_statistics_and_its_number_is_theirs(tmp_path: Path) -> None:
     task, model = tasks.load("shapes"), models.load("shapes-cnn")
     wanted = ("max-box-acc-v2|thresholds:20", "sufficiency|similarity:0.2", "label-randomisation", "gini")
-    settings = run.Settings(limit=12)
+    settings = Settings(limit=12)
     for _ in range(2):  # the second call finds everything done
         paths = run.run(task, model, [], tmp_path / "run", settings=settings, metrics=wanted)
     document = json.loads(next(p for p in paths if "edges" in str(p)).read_text())
@@ -378,7 +380,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def again(out: Path) -> list[Path]:
     methods = [vxp.explainers.bind(name) for name in ("grad-cam", "saliency")]
-    return run.run(tasks.load("shapes"), models.load("shapes-cnn"), methods, out, settings=run.Settings(limit=24, threads=1),
+    return run.run(tasks.load("shapes"), models.load("shapes-cnn"), methods, out, settings=Settings(limit=24, threads=1),
                    metrics=("max-box-acc-v2|thresholds:20", "sufficiency|similarity:0.999", "gini"))
 
 
@@ -476,7 +478,7 @@ def test_a_unit_in_which_the_metric_failed_costs_its_items_only() -> None:
     signature = "label-randomisation@1"
     notes = [{"scores": {signature: {"status": [status] * 2, "x": []}}} for status in ("ok", "failed:explainer-error")]
     values = {f"values/{signature}": torch.zeros(2, dtype=torch.float64)}
-    joined = run._joined([(values | {f"statistics/{signature}": torch.ones(2, 1)}, notes[0]), (dict(values), notes[1])],
+    joined = _joined([(values | {f"statistics/{signature}": torch.ones(2, 1)}, notes[0]), (dict(values), notes[1])],
                          signature, ["ok"] * 4)
     assert joined.statistics is not None
     assert joined.statistics.shape == (4, 1)

@@ -20,7 +20,8 @@ from vxp.documents import store
 from vxp.media import image as images
 from vxp.metrics import ALIASES, _masked, _road, _similarity, catalogue, random_logit
 from vxp.models import identity, randomise
-from vxp.runs import result, run
+from vxp.runs import result
+from vxp.runs.explanations import write_set
 from vxp_explainers import _common
 from vxp_schemas import _strict
 
@@ -262,7 +263,7 @@ def columns_written(function: Callable[..., Any]) -> list[str]:
 def test_columns_of_the_text_are_those_that_are_written() -> None:
     items = section(text(SPEC / "03-explanations.md"), "3.5 Files of a set")
     cells = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", items, re.M)
-    assert [name for cell in cells for name in re.findall("[a-z_]+", cell)] == columns_written(run.write_set)
+    assert [name for cell in cells for name in re.findall("[a-z_]+", cell)] == columns_written(write_set)
     scores = text(SPEC / "08-results.md").partition("`samples.parquet` has one row")[2].partition("float64")[0]
     assert re.findall(r"`([a-z_]+)`", scores) == columns_written(result._samples)
 

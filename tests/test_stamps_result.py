@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from vxp import explainers
 from vxp.report import compare
-from vxp.runs import commands, run
+from vxp.runs import commands
 from vxp.runs.commands import Order
+from vxp.runs.context import Quiet
 
 METRICS = ("insertion|steps:7", "pointing-game", "energy-pointing-game", "relevance-rank")
 
@@ -16,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """grad-cam and the references on all 60 stamps, with the fewest rows that show it (7 steps)."""
     out = tmp_path_factory.mktemp("stamps") / "out"
     order = Order("stamps", None, None, None, ("grad-cam",), METRICS, "cpu", "fp32", None, 16, 2)
-    paths = commands.run_(order, out, run.Quiet())
+    paths = commands.run_(order, out, Quiet())
     return {compare.read(path).name: path for path in paths}
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from vxp import explainers, models, tasks
 from vxp.core import NotExplainedError, VxpError, explainer
-from vxp.runs import commands, run, trial
+from vxp.runs import commands, trial
 from vxp.runs.commands import Order
+from vxp.runs.context import Quiet
 
 OWN = """
 import torch
@@ -47,7 +48,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own.py"
 
 
-class Watched(run.Quiet):
+class Watched(Quiet):
     """Progress that keeps the titles of its stages."""
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ def test_what_cannot_explain_is_refused_at_once(command: str, name: str, says: s
         elif command == "explain":
             commands.explain(order(name), out, watched)
         else:
-            given = commands.explain(order("saliency"), tmp_path / "set", run.Quiet())
+            given = commands.explain(order("saliency"), tmp_path / "set", Quiet())
             commands.score(order(name), given.parent, out, watched)
     assert all(stage.startswith("trying ") for stage in watched.stages), "nothing was explained or scored before"
     assert not out.exists()
@@ -92,7 +93,7 @@ def test_what_fails_on_the_first_item_only_goes_on(own: Path, tmp_path: Path) ->
 
 
 def test_what_a_run_has_is_not_tried_again(own: Path, tmp_path: Path) -> None:
-    commands.run_(order(f"{own}:good"), tmp_path / "out", run.Quiet())
+    commands.run_(order(f"{own}:good"), tmp_path / "out", Quiet())
     watched = Watched()
     commands.run_(order(f"{own}:good", "saliency"), tmp_path / "out", watched)
     assert [stage for stage in watched.stages if stage.startswith("trying ")] == ["trying saliency"]

@@ -18,7 +18,7 @@ from vxp.core import VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.runs import result
-from vxp.runs.run import Progress
+from vxp.runs.context import Progress
 from vxp.validation import report
 
 STATEMENT, PREDICATE = signing.STATEMENT, signing.AUDIT

@@ -33,7 +33,9 @@ from vxp.machine import computing
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models import Model
 from vxp.runs import result
-from vxp.runs.run import BROKEN, UNIT, Progress, Quiet, explained
+from vxp.runs.baselines import BROKEN
+from vxp.runs.context import UNIT, Progress, Quiet
+from vxp.runs.explanations import explained
 from vxp.tasks import Task
 from vxp.validation import arrays
 

@@ -24,6 +24,7 @@ from vxp.bench.measure import Line
 from vxp.bundles import sealing
 from vxp.documents import store
 from vxp.runs import result, run
+from vxp.runs.context import Settings
 from vxp.validation import Report
 
 GROUP = "validator"
@@ -91,7 +92,7 @@ def large(folder: Path, rows: int) -> Path:
     right again. It is whole up to level integrity; its items are no task's."""
     task = tasks.load("shapes")
     model = models.load(task.model)
-    settings = run.Settings(batch_size=2, threads=torch.get_num_threads(), limit=2)
+    settings = Settings(batch_size=2, threads=torch.get_num_threads(), limit=2)
     run.run(task, model, [explainers.bind("saliency")], folder / "run", settings=settings, metrics=("entropy",))
     said = {**sealing.FORM, "submitter": {"name": "bench", "contact": "bench"}, "authors": ["bench"],
             "conflicts_of_interest": "none", "statement_of_tuning": "none"}

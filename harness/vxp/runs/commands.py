@@ -22,6 +22,7 @@ from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
+from vxp.runs.context import Progress, Settings, choose_settings
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -65,7 +66,7 @@ def to_import(order: Order, folder: Path) -> str:
                        "--maps", str(folder / "maps"), "--name", "my-method", "--signed", "--out", f"{folder}-set"])
 
 
-def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
+def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     """Explain and score; the paths of the result documents."""
     wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
     task, model = _task(order)
@@ -76,7 +77,7 @@ def run_(order: Order, out: Path, progress: run.Progress) -> list[Path]:
                    progress=progress)
 
 
-def explain(order: Order, out: Path, progress: run.Progress) -> Path:
+def explain(order: Order, out: Path, progress: Progress) -> Path:
     """Write one explanation set."""
     wanted = _explainers(order.explainers)
     task, model = _task(order)
@@ -84,7 +85,7 @@ def explain(order: Order, out: Path, progress: run.Progress) -> Path:
     return run.explain_set(task, model, wanted[0], out, settings=_settings(order, task, model, out), progress=progress)
 
 
-def score(order: Order, set_folder: Path, out: Path, progress: run.Progress) -> list[Path]:
+def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
     """Score a stored set beside the references; task, model and limit are those that the set names."""
     if len(order.explainers) > 1:
         raise VxpError(f"one set has one explainer, got {', '.join(order.explainers)}")
@@ -110,13 +111,13 @@ def _set_of(folder: Path) -> Path:
     return folder
 
 
-def export(order: Order, out: Path, progress: run.Progress) -> Path:
+def export(order: Order, out: Path, progress: Progress) -> Path:
     """Write a task's images and the classes to explain."""
     task, model = _task(order)
     return importing.export(task, model, out, settings=_settings(order, task, model, out), progress=progress)
 
 
-def import_(order: Order, maps: Path, method: importing.Method, out: Path, progress: run.Progress) -> Path:
+def import_(order: Order, maps: Path, method: importing.Method, out: Path, progress: Progress) -> Path:
     """Write the explanation set of maps that were made elsewhere."""
     task, model = _task(order)
     return importing.import_(task, model, maps, method, out, settings=_settings(order, task, model, out), progress=progress)
@@ -156,7 +157,7 @@ class Lesson:
     threads: int | None = None
 
 
-def fit(lesson: Lesson, out: Path, progress: run.Progress) -> Mapping[str, Any]:
+def fit(lesson: Lesson, out: Path, progress: Progress) -> Mapping[str, Any]:
     """Train an explainer for a model; the card of its weights."""
     head, given = split(lesson.explainer, "explainer")
     bound = explainers.bind(head)
@@ -182,7 +183,7 @@ def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:
 
 
 def _try(
-    order: Order, task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, progress: run.Progress
+    order: Order, task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, progress: Progress
 ) -> None:
     """Try the explainers that the run in `out` does not have yet; VxpError where one cannot explain, or a metric is unknown."""
     bind_all(list(order.metrics))
@@ -229,7 +230,7 @@ def _task(order: Order) -> tuple[Task, Model]:
     return tasks.opened(Path(str(order.images)), model), model
 
 
-def _settings(order: Order, task: Task, model: Model, out: Path) -> run.Settings:
+def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
     task = task.limited(order.limit)
-    return run.choose_settings(task, model, out, device=device(order.device), precision=precision(order.precision),
+    return choose_settings(task, model, out, device=device(order.device), precision=precision(order.precision),
                                batch_size=order.batch_size, threads=order.threads, limit=task.limit)

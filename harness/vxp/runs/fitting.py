@@ -25,7 +25,7 @@ from vxp.documents import store
 from vxp.engine import Precision
 from vxp.machine import computing
 from vxp.models import Model
-from vxp.runs.run import Progress
+from vxp.runs.context import Progress
 
 KEPT = 2**31
 """Bytes of decoded images that are kept in memory; more are decoded again in every epoch."""

@@ -23,6 +23,9 @@ from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.models import Model
 from vxp.runs import result, run
+from vxp.runs.baselines import BROKEN, baselines_of
+from vxp.runs.context import Context, Progress, Settings
+from vxp.runs.explanations import write_set
 from vxp.tasks import Task
 
 NAMES_SHOWN = 5
@@ -34,13 +37,13 @@ ENDINGS = (".npy", ".safetensors", ".png")
 # -------------------------------------------------------------------------------------------------------------- items out
 
 
-def export(task: Task, model: Model, out: Path, *, settings: run.Settings, progress: run.Progress) -> Path:
+def export(task: Task, model: Model, out: Path, *, settings: Settings, progress: Progress) -> Path:
     """Write a task's images as PNG, as the model sees them before its normalisation, and items.csv with the class that is
     to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
     if out.exists() and any(out.iterdir()):
         raise VxpError(f"--out {out} is not empty: choose a new folder")
     task = task.limited(settings.limit)
-    context = run.Context(task, model, (), settings, out, progress)
+    context = Context(task, model, (), settings, out, progress)
     progress.stage("writing images", len(task.items))
     rows = []
     for start, stop in context.ranges():
@@ -103,7 +106,7 @@ class Method:
 
 
 def import_(
-    task: Task, model: Model, maps: Path, method: Method, out: Path, *, settings: run.Settings, progress: run.Progress,
+    task: Task, model: Model, maps: Path, method: Method, out: Path, *, settings: Settings, progress: Progress,
 ) -> Path:
     """Write the explanation set of maps in a file or a folder (`read_maps`); its set.json.
 
@@ -127,15 +130,15 @@ def import_(
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
     bound = explainers.absent(method.facts(), system)
-    context = run.Context(task, model, (), settings, out, progress)
+    context = Context(task, model, (), settings, out, progress)
     n = len(task.items)
     with run.claimed(settings, out, run.run_document(context, [bound], None)):
-        baselines = run.baselines_of(context)
+        baselines = baselines_of(context)
         finite = torch.isfinite(values).flatten(1).all(1).tolist()
-        status = [run.BROKEN if broken else OK if whole else "failed:non-finite-map"
+        status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
                   for broken, whole in zip((b for found in baselines.values() for b in found.broken), finite, strict=True)]
         good = torch.tensor([state == OK for state in status]).view(-1, 1, 1)
-        run.write_set(context, bound, baselines, out, torch.where(good, values, torch.zeros_like(values)), status,
+        write_set(context, bound, baselines, out, torch.where(good, values, torch.zeros_like(values)), status,
                       [method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
         store.write_document(out / "system.json", system)
     return out / "set.json"

@@ -1,0 +1,126 @@
+"""What every stage of a run needs: settings, progress, the folder, the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import vxp_schemas
+from torch import Tensor
+
+from vxp import division, models
+from vxp.core import Batch
+from vxp.documents import store
+from vxp.engine import Engine, Precision, best_batch_size
+from vxp.machine import computing
+from vxp.metrics import Bound
+from vxp.models import Model
+from vxp.tasks import Task
+
+log = logging.getLogger("vxp")
+UNIT = 8
+"""Items of a unit of work: small enough to lose, large enough to fill a model batch."""
+UNITS = ".units"
+"""The folder of finished units in that of a run."""
+
+
+class Progress(Protocol):
+    """What long work reports: a stage with its number of items, items done, and model rows done."""
+
+    def stage(self, title: str, items: int) -> None: ...
+    def items(self, n: int) -> None: ...
+    def rows(self, n: int) -> None: ...
+
+
+class Quiet:
+    """Progress that is not shown."""
+
+    def stage(self, title: str, items: int) -> None:
+        return
+
+    def items(self, n: int) -> None:
+        return
+
+    def rows(self, n: int) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run computes. Chosen once, stored with the run and used again by resume."""
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_size: int = 16
+    threads: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What every stage of a run needs."""
+
+    task: Task
+    model: Model
+    metrics: tuple[Bound, ...]
+    settings: Settings
+    out: Path
+    progress: Progress
+
+    @property
+    def settings_document(self) -> dict[str, Any]:
+        own = dataclasses.asdict(self.settings)
+        # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
+        return own | {"deterministic": True, "seed": self.task.seed, "limit": self.task.limit}
+
+    @property
+    def division(self) -> str:
+        """`closed` where nothing stands against it (clause 12.2.2)."""
+        against = division.reasons(
+            task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
+            signatures=[b.signature for b in self.metrics])
+        return "open" if any(against) else "closed"
+
+    @property
+    def units(self) -> store.Units:
+        return store.Units(self.out / UNITS)
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        n = len(self.task.items)
+        return ((start, min(start + UNIT, n)) for start in range(0, n, UNIT))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """One engine for the run: a randomised copy of the model is made once."""
+        twin = models.relabelled(self.model.id)
+        return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
+                      relabelled=None if twin is None else twin.to(self.settings.device))
+
+    def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
+        """Items start..stop, with these classes to explain, on the device of the run."""
+        return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
+
+
+def choose_settings(
+    task: Task, model: Model, out: Path, *, device: str, precision: Precision, batch_size: int | None,
+    threads: int | None, limit: int | None,
+) -> Settings:
+    """The settings of a run: those stored in `out` where a run is there, else as given, with the best batch size."""
+    stored = out / "run.json"
+    if stored.exists():
+        settings = store.read_document(stored)["settings"]
+        batch_size = batch_size or int(settings["batch_size"])
+        threads = threads or int(settings["threads"])
+    threads = threads or os.cpu_count() or 1
+    if batch_size is None:
+        first = task.load(0, 1, model).inputs.to(device)
+        with computing(threads):
+            batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
+        log.info("batch size %d gives the best throughput on %s", batch_size, device)
+    return Settings(device, precision, batch_size, threads, limit)

@@ -25,7 +25,7 @@ from vxp import cli, explainers, metrics, models, stats, tasks
 from vxp.bundles import sealing, signing
 from vxp.leaderboard import trust
 from vxp.runs import result, run
-from vxp.runs.context import Settings
+from vxp.runs.context import Context, Settings
 
 METRICS = ("entropy", "gini", "deletion|steps:4", "pointing-game", "max-box-acc-v2|thresholds:20")
 STATEMENT = {
@@ -39,8 +39,8 @@ def made_run(out: Path, *names: str, limit: int | None = 24, metrics: tuple[str,
     """A run of the task shapes by these explainers (saliency where none is named), as `vxp run` makes it."""
     task = tasks.load("shapes")
     model = models.load(task.model)
-    run.run(task, model, [explainers.bind(n) for n in names or ("saliency",)], out,
-            settings=Settings(batch_size=16, threads=1, limit=limit), metrics=metrics)
+    run.run(Context.of(task, model, out, Settings(batch_size=16, threads=1, limit=limit), metrics),
+            [explainers.bind(n) for n in names or ("saliency",)])
     return out
 
 
@@ -155,7 +155,7 @@ class Broken:
         if metric.level != "sample":
             return
         values = [np.nan if v is None else v for v in numbers]
-        again = stats.summary(values, status, clusters, better=metric.better, range=metric.range, binary=metric.binary)
+        again = stats.summary(values, status, clusters, stats.Scale.of(metric))
         for field in ("n", "statuses", "mean", "mean_worst_bound", "median", "sd", "ci"):
             if field in score:
                 key = {"cluster_key": score["ci"]["cluster_key"]} if field == "ci" else {}

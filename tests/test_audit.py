@@ -23,7 +23,7 @@ from vxp.core import VxpError
 from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
 from vxp.runs import result, run
-from vxp.runs.context import Quiet, Settings
+from vxp.runs.context import Context, Quiet, Settings
 from vxp.validation import validate
 
 if TYPE_CHECKING:
@@ -142,8 +142,9 @@ def test_the_statement_has_the_figures_that_were_computed_again(honest: Path) ->
 def coarse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An honest bundle whose scores were computed in bf16."""
     folder, task = tmp_path_factory.mktemp("coarse"), tasks.load("shapes")
-    run.run(task, models.load(task.model), [explainers.bind("saliency")], folder / "run", metrics=METRICS,
-            settings=Settings(batch_size=8, threads=1, limit=24, precision="bf16"))
+    run.run(Context.of(task, models.load(task.model), folder / "run", Settings(batch_size=8, threads=1, limit=24,
+                                                                               precision="bf16"), METRICS),
+        [explainers.bind("saliency")])
     return sealed(folder / "run", folder / "bundle")
 
 

@@ -18,7 +18,7 @@ from vxp.bundles import sealing
 from vxp.core import VxpError
 from vxp.documents import migrate
 from vxp.runs import importing, run
-from vxp.runs.context import Quiet, Settings
+from vxp.runs.context import Context, Quiet, Settings
 from vxp.runs.importing import Method
 from vxp.validation import validate
 
@@ -34,14 +34,14 @@ def items() -> list[str]:
 
 def imported(maps: Path, out: Path, method: Method = METHOD) -> Path:
     task = tasks.load("shapes")
-    return importing.import_(task, models.load(task.model), maps, method, out, settings=SETTINGS, progress=Quiet())
+    return importing.import_(Context.of(task, models.load(task.model), out, SETTINGS, progress=Quiet()), maps, method)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("items") / "out"
     task = tasks.load("shapes")
-    importing.export(task, models.load(task.model), out, settings=SETTINGS, progress=Quiet())
+    importing.export(Context.of(task, models.load(task.model), out, SETTINGS, progress=Quiet()))
     return out
 
 
@@ -72,8 +72,8 @@ def test_maps_from_outside_go_all_the_way(exported: Path, tmp_path: Path) -> Non
     imported(outside(exported, tmp_path / "maps"), tmp_path / "set")
     task = tasks.load("shapes")
     model = models.load(task.model)
-    run.run(task, model, [], tmp_path / "scores", settings=SETTINGS, given=tmp_path / "set",
-            metrics=("entropy", "deletion|steps:4", "max-sensitivity|samples:1"))
+    run.score_set(Context.of(task, model, tmp_path / "scores", SETTINGS, ("entropy", "deletion|steps:4",
+                                                                          "max-sensitivity|samples:1")), tmp_path / "set")
     (tmp_path / "said.json").write_text(json.dumps(STATEMENT))
     bundle = tmp_path / "b.tar"
     sealing.seal([tmp_path / "scores"], "my-method", tmp_path / "said.json", bundle)

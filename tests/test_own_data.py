@@ -31,7 +31,7 @@ from vxp.datasets._images import Fit, cover
 from vxp.datasets.manifest import COLUMNS
 from vxp.explainers import bind
 from vxp.runs import run
-from vxp.runs.context import Settings
+from vxp.runs.context import Context, Settings
 
 SIZE = (32, 32)
 COPIES = ("voc", "coco", "imagenet-val-boxes", "fashion-mnist")
@@ -565,8 +565,8 @@ def test_a_copy_runs_as_an_open_task(tmp_path: Path, id: str) -> None:
     assert task.document["targets"] == ("list" if id == "voc" else "predicted")
     assert ("max-box-acc-v2" in task.metrics) == (id != "fashion-mnist")
     localisation = ["energy-pointing-game", "max-box-acc-v2|thresholds:10"] if task.truth else []
-    written = run.run(task, model, [bind("saliency")], tmp_path / "out", settings=Settings(batch_size=4),
-                      metrics=["gini", *localisation])
+    written = run.run(Context.of(task, model, tmp_path / "out", Settings(batch_size=4), ["gini", *localisation]),
+                      [bind("saliency")])
     results = {d["explainer"]["id"]: d for d in (vxp_schemas.loads(path.read_bytes()) for path in written)}
     assert ("oracle" in results) == bool(task.truth)
     for document in results.values():

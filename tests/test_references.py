@@ -19,7 +19,7 @@ from vxp import explainers, models, report, stats, tasks
 from vxp.core import VxpError
 from vxp.report import compare, console_tables, page, read
 from vxp.runs import result, run
-from vxp.runs.context import Settings
+from vxp.runs.context import Context, Settings
 from vxp.validation import validate
 
 DELETION = "deletion@1|steps:4|fill:mean"
@@ -158,7 +158,7 @@ def test_a_kind_that_the_card_does_not_admit_is_refused(tmp_path: Path) -> None:
     task = tasks.load("shapes")
     other = replace(task, document=dict(task.document) | {"kinds": ["regions"]})
     with pytest.raises(VxpError, match="task shapes@1 admits explanations of the kind regions, and here are heatmap2d"):
-        run.run(other, models.load(task.model), [], tmp_path / "run", settings=Settings())
+        run.run(Context.of(other, models.load(task.model), tmp_path / "run", Settings(), ()), [])
     assert not (tmp_path / "run").exists()
 
 
@@ -171,8 +171,8 @@ def test_a_column_that_tells_no_reference_from_another_is_flagged(tmp_path: Path
     model = models.load("shapes-cnn")
     hook = model.module.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
     task = tasks.load("shapes")
-    paths = run.run(task, model, [], tmp_path / "run", settings=Settings(limit=6),
-                    metrics=["deletion|steps:4", "random-logit", "entropy"])
+    paths = run.run(Context.of(task, model, tmp_path / "run", Settings(limit=6), ["deletion|steps:4", "random-logit",
+                                                                                  "entropy"]), [])
     hook.remove()
     for path in paths:
         flags = {s["signature"]: s.get("flags") for s in json.loads(path.read_text())["scores"]}
@@ -196,7 +196,7 @@ def test_the_cards_statistics_make_the_intervals_and_the_tests(tmp_path: Path) -
     task = replace(card, document=document)
     model = models.load(task.model)
     wanted = [explainers.bind("saliency"), explainers.bind("grad-cam")]
-    paths = run.run(task, model, wanted, tmp_path / "run", settings=Settings(limit=12), metrics=METRICS)
+    paths = run.run(Context.of(task, model, tmp_path / "run", Settings(limit=12), METRICS), wanted)
     documents = [json.loads(p.read_text()) for p in paths]
     for found in documents:
         assert found["inference"] == {"level": 0.9, "resamples": 500, "min_clusters": 12, "correction": "none"}
@@ -204,7 +204,8 @@ def test_the_cards_statistics_make_the_intervals_and_the_tests(tmp_path: Path) -
         assert {s["ci"]["level"] for s in found["scores"]} == {0.9}
         assert {s["ci"]["resamples"] for s in found["scores"] if s["ci"]["method"] == "bootstrap-t"} in ({500}, {500, 0})
     samples = compare.read(paths[-1].parent)
-    expected = stats.interval(samples.values[DELETION], samples.clusters, range=(0, 1), level=0.9, resamples=500)
+    expected = stats.interval(samples.values[DELETION], samples.clusters, range=(0, 1),
+                              inference=stats.Inference(level=0.9, resamples=500))
     ci = next(s["ci"] for s in documents[-1]["scores"] if s["signature"] == DELETION)
     assert expected is not None
     assert (ci["lo"], ci["hi"]) == (expected.lo, expected.hi)

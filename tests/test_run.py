@@ -67,7 +67,7 @@ def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Pat
             raise torch.OutOfMemoryError("pretend")
 
     hook = model.module.register_forward_pre_hook(tight)
-    made = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
+    made = run.run(Context.of(task, model, out, settings, ["deletion|steps:4"]), [])
     hook.remove()
     stated = [json.loads(p.read_text())["settings"] for p in made]
     assert [(s["batch_size"], s["batch_size_run"]) for s in stated] == [(16, 2)] * 5
@@ -77,10 +77,10 @@ def test_the_batch_size_that_ran_is_recorded_and_outlives_a_resume(tmp_path: Pat
     shutil.rmtree(out / "results")
     (done, *_) = (out / ".units" / "score").glob("shapes-random-*")
     shutil.rmtree(done)  # these run again, with memory enough
-    again = run.run(task, model, [], out, settings=settings, metrics=["deletion|steps:4"])
+    again = run.run(Context.of(task, model, out, settings, ["deletion|steps:4"]), [])
     assert [json.loads(p.read_text())["settings"]["batch_size_run"] for p in again] == [2] * 5
 
-    whole = run.run(task, model, [], tmp_path / "whole", settings=settings, metrics=["deletion|steps:4"])
+    whole = run.run(Context.of(task, model, tmp_path / "whole", settings, ["deletion|steps:4"]), [])
     assert all("batch_size_run" not in json.loads(p.read_text())["settings"] for p in whole)
 
 

@@ -27,7 +27,7 @@ from vxp.metrics.max_box_acc_v2 import best_threshold
 from vxp.metrics.sufficiency import agreement
 from vxp.report import compare
 from vxp.runs import result, run
-from vxp.runs.context import Settings
+from vxp.runs.context import Context, Settings
 from vxp.runs.scoring import _joined
 
 
@@ -351,7 +351,7 @@ def test_a_run_keeps_the_statistics_and_its_number_is_theirs(tmp_path: Path) -> 
     wanted = ("max-box-acc-v2|thresholds:20", "sufficiency|similarity:0.2", "label-randomisation", "gini")
     settings = Settings(limit=12)
     for _ in range(2):  # the second call finds everything done
-        paths = run.run(task, model, [], tmp_path / "run", settings=settings, metrics=wanted)
+        paths = run.run(Context.of(task, model, tmp_path / "run", settings, wanted), [])
     document = json.loads(next(p for p in paths if "edges" in str(p)).read_text())
     vxp_schemas.validate(document)
     scores = {s["signature"].partition("@")[0]: s for s in document["scores"]}
@@ -380,8 +380,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def again(out: Path) -> list[Path]:
     methods = [vxp.explainers.bind(name) for name in ("grad-cam", "saliency")]
-    return run.run(tasks.load("shapes"), models.load("shapes-cnn"), methods, out, settings=Settings(limit=24, threads=1),
-                   metrics=("max-box-acc-v2|thresholds:20", "sufficiency|similarity:0.999", "gini"))
+    return run.run(Context.of(tasks.load("shapes"), models.load("shapes-cnn"), out, Settings(limit=24, threads=1),
+                              ("max-box-acc-v2|thresholds:20", "sufficiency|similarity:0.999", "gini")), methods)
 
 
 def found_in(out: Path, explainer: str) -> Path:

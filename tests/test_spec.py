@@ -20,7 +20,7 @@ from vxp.documents import store
 from vxp.media import image as images
 from vxp.metrics import ALIASES, _masked, _road, _similarity, catalogue, random_logit
 from vxp.models import identity, randomise
-from vxp.runs import result
+from vxp.runs import writing
 from vxp.runs.explanations import write_set
 from vxp_explainers import _common
 from vxp_schemas import _strict
@@ -265,7 +265,7 @@ def test_columns_of_the_text_are_those_that_are_written() -> None:
     cells = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \|", items, re.M)
     assert [name for cell in cells for name in re.findall("[a-z_]+", cell)] == columns_written(write_set)
     scores = text(SPEC / "08-results.md").partition("`samples.parquet` has one row")[2].partition("float64")[0]
-    assert re.findall(r"`([a-z_]+)`", scores) == columns_written(result._samples)
+    assert re.findall(r"`([a-z_]+)`", scores) == columns_written(writing._samples)
 
 
 def test_fills_of_the_text_are_those_of_the_code() -> None:
@@ -319,7 +319,7 @@ IN_CODE: Mapping[str, Callable[[], str]] = {
     "level of intervals": lambda: f"{stats.LEVEL:g}", "clusters for an interval": lambda: str(stats.MIN_CLUSTERS),
     "few clusters below": lambda: str(stats.FEW_CLUSTERS), "resamples of a mean": lambda: str(stats.RESAMPLES),
     "groups left out of a set at most": lambda: str(stats.SET_GROUPS),
-    "no spread below": lambda: f"{stats.ROUNDING:g}", "no variance of a resample below": lambda: f"{stats.FLAT:g}",
+    "no spread below": lambda: f"{stats.ROUNDING:g}", "no variance of a resample below": lambda: f"{stats.intervals.FLAT:g}",
     "rows of a shard at most": lambda: str(store.SHARD_ROWS),
     "bytes of a shard at most": lambda: str(store.SHARD_BYTES),
     "bytes of a document at most": lambda: str(_strict.MAX_BYTES),

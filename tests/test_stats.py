@@ -115,7 +115,7 @@ def test_coverage(kind: str, n: int) -> None:
     hits = 0
     for seed in range(2000):
         values, clusters = draw(generator, n)
-        found = stats.interval(values, clusters, resamples=1000, seed=seed)
+        found = stats.interval(values, clusters, inference=stats.Inference(resamples=1000), seed=seed)
         assert found is not None
         hits += found.lo <= truth <= found.hi
     low, high = (0.93, 0.97) if n == 50 else (0.92, 1)
@@ -145,8 +145,8 @@ def test_the_paired_test_keeps_its_level(kind: str, n: int) -> None:
         values, clusters = draw(generator, n)
         signs = dict(zip(sorted(set(clusters)), generator.choice([-1.0, 1.0], len(set(clusters))), strict=True))
         difference = values * [signs[c] for c in clusters]
-        rejected += stats.paired(difference, np.zeros_like(difference), clusters, resamples=499, seed=seed,
-                                 intervals=False).p < 0.05
+        rejected += stats.paired(difference, np.zeros_like(difference), clusters, seed=seed, intervals=False,
+                                 inference=stats.Inference(resamples=499)).p < 0.05
     assert abs(rejected / 1000 - 0.05) <= 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
@@ -169,8 +169,8 @@ def test_holm_keeps_the_level_of_the_family() -> None:
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=12))
 def test_swapping_a_and_b_swaps_the_sign_only(values: list[float]) -> None:
     zero = [0.0] * len(values)
-    one = stats.paired(values, zero, names(len(values)), resamples=500)
-    two = stats.paired(zero, values, names(len(values)), resamples=500)
+    one = stats.paired(values, zero, names(len(values)), inference=stats.Inference(resamples=500))
+    two = stats.paired(zero, values, names(len(values)), inference=stats.Inference(resamples=500))
     assert one.p == two.p
     assert one.delta == -two.delta
     assert one.ci is not None
@@ -236,14 +236,14 @@ def test_few_clusters_separate_nobody() -> None:
 def test_summary_counts_what_has_no_number_at_the_worst_bound() -> None:
     values = np.array([0.2, 0.4, np.nan, np.nan])
     statuses = ["ok", "ok", "undefined:constant-map", "not-run:budget"]
-    found = stats.summary(values, statuses, names(4), better="higher", range=(0, 1))
+    found = stats.summary(values, statuses, names(4), stats.Scale("higher", (0, 1)))
     assert found["n"] == 4
     assert found["statuses"] == {"not-run:budget": 1, "ok": 2, "undefined:constant-map": 1}
     assert found["mean"] == pytest.approx(0.3)
     assert found["mean_worst_bound"] == pytest.approx(0.15)
-    assert stats.summary(values, statuses, names(4), better="lower", range=(0, 1))["mean_worst_bound"] == pytest.approx(0.65)
-    assert "mean_worst_bound" not in stats.summary(values, statuses, names(4), better="lower", range=(0, None))
-    assert stats.summary([np.nan], ["undefined:zero-map"], ["a"], better="lower", range=(0, 1)) == {
+    assert stats.summary(values, statuses, names(4), stats.Scale("lower", (0, 1)))["mean_worst_bound"] == pytest.approx(0.65)
+    assert "mean_worst_bound" not in stats.summary(values, statuses, names(4), stats.Scale("lower", (0, None)))
+    assert stats.summary([np.nan], ["undefined:zero-map"], ["a"], stats.Scale("lower", (0, 1))) == {
         "n": 1, "statuses": {"undefined:zero-map": 1}}
 
 
@@ -283,7 +283,7 @@ def test_the_interval_against_plain_loops() -> None:
     clusters = [generator.exponential(1, size=1 + i % 4).tolist() for i in range(12)]
     values = [v for c in clusters for v in c]
     labels = [f"c{i:03d}" for i, c in enumerate(clusters) for _ in c]
-    found = stats.interval(values, labels, resamples=599, seed=9)
+    found = stats.interval(values, labels, inference=stats.Inference(resamples=599), seed=9)
     assert found is not None
     assert (found.lo, found.hi) == pytest.approx(studentised_by_loops(clusters, 599, 9), rel=1e-9)
 
@@ -293,7 +293,7 @@ def test_the_interval_is_of_the_reported_mean_when_clusters_differ_in_size() -> 
     values = np.concatenate([np.full(90, 1.0), np.linspace(-0.01, 0.01, 29)])
     clusters = ["big"] * 90 + names(29)
     found = stats.interval(values, clusters)
-    reported = stats.summary(values, ["ok"] * 119, clusters, better="higher", range=(None, None))
+    reported = stats.summary(values, ["ok"] * 119, clusters, stats.Scale("higher", (None, None)))
     assert found is not None
     assert reported["mean"] == pytest.approx(90 / 119)
     assert found.lo <= reported["mean"] <= found.hi
@@ -320,7 +320,7 @@ def test_sparse_hits_keep_most_of_their_coverage() -> None:
     for seed in range(300):
         chance = generator.beta(2.85, 0.15, 24)[:, None]
         values = (generator.random((24, 3)) < chance).astype(float).ravel()
-        found = stats.interval(values, clusters, range=(0, 1), resamples=1000, seed=seed)
+        found = stats.interval(values, clusters, range=(0, 1), inference=stats.Inference(resamples=1000), seed=seed)
         assert found is not None
         covered += found.lo <= 0.95 <= found.hi
     assert covered / 300 > 0.74
@@ -330,7 +330,7 @@ def test_sparse_hits_keep_most_of_their_coverage() -> None:
 @given(st.lists(st.floats(0.01, 5), min_size=3, max_size=15), st.floats(-2, 2))
 def test_an_interval_of_symmetric_data_holds_the_mean(offsets: list[float], centre: float) -> None:
     values = [centre + sign * d for d in offsets for sign in (1, -1)]
-    found = stats.interval(values, names(len(values)), resamples=500)
+    found = stats.interval(values, names(len(values)), inference=stats.Inference(resamples=500))
     assert found is not None
     assert found.lo <= np.mean(values) <= found.hi
 
@@ -355,7 +355,7 @@ def test_equal_statistics_are_equal_whatever_rounding_says(differences: list[flo
 
 
 def test_many_clusters_of_one_sign_have_the_least_p_there_is() -> None:
-    found = stats.paired(np.ones(40), np.zeros(40), names(40), resamples=999, intervals=False)
+    found = stats.paired(np.ones(40), np.zeros(40), names(40), inference=stats.Inference(resamples=999), intervals=False)
     assert (found.method, found.p) == ("sign-flip", 0.5**39)
 
 
@@ -380,7 +380,7 @@ def test_drawn_p_is_the_share_of_all_signs(kind: str) -> None:
         elif kind == "of all sizes":
             sums *= 10.0 ** -generator.integers(0, 12, 16)
         drawn = stats.paired(sums, np.zeros(16), names(16), intervals=False)
-        every = stats.paired(sums, np.zeros(16), names(16), resamples=2**16, intervals=False)
+        every = stats.paired(sums, np.zeros(16), names(16), inference=stats.Inference(resamples=2**16), intervals=False)
         assert (drawn.method, every.method) == ("sign-flip", "sign-flip-exact")
         assert drawn.p == pytest.approx(every.p, rel=0.06)
 

@@ -620,8 +620,8 @@ class _Again:
         status = [state for part in parts for state in part.status]
         clusters = [str(self.claim.items["cluster"][row]) for row in self.rows]
         if metric.reduce is None:
-            numbers = stats.summary(torch.cat([p.values for p in parts]).numpy(), status, clusters, better=metric.better,
-                                    range=metric.range, binary=metric.binary, seed=task.seed, inference=task.inference)
+            numbers = stats.summary(torch.cat([p.values for p in parts]).numpy(), status, clusters, stats.Scale.of(metric),
+                                    seed=task.seed, inference=task.inference)
         else:
             kept = torch.cat([p.statistics for p in parts if p.statistics is not None])
             numbers = stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=task.inference.level,

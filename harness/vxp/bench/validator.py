@@ -24,7 +24,7 @@ from vxp.bench.measure import Line
 from vxp.bundles import sealing
 from vxp.documents import store
 from vxp.runs import result, run
-from vxp.runs.context import Settings
+from vxp.runs.context import Context, Settings
 from vxp.validation import Report
 
 GROUP = "validator"
@@ -93,7 +93,7 @@ def large(folder: Path, rows: int) -> Path:
     task = tasks.load("shapes")
     model = models.load(task.model)
     settings = Settings(batch_size=2, threads=torch.get_num_threads(), limit=2)
-    run.run(task, model, [explainers.bind("saliency")], folder / "run", settings=settings, metrics=("entropy",))
+    run.run(Context.of(task, model, folder / "run", settings, ("entropy",)), [explainers.bind("saliency")])
     said = {**sealing.FORM, "submitter": {"name": "bench", "contact": "bench"}, "authors": ["bench"],
             "conflicts_of_interest": "none", "statement_of_tuning": "none"}
     store.write_bytes(folder / "said.json", result.plain_json(said))

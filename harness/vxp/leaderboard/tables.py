@@ -147,9 +147,8 @@ def _counted(samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
         return found | ({"figure_ci": score["ci"]} if "ci" in score else {})
     metric = metrics.catalogue().get(score["signature"].partition("@")[0])
     how, low_high = samples.inference, score["range"]
-    ci = stats.interval(counted.values, samples.clusters, range=(low_high[0], low_high[1]), level=how.level,
-                        binary=metric is not None and metric.binary, resamples=how.resamples,
-                        seed=samples.document["settings"]["seed"])
+    ci = stats.interval(counted.values, samples.clusters, range=(low_high[0], low_high[1]), inference=how,
+                        binary=metric is not None and metric.binary, seed=samples.document["settings"]["seed"])
     key = next((s["ci"]["cluster_key"] for s in samples.document["scores"] if "ci" in s), None)
     return found | ({} if ci is None or key is None else {"figure_ci": asdict(ci) | {"cluster_key": key}})
 

@@ -318,7 +318,7 @@ def _of_items(a: Samples, b: Samples, signature: str, intervals: bool) -> tuple[
     if not (np.isfinite(first) & np.isfinite(second)).any():
         return None
     how = a.inference
-    return (stats.paired(first, second, a.clusters, level=how.level, resamples=how.resamples, intervals=intervals),
+    return (stats.paired(first, second, a.clusters, inference=how, intervals=intervals),
             stats.minimum_detectable(first, second, a.clusters, level=how.level))
 
 

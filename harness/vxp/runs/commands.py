@@ -22,7 +22,7 @@ from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
-from vxp.runs.context import Progress, Settings, choose_settings
+from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -73,8 +73,7 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     _try(order, task, model, wanted, out, progress)
     if EVERY in order.explainers:
         wanted += [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
-    return run.run(task, model, wanted, out, settings=_settings(order, task, model, out), metrics=order.metrics,
-                   progress=progress)
+    return run.run(Context.of(task, model, out, _settings(order, task, model, out), order.metrics, progress), wanted)
 
 
 def explain(order: Order, out: Path, progress: Progress) -> Path:
@@ -82,7 +81,7 @@ def explain(order: Order, out: Path, progress: Progress) -> Path:
     wanted = _explainers(order.explainers)
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
-    return run.explain_set(task, model, wanted[0], out, settings=_settings(order, task, model, out), progress=progress)
+    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out), None, progress), wanted[0])
 
 
 def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
@@ -98,8 +97,8 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
-    return run.run(task, model, wanted, out, settings=_settings(of_set, task, model, out), metrics=order.metrics,
-                   given=set_folder, progress=progress)
+    context = Context.of(task, model, out, _settings(of_set, task, model, out), order.metrics, progress)
+    return run.score_set(context, set_folder, wanted[0] if wanted else None)
 
 
 def _set_of(folder: Path) -> Path:
@@ -114,13 +113,13 @@ def _set_of(folder: Path) -> Path:
 def export(order: Order, out: Path, progress: Progress) -> Path:
     """Write a task's images and the classes to explain."""
     task, model = _task(order)
-    return importing.export(task, model, out, settings=_settings(order, task, model, out), progress=progress)
+    return importing.export(Context.of(task, model, out, _settings(order, task, model, out), None, progress))
 
 
 def import_(order: Order, maps: Path, method: importing.Method, out: Path, progress: Progress) -> Path:
     """Write the explanation set of maps that were made elsewhere."""
     task, model = _task(order)
-    return importing.import_(task, model, maps, method, out, settings=_settings(order, task, model, out), progress=progress)
+    return importing.import_(Context.of(task, model, out, _settings(order, task, model, out), None, progress), maps, method)
 
 
 def device(asked: str) -> str:
@@ -232,5 +231,5 @@ def _task(order: Order) -> tuple[Task, Model]:
 
 def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
     task = task.limited(order.limit)
-    return choose_settings(task, model, out, device=device(order.device), precision=precision(order.precision),
-                               batch_size=order.batch_size, threads=order.threads, limit=task.limit)
+    asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit)
+    return choose_settings(task, model, out, asked)

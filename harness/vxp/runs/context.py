@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,9 @@ from vxp import division, models
 from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import Engine, Precision, best_batch_size
+from vxp.errors import VxpError
 from vxp.machine import computing
-from vxp.metrics import Bound
+from vxp.metrics import Bound, bind_all
 from vxp.models import Model
 from vxp.tasks import Task
 
@@ -73,6 +74,16 @@ class Context:
     out: Path
     progress: Progress
 
+    @classmethod
+    def of(
+        cls, task: Task, model: Model, out: Path, settings: Settings, metrics: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Context:
+        """The context of a run into `out`, of as many items as the settings say; metrics: as requested, those of the task's
+        card where none is, and None for a run that scores nothing."""
+        task = task.limited(settings.limit)
+        return cls(task, model, () if metrics is None else _metrics(task, metrics), settings, out, progress or Quiet())
+
     @property
     def settings_document(self) -> dict[str, Any]:
         own = dataclasses.asdict(self.settings)
@@ -107,11 +118,29 @@ class Context:
         return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
 
 
-def choose_settings(
-    task: Task, model: Model, out: Path, *, device: str, precision: Precision, batch_size: int | None,
-    threads: int | None, limit: int | None,
-) -> Settings:
-    """The settings of a run: those stored in `out` where a run is there, else as given, with the best batch size."""
+def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
+    wanted = bind_all(list(asked) or list(task.metrics))
+    lacking = [b.metric.id for b in wanted if b.metric.truth and not set(b.metric.truth) & set(task.truth)]
+    if lacking:
+        raise VxpError(f"task {task.name} has {'the truth ' + ', '.join(task.truth) if task.truth else 'no truth'}, and "
+                       f"{', '.join(lacking)} need another: leave them out of --metrics")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Settings as asked for: None is chosen."""
+
+    device: str
+    precision: Precision
+    batch_size: int | None
+    threads: int | None
+    limit: int | None
+
+
+def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settings:
+    """The settings of a run: those stored in `out` where a run is there, else as asked, with the best batch size."""
+    batch_size, threads = asked.batch_size, asked.threads
     stored = out / "run.json"
     if stored.exists():
         settings = store.read_document(stored)["settings"]
@@ -119,8 +148,8 @@ def choose_settings(
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
     if batch_size is None:
-        first = task.load(0, 1, model).inputs.to(device)
+        first = task.load(0, 1, model).inputs.to(asked.device)
         with computing(threads):
-            batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
-        log.info("batch size %d gives the best throughput on %s", batch_size, device)
-    return Settings(device, precision, batch_size, threads, limit)
+            batch_size = best_batch_size(model.module, first, limit=1024 if asked.device == "cuda" else 64)
+        log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
+    return Settings(asked.device, asked.precision, batch_size, threads, asked.limit)

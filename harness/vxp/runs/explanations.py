@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,24 @@ from vxp.runs.baselines import BROKEN, Baseline
 from vxp.runs.context import Context
 
 
+@dataclass
+class Spent:
+    """What the maps of a set took, item by item."""
+
+    seconds: list[float] = field(default_factory=list)
+    forward: list[int] = field(default_factory=list)
+    backward: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """The maps of a set [N, *grid], a status for each, and what they took."""
+
+    maps: Tensor
+    status: Sequence[str]
+    spent: Spent
+
+
 def set_id(context: Context, bound: BoundExplainer) -> str:
     """Task, explainer and the first 8 hex digits of the digest of all that the set's maps depend on."""
     inputs = [context.task.reference, vxp_schemas.reference(context.model.document), result.system_digest(bound),
@@ -37,9 +56,7 @@ def explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Bas
     key = set_id(context, bound)
     context.progress.stage(f"explaining with {bound.name}", len(context.task.items))
     parts: list[tuple[Tensor, list[str]]] = []
-    runtime: list[float] = []
-    forward: list[int] = []
-    backward: list[int] = []
+    spent = Spent()
     for start, stop in context.ranges():
         name = f"explain/{key}/{start:06d}"
         unit = context.units.load(name)
@@ -55,13 +72,13 @@ def explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Bas
             unit = {"values": made}, notes
         n = stop - start
         parts.append((unit[0]["values"].cpu(), list(unit[1]["status"])))
-        runtime += [unit[1]["seconds"] / n] * n
-        forward += _shared(unit[1]["forward"], n)
-        backward += _shared(unit[1]["backward"], n)
+        spent.seconds += [unit[1]["seconds"] / n] * n
+        spent.forward += _shared(unit[1]["forward"], n)
+        spent.backward += _shared(unit[1]["backward"], n)
         context.progress.items(n)
     maps = on_one_grid(bound.id, [(maps, OK in states) for maps, states in parts], 0.0)
     status = [s for _, states in parts for s in states]
-    write_set(context, bound, baselines, folder, maps, status, runtime, forward, backward)
+    write_set(context, bound, baselines, folder, Made(maps, status, spent))
 
 
 def _made_where(
@@ -95,11 +112,11 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
 
 
 def write_set(
-    context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path, maps: Tensor,
-    status: Sequence[str], runtime: Sequence[float], forward: Sequence[int], backward: Sequence[int],
+    context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path, made: Made
 ) -> None:
+    """Write payload, items and, last, set.json."""
     n = len(context.task.items)
-    shards = store.write_maps(folder / "payload", folder, maps)
+    shards = store.write_maps(folder / "payload", folder, made.maps)
     rows_per_shard = shards[0]["rows"]
     ordered = [baselines[start] for start in sorted(baselines)]
     targets, predictions = torch.cat([b.targets for b in ordered]), torch.cat([b.predictions for b in ordered])
@@ -116,12 +133,26 @@ def write_set(
         "repeat": pa.array([0] * n, pa.int16()),
         "shard": pa.array([i // rows_per_shard for i in range(n)], pa.int32()),
         "shard_row": pa.array([i % rows_per_shard for i in range(n)], pa.int64()),
-        "payload_digest": pa.array(store.row_digests(maps), pa.binary(32)),
-        "runtime_ms": pa.array([1000 * s for s in runtime], pa.float32()),
-        "n_forwards": pa.array(forward, pa.int32()),
-        "n_backwards": pa.array(backward, pa.int32()),
-        "status": pa.array(status),
+        "payload_digest": pa.array(store.row_digests(made.maps), pa.binary(32)),
+        "runtime_ms": pa.array([1000 * s for s in made.spent.seconds], pa.float32()),
+        "n_forwards": pa.array(made.spent.forward, pa.int32()),
+        "n_backwards": pa.array(made.spent.backward, pa.int32()),
+        "status": pa.array(made.status),
     })
-    store.write_document(folder / "set.json", result.explanation_set(
-        set_id=set_id(context, bound), task=context.task, model=context.model, bound=bound, root=folder, shards=shards,
-        status=status))
+    store.write_document(folder / "set.json", _manifest(context, bound, folder, shards))
+
+
+def _manifest(
+    context: Context, bound: BoundExplainer, root: Path, shards: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The manifest set.json of maps that lie beside it."""
+    task, n = context.task, len(context.task.items)
+    return result.header("set") | {
+        "set_id": set_id(context, bound), "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
+        "model": dict(vxp_schemas.reference(context.model.document)), "system": result.system_digest(bound),
+        "explainer": result.explainer(bound), "n_items": {"expected": n, "present": n}, "coverage": 1.0,
+        "items": store.descriptor(root / "items.parquet", root, store.PARQUET, n), "shards": list(shards),
+        "coordinate_frame": "model_input",
+        "semantics": {"higher_means": "evidence_for" if bound.explainer.signed else "importance", "normalized": "none"},
+        "quantization": "none", "randomness": {"seed": task.seed, "rule": "philox-per-item", "repeats": 1},
+    }

@@ -21,12 +21,10 @@ from vxp import explainers, models
 from vxp.core import OK, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
-from vxp.models import Model
 from vxp.runs import result, run
 from vxp.runs.baselines import BROKEN, baselines_of
-from vxp.runs.context import Context, Progress, Settings
-from vxp.runs.explanations import write_set
-from vxp.tasks import Task
+from vxp.runs.context import Context
+from vxp.runs.explanations import Made, Spent, write_set
 
 NAMES_SHOWN = 5
 RESAMPLE = ("bilinear", "nearest", "none")
@@ -37,18 +35,18 @@ ENDINGS = (".npy", ".safetensors", ".png")
 # -------------------------------------------------------------------------------------------------------------- items out
 
 
-def export(task: Task, model: Model, out: Path, *, settings: Settings, progress: Progress) -> Path:
+def export(context: Context) -> Path:
     """Write a task's images as PNG, as the model sees them before its normalisation, and items.csv with the class that is
     to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
+    task, model, out, progress = context.task, context.model, context.out, context.progress
     if out.exists() and any(out.iterdir()):
         raise VxpError(f"--out {out} is not empty: choose a new folder")
-    task = task.limited(settings.limit)
-    context = Context(task, model, (), settings, out, progress)
     progress.stage("writing images", len(task.items))
     rows = []
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
-        targets = loaded.targets(models.predicted(context.engine.predict(loaded.inputs.to(settings.device))).cpu()).tolist()
+        logits = context.engine.predict(loaded.inputs.to(context.settings.device))
+        targets = loaded.targets(models.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             file = f"images/{i:05d}.png"
@@ -105,16 +103,14 @@ class Method:
             "trained_components": []}
 
 
-def import_(
-    task: Task, model: Model, maps: Path, method: Method, out: Path, *, settings: Settings, progress: Progress,
-) -> Path:
+def import_(context: Context, maps: Path, method: Method) -> Path:
     """Write the explanation set of maps in a file or a folder (`read_maps`); its set.json.
 
     A map with NaN or infinite values becomes a row with status `failed:non-finite-map`, and one of an item of which the model's
     output is not finite one with `failed:model-non-finite`. VxpError where items are missing,
     unknown, or of another shape; then nothing is written.
     """
-    task = task.limited(settings.limit)
+    task, out = context.task, context.out
     system = method.system()
     try:
         vxp_schemas.validate(system)
@@ -130,16 +126,15 @@ def import_(
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
     bound = explainers.absent(method.facts(), system)
-    context = Context(task, model, (), settings, out, progress)
     n = len(task.items)
-    with run.claimed(settings, out, run.run_document(context, [bound], None)):
+    with run.claimed(context, run.run_document(context, [bound], None)):
         baselines = baselines_of(context)
         finite = torch.isfinite(values).flatten(1).all(1).tolist()
         status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
                   for broken, whole in zip((b for found in baselines.values() for b in found.broken), finite, strict=True)]
         good = torch.tensor([state == OK for state in status]).view(-1, 1, 1)
-        write_set(context, bound, baselines, out, torch.where(good, values, torch.zeros_like(values)), status,
-                      [method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
+        spent = Spent([method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
+        write_set(context, bound, baselines, out, Made(torch.where(good, values, torch.zeros_like(values)), status, spent))
         store.write_document(out / "system.json", system)
     return out / "set.json"
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
-import os
-import platform
-import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import safetensors.torch
-import torch
 import vxp_schemas
 
 from vxp import stats
-from vxp.core import OK, Metric, Outcome, Reduce, VxpError
+from vxp.core import OK, Metric, Reduce, VxpError
 
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
@@ -35,19 +26,13 @@ from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.documents import store
 from vxp.explainers import BoundExplainer
-from vxp.metrics import Bound, catalogue
-from vxp.models import Model
+from vxp.metrics import catalogue
 from vxp.origin import origin
 from vxp.tasks import Task
-
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED")
-"""Environment variables that can change numbers or speed; no others are recorded."""
 
 TIE = "references-tie"
 """The flag of a score in which no reference differs from another."""
 
-
-# ------------------------------------------------------------------------------------------------------ common pieces
 
 
 def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,169 +121,6 @@ def system_digest(bound: BoundExplainer) -> str:
     return identity(system(bound))
 
 
-# --------------------------------------------------------------------------------------------------- explanation set
-
-
-def explanation_set(
-    *, set_id: str, task: Task, model: Model, bound: BoundExplainer, root: Path, shards: Sequence[Mapping[str, Any]],
-    status: Sequence[str],
-) -> dict[str, Any]:
-    """The manifest set.json of maps that lie beside it."""
-    return header("set") | {
-        "set_id": set_id, "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
-        "model": dict(vxp_schemas.reference(model.document)), "system": system_digest(bound), "explainer": explainer(bound),
-        "n_items": {"expected": len(status), "present": len(status)}, "coverage": 1.0,
-        "items": store.descriptor(root / "items.parquet", root, store.PARQUET, len(status)), "shards": list(shards),
-        "coordinate_frame": "model_input",
-        "semantics": {"higher_means": "evidence_for" if bound.explainer.signed else "importance", "normalized": "none"},
-        "quantization": "none", "randomness": {"seed": task.seed, "rule": "philox-per-item", "repeats": 1},
-    }
-
-
-# ------------------------------------------------------------------------------------------------------------ results
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """All scores of one explanation set, before they are written."""
-
-    bound: BoundExplainer
-    set_folder: Path
-    set_id: str
-    targets: Sequence[int]
-    scores: Mapping[str, tuple[Bound, Outcome]]
-    cost: Mapping[str, Any]
-    batch_size: int  # the smallest that ran
-
-
-def write(
-    out: Path, task: Task, model: Model, settings: Mapping[str, Any], scored: Sequence[Scored], flags: Sequence[str] = (), *,
-    division: str,
-) -> list[Path]:
-    """Write samples, curves, environment and result of every scored set; returns the result documents' paths.
-
-    The fixed references stand in every result, so all sets of a run are written together.
-    """
-    summaries = [[_summary(task, b, o) for b, o in s.scores.values()] for s in scored]
-    beside: dict[str, tuple[Scored, list[dict[str, Any]]]] = {}
-    for s, found in zip(scored, summaries, strict=True):
-        if s.bound.explainer.reference:
-            beside.setdefault(s.bound.id, (s, found))  # the default comes first, whatever else was asked for
-    references = [
-        {"explainer": s.bound.id, "result_id": s.set_id,
-         "scores": [{k: v for k, v in f.items() if k in ("signature", "n", "statuses", "mean", "ci")} for f in found]}
-        for s, found in beside.values()
-    ]
-    of_references = {name: s.scores for name, (s, _) in beside.items()}
-    summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
-    few = task.inference.few(item.cluster for item in task.items)
-    raised = [*(["few-clusters"] if few else []), *flags]
-    computed_on = environment(settings)
-    vxp_schemas.validate(computed_on)
-    paths = []
-    for s, found in zip(scored, summaries, strict=True):
-        folder = out / "results" / s.set_id
-        store.write_table(folder / FILES["samples"], _samples(task, s))
-        curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
-                  for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
-        store.write_bytes(folder / FILES["environment"], plain_json(computed_on))
-        document = header("result") | {
-            "result_id": s.set_id, "division": division, "task": task.reference, "dataset": task.dataset,
-            "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
-            "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
-            "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
-            "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
-            "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
-            "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
-        }
-        if references:
-            table = _reference_samples(task, of_references)
-            store.write_table(folder / FILES["reference_samples"], table)
-            document["reference_samples"] = store.descriptor(folder / FILES["reference_samples"], out, store.PARQUET,
-                                                             len(table["item_id"]))
-        statistics = {sig: o.statistics.contiguous() for sig, (_, o) in s.scores.items() if o.statistics is not None}
-        kept = {f"{name}/{sig}": o.statistics.contiguous() for name, found in of_references.items()
-                for sig, (_, o) in found.items() if o.statistics is not None}
-        for field, tensors in (("curves", curves), ("statistics", statistics), ("reference_statistics", kept)):
-            if tensors:
-                store.write_bytes(folder / FILES[field], safetensors.torch.save(tensors))
-                document[field] = store.descriptor(folder / FILES[field], out, store.SAFETENSORS)
-        store.write_document(folder / "result.json", document)
-        paths.append(folder / "result.json")
-    return paths
-
-
-def _samples(task: Task, s: Scored) -> dict[str, pa.Array]:
-    columns = {
-        "item_id": pa.array([item.id for item in task.items]),
-        "cluster": pa.array([item.cluster for item in task.items]),
-        "target": pa.array(list(s.targets), pa.int32()),
-        "explanation_id": pa.array([f"{item.id}/0" for item in task.items]),
-        "repeat": pa.array([0] * len(task.items), pa.int16()),
-    }
-    for signature, (_, found) in s.scores.items():
-        columns[signature] = pa.array(_numbers(found), pa.float64())
-        columns[f"{signature}#status"] = pa.array(found.status)
-    return columns
-
-
-def _numbers(found: Outcome) -> list[float | None]:
-    return [v if state == OK and v == v else None for v, state in zip(found.values.tolist(), found.status, strict=True)]
-
-
-Scores = Mapping[str, tuple[Bound, Outcome]]
-"""Scores by signature."""
-
-
-def _reference_samples(task: Task, references: Mapping[str, Scores]) -> dict[str, pa.Array]:
-    """One row per reference, score and item, in this order: a column per score would cost more in its name than in its
-    numbers."""
-    rows = [(name, signature, found) for name, scores in references.items() for signature, (_, found) in scores.items()]
-    n = len(task.items)
-    return {
-        "explainer": pa.array([name for name, _, _ in rows for _ in range(n)]),
-        "signature": pa.array([signature for _, signature, _ in rows for _ in range(n)]),
-        "item_id": pa.array([item.id for item in task.items] * len(rows)),
-        "cluster": pa.array([item.cluster for item in task.items] * len(rows)),
-        "value": pa.array([value for _, _, found in rows for value in _numbers(found)], pa.float64()),
-        "status": pa.array([status for _, _, found in rows for status in found.status]),
-    }
-
-
-def _flags(signature: str, references: Mapping[str, Scores]) -> dict[str, Any]:
-    """What a reader of one score should know, as a field of its entry; no field where that is nothing."""
-    found = [scores[signature] for scores in references.values() if signature in scores]
-    numbers = [(o.values[:, None] if o.statistics is None else o.statistics.flatten(1)).double().numpy() for _, o in found]
-    return {"flags": [TIE]} if found and can_tie(found[0][0].metric) and stats.tie(numbers) else {}
-
-
-def can_tie(metric: Metric) -> bool:
-    """Whether references that tie mean that the column says nothing: to a metric that explains again all references are
-    alike by what they are, since they do not depend on the model."""
-    return not metric.re_explains
-
-
-def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
-    """One entry of `scores`: what the score is, and its aggregate."""
-    clusters = [item.cluster for item in task.items]
-    metric = bound.metric
-    if metric.reduce is None:
-        numbers = stats.summary(found.values.numpy(), list(found.status), clusters, better=metric.better, range=metric.range,
-                                binary=metric.binary, seed=task.seed, inference=task.inference)
-    elif found.statistics is None:  # not run: there is nothing to reduce
-        numbers = {"n": len(found.status), "statuses": dict(Counter(found.status))}
-    else:
-        numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range,
-                                    level=task.inference.level)
-    if "ci" in numbers:
-        numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
-    return {"signature": bound.signature, "metric": metric_reference(metric), "family": metric.family,
-            "better": metric.better, "range": list(metric.range), "level": metric.level, **numbers}
-
-
-# --------------------------------------------------------------------------------------------- numbers of the set again
-
-
 def read_kept(
     read: Callable[[Mapping[str, Any]], bytes], document: Mapping[str, Any], statuses: Mapping[str, Sequence[str]],
     field: str = "statistics",
@@ -332,39 +154,7 @@ def reduction(signature: str) -> Reduce | None:
     return known.reduce if known is not None and known.name == signature.partition("|")[0] else None
 
 
-# -------------------------------------------------------------------------------------------------------- environment
-
-
-def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the numbers were computed on."""
-    gpus = []
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(i)
-            uuid = hashlib.sha256(str(getattr(card, "uuid", card.name)).encode()).hexdigest()
-            gpus.append({"name": card.name, "memory_bytes": card.total_memory, "uuid_digest": f"sha256:{uuid}"})
-    cpu: dict[str, Any] = {"architecture": platform.machine(), "cores": os.cpu_count() or 1}
-    if name := _cpu_name():
-        cpu["model"] = name
-    return header("environment") | {
-        "os": platform.platform(), "kernel": platform.release(), "python": sys.version.split()[0],
-        "packages": [{"name": name, "version": found} for name, found in _packages()], "cpu": cpu, "gpus": gpus,
-        **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
-        "variables": {k: os.environ[k] for k in VARIABLES if k in os.environ},
-        "determinism": {"threads": settings["threads"], "precision": settings["precision"],
-                        "cudnn-benchmark": torch.backends.cudnn.benchmark},
-    }
-
-
-@cache
-def _packages() -> list[tuple[str, str]]:
-    """Names and versions of what is installed. Once in a process: it reads the metadata of hundreds of packages, and every
-    result has an environment."""
-    return sorted({(d.metadata["Name"], d.version) for d in distributions() if d.metadata["Name"]}, key=str)
-
-
-@cache
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+def can_tie(metric: Metric) -> bool:
+    """Whether references that tie mean that the column says nothing: to a metric that explains again all references are
+    alike by what they are, since they do not depend on the model."""
+    return not metric.re_explains

@@ -21,77 +21,81 @@ from vxp.core import VxpError
 from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
-from vxp.metrics import Bound, bind_all
 from vxp.models import Model
 from vxp.runs import result
-from vxp.runs.baselines import baselines_of
-from vxp.runs.context import UNITS, Context, Progress, Quiet, Settings
+from vxp.runs.baselines import Baseline, baselines_of
+from vxp.runs.context import UNITS, Context
 from vxp.runs.explanations import explain, set_id
 from vxp.runs.gallery import keep
 from vxp.runs.scoring import score
 from vxp.runs.sets import CarriedSet, copied, read_set
+from vxp.runs.writing import write
 from vxp.tasks import Task
 
 
-def run(
-    task: Task, model: Model, wanted: Sequence[BoundExplainer], out: Path, *, settings: Settings,
-    metrics: Sequence[str] = (), given: Path | None = None, progress: Progress | None = None,
-) -> list[Path]:
-    """Explain and score: one result per explainer, the references included; returns the result documents' paths.
-
-    given: an explanation set made before (by `explain_set`), scored beside the references instead of explaining.
-    """
-    task = task.limited(settings.limit)
-    context = Context(task, model, _metrics(task, metrics), settings, out, progress or Quiet())
-    systems = _with_references(task, ready(task, model, wanted))
-    carried = None
-    if given is not None:
-        carried = read_set(given, task, model, wanted[0] if wanted else None)
-        systems = [*_with_references(task, ()), carried.bound]
-    with claimed(settings, out, run_document(context, systems, carried)):
-        # what the results refer to by digest; nobody else has the documents of an unregistered task or model
-        store.write_document(out / "task.json", task.document)
-        store.write_document(out / "model.json", model.document)
-        baselines = baselines_of(context)
-        keep(context, baselines)
-        written = []
-        for bound in systems:
-            if carried is not None and bound is carried.bound and given is not None:
-                folder = out / "explanations" / carried.set_id
-                copied(given, folder)
-            else:
-                folder = out / "explanations" / set_id(context, bound)
-                if not (folder / "set.json").exists():
-                    explain(context, bound, baselines, folder)
-            store.write_document(out / "systems" / f"{folder.name}.json", result.system(bound))
-            written.append((bound, folder))
-        scored = [score(context, bound, folder, baselines) for bound, folder in written]
-        least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
-        ran = {"batch_size_run": least} if least < settings.batch_size else {}
-        return result.write(out, task, model, context.settings_document | ran, scored, _flags(task), division=context.division)
+def run(context: Context, wanted: Sequence[BoundExplainer]) -> list[Path]:
+    """Explain and score: one result per explainer, the references included; returns the result documents' paths."""
+    systems = with_references(context.task, ready(context.task, context.model, wanted))
+    with claimed(context, run_document(context, systems, None)):
+        baselines = _begun(context)
+        written = [(bound, _explained(context, bound, baselines)) for bound in systems]
+        return _scored(context, written, baselines)
 
 
-def explain_set(
-    task: Task, model: Model, bound: BoundExplainer, out: Path, *, settings: Settings, progress: Progress | None = None,
-) -> Path:
+def score_set(context: Context, given: Path, again: BoundExplainer | None = None) -> list[Path]:
+    """The same for an explanation set made before (by `explain_set` or an import), beside the references; again: its explainer,
+    where it is not installed under its name."""
+    carried = read_set(given, context.task, context.model, again)
+    references = with_references(context.task, ())
+    with claimed(context, run_document(context, [*references, carried.bound], carried)):
+        baselines = _begun(context)
+        written = [(bound, _explained(context, bound, baselines)) for bound in references]
+        folder = context.out / "explanations" / carried.set_id
+        copied(given, folder)
+        _keep_system(context, carried.bound, folder)
+        return _scored(context, [*written, (carried.bound, folder)], baselines)
+
+
+def explain_set(context: Context, bound: BoundExplainer) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
-    task = task.limited(settings.limit)
-    (bound,) = ready(task, model, [bound])
-    context = Context(task, model, (), settings, out, progress or Quiet())
-    with claimed(settings, out, run_document(context, [bound], None)):
-        if not (out / "set.json").exists():
-            explain(context, bound, baselines_of(context), out)
-        store.write_document(out / "system.json", result.system(bound))
-    return out / "set.json"
+    (bound,) = ready(context.task, context.model, [bound])
+    with claimed(context, run_document(context, [bound], None)):
+        if not (context.out / "set.json").exists():
+            explain(context, bound, baselines_of(context), context.out)
+        store.write_document(context.out / "system.json", result.system(bound))
+    return context.out / "set.json"
 
 
-def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
-    wanted = bind_all(list(asked) or list(task.metrics))
-    lacking = [b.metric.id for b in wanted if b.metric.truth and not set(b.metric.truth) & set(task.truth)]
-    if lacking:
-        raise VxpError(f"task {task.name} has {'the truth ' + ', '.join(task.truth) if task.truth else 'no truth'}, and "
-                       f"{', '.join(lacking)} need another: leave them out of --metrics")
-    return wanted
+def _begun(context: Context) -> dict[int, Baseline]:
+    """What comes before any explainer: the documents, the baselines, the gallery."""
+    # what the results refer to by digest; nobody else has the documents of an unregistered task or model
+    store.write_document(context.out / "task.json", context.task.document)
+    store.write_document(context.out / "model.json", context.model.document)
+    baselines = baselines_of(context)
+    keep(context, baselines)
+    return baselines
+
+
+def _explained(context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline]) -> Path:
+    """The folder of an explainer's set, made where it is not there."""
+    folder = context.out / "explanations" / set_id(context, bound)
+    if not (folder / "set.json").exists():
+        explain(context, bound, baselines, folder)
+    _keep_system(context, bound, folder)
+    return folder
+
+
+def _keep_system(context: Context, bound: BoundExplainer, folder: Path) -> None:
+    store.write_document(context.out / "systems" / f"{folder.name}.json", result.system(bound))
+
+
+def _scored(
+    context: Context, written: Sequence[tuple[BoundExplainer, Path]], baselines: Mapping[int, Baseline]
+) -> list[Path]:
+    scored = [score(context, bound, folder, baselines) for bound, folder in written]
+    least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
+    ran = {"batch_size_run": least} if least < context.settings.batch_size else {}
+    return write(context, context.settings_document | ran, scored, _flags(context.task))
 
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
@@ -99,7 +103,7 @@ def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[Bo
     return [_at_budget(task, bound.on(task.kind).resolved(model.module)) for bound in wanted]
 
 
-def _with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
+def with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The references that the task admits, then what was asked for, each once."""
     known = explainers.catalogue()
     names = [n for n in explainers.references(task.truth, task.kind.id) if n in known]
@@ -136,13 +140,14 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
 
 
 @contextmanager
-def claimed(settings: Settings, out: Path, document: dict[str, Any]) -> Iterator[None]:
+def claimed(context: Context, document: dict[str, Any]) -> Iterator[None]:
     """Claims the output folder for this run before any work, alone, and computes with its threads."""
+    out = context.out
     stored = out / "run.json"
     if not stored.exists() and out.exists() and any(p.name != UNITS for p in out.iterdir()):
         raise VxpError(f"--out {out} is not empty and holds no VXP run: got {sorted(os.listdir(out))[:3]}; "
                        "expected a new or empty folder, or one of the same run to go on with")
-    with store.alone(out / UNITS / "lock"), computing(settings.threads):
+    with store.alone(out / UNITS / "lock"), computing(context.settings.threads):
         if not stored.exists():
             store.write_document(stored, document)
         there = store.read_document(stored)

@@ -13,17 +13,18 @@ from torch import Tensor
 
 from vxp.core import OK, Case, Outcome, VxpError
 from vxp.documents import store
-from vxp.engine import Job, Tally, failed, without_numbers
+from vxp.engine import Engine, Job, Tally, failed, without_numbers
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
-from vxp.runs import result
 from vxp.runs.baselines import Baseline
 from vxp.runs.context import Context
+from vxp.runs.writing import Scored
 
 
-def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> result.Scored:
+def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> Scored:
     """Score a stored set, read back, in units."""
     document = store.read_document(folder / "set.json")
+    facts = document["explainer"]
     maps = store.read_maps(folder, document["shards"])
     items = store.read_described_table(folder, document["items"])
     expected = [item.id for item in context.task.items]
@@ -39,7 +40,9 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
         name = f"score/{document['set_id']}/{start:06d}"
         unit = context.units.load(name)
         if unit is None:
-            unit = _score_unit(context, bound, document, done, maps[start:stop], baselines[start], start, stop)
+            batch = context.batch(start, stop, baselines[start].targets)
+            case = Case(batch, maps[start:stop].to(batch.inputs.device), facts["resample"], facts["signed"])
+            unit = _score_unit(context.engine, Job(case, tuple(done), bound), baselines[start])
             context.units.save(name, *unit)
         units.append(unit)
         tally = {key: tally[key] + unit[1]["tally"][key] for key in tally}
@@ -52,7 +55,7 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
     cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
             "device": _device_name(context.settings.device)}
     least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
-    return result.Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
+    return Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
@@ -76,17 +79,11 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
     return run, not_run
 
 
-def _score_unit(
-    context: Context, bound: BoundExplainer, document: Mapping[str, Any], wanted: Sequence[Bound], maps: Tensor,
-    baseline: Baseline, start: int, stop: int,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    batch = context.batch(start, stop, baseline.targets)
-    facts = document["explainer"]
-    case = Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"])
-    engine = context.engine
+def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The outcomes of one range as a unit keeps them: tensors and notes."""
     engine.tally = Tally()
     began = time.perf_counter()
-    found = engine.score([Job(case, tuple(wanted), bound)], baseline.rows)[0]
+    found = engine.score([job], baseline.rows)[0]
     tensors, notes = {}, {}
     for signature, outcome in found.items():
         tensors[f"values/{signature}"] = outcome.values

@@ -425,8 +425,8 @@ def _again(
         facts = repr((metric.name, seed, inference, status, clusters)).encode(errors="surrogatepass")
         key = hashlib.sha256(facts + values.tobytes()).hexdigest()
         if key not in KNOWN:
-            KNOWN[key] = stats.summary(values, status, clusters, better=metric.better, range=metric.range,
-                                       binary=metric.binary, seed=seed, inference=inference)
+            KNOWN[key] = stats.summary(values, status, clusters, stats.Scale.of(metric),
+                                       seed=seed, inference=inference)
         return KNOWN[key]
     tensor = (getattr(result_, rows.field) or {}).get(rows.tensor)
     if tensor is None:

@@ -18,7 +18,7 @@ import typer
 import vxp_schemas
 from bundle_tools import Broken, made_run, sealed
 from vxp import audit, bundles, cli, explainers, metrics, models, stats, tasks, validation
-from vxp.audit import Audit, Order, again, measure, nonces, recomputed, sampling, tolerances, verify
+from vxp.audit import Audit, Order, claims, measure, nonces, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
 from vxp.leaderboard import records
 from vxp.metrics import bind, catalogue
@@ -493,16 +493,16 @@ def test_a_file_that_is_exchanged_after_the_validation(name: str, changed: Broke
 
 def test_a_map_that_is_written_over_while_scores_are_computed(changed: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place: the digest of each map is compared with its row at every reading."""
-    read = again.Claim.maps
+    read = claims.Claim.maps
     monkeypatch.setattr(bundles, "_stamp", lambda facts: ())  # no clock tells
 
-    def late(claim: again.Claim, wanted: Any) -> torch.Tensor:
+    def late(claim: claims.Claim, wanted: Any) -> torch.Tensor:
         if 23 in wanted:
             with changed.path("shard").open("r+b") as file:
                 file.seek(-4, os.SEEK_END)
                 file.write(b"\0\0\0\x3f")
         return read(claim, wanted)
-    monkeypatch.setattr(again.Claim, "maps", late)
+    monkeypatch.setattr(claims.Claim, "maps", late)
     with pytest.raises(VxpError, match="the map of row 23"):
         verify(changed.folder, Order(sample=None))
 

@@ -22,7 +22,7 @@ from vxp import bundles
 from vxp.documents import store
 from vxp.documents.findings import Finding, Findings, plain
 from vxp.errors import VxpError
-from vxp.validation import content, integrity, report, structure
+from vxp.validation import content, integrity, looks, report, structure
 from vxp.validation.report import LEVELS, STOPPED, Report
 from vxp.validation.state import State
 
@@ -41,11 +41,11 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
     findings = Findings()
     state = State(bundles.scan(path, findings), findings, record=record)
     wanted = LEVELS[: LEVELS.index(level) + 1]
-    looker = content.Looker(state) if "content" in wanted else None
+    looker = looks.Looker(state) if "content" in wanted else None
     steps: dict[str, Callable[[], None]] = {
         "structure": lambda: structure.check(state),
         "integrity": lambda: integrity.check(state, looker),
-        "content": lambda: content.check(state, looker or content.Looker(state)),
+        "content": lambda: content.check(state, looker or looks.Looker(state)),
         "consistency": lambda: _consistency(state),
     }
     checks, stopped = [], False

@@ -136,8 +136,8 @@ class Aggregates:
             if raised != wanted:
                 self.state.findings.add("VXP-K019", self.result.path, f"/scores/{number}/flags",
                                         f"{score.get('flags', 'none')}",
-                                   f"the flag {result.TIE}: all references have the same numbers" if wanted else
-                                   f"no flag {result.TIE}: the references differ")
+                                        f"the flag {result.TIE}: all references have the same numbers" if wanted else
+                                        f"no flag {result.TIE}: the references differ")
 
     def _again(self, rows: Rows, status: Sequence[str], metric: Metric) -> Mapping[str, Any] | None:
         """The aggregate of one score, computed again."""

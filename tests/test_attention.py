@@ -78,9 +78,8 @@ def trained(design: attention.Design, model: nn.Module, tmp_path: Path, recipe: 
     document = {"id": "tiny", "version": 1}
     wrapped = models.Model("tiny", model, NORMALIZATION, (16, 16), (), document | {
         "state_dict_digest": models.state_dict_digest(model)})
-    training = replace(explainers.catalogue()[design.id].training, recipes={"other": recipe})
-    fitting.fit(replace(explainers.catalogue()[design.id], training=training), {}, "other", wrapped, images(model=model), out,
-                seed=3, device="cpu", precision="fp32", threads=1, progress=Quiet())
+    fitting.fit(explainers.catalogue()[design.id], recipe, wrapped, images(model=model),
+                fitting.Terms(3, "cpu", "fp32", 1, Quiet()), out)
     return out
 
 

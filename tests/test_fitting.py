@@ -151,7 +151,7 @@ def test_training_images_share_nothing_with_those_that_are_scored() -> None:
 
 def test_images_are_those_that_the_model_gets_right() -> None:
     model = models.load("shapes-cnn")
-    chosen = fitting.images(datasets.source("shapes"), model, 16, seed=9, device="cpu", progress=Quiet())
+    chosen = fitting.images(datasets.source("shapes"), model, 16, fitting.Terms(9, "cpu", "fp32", 1, Quiet()))
     batch = chosen.batch(range(16))
     with torch.no_grad():
         assert torch.equal(model.module(batch.inputs).argmax(1), batch.targets)

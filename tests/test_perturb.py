@@ -1,7 +1,11 @@
 """Fills, imputation and the arithmetic of curves, against values by hand and the direct solve."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,6 +175,22 @@ def small_holes(seed: int, share: float) -> Tensor:
     noise = np.random.Generator(np.random.PCG64(seed)).normal(size=(225, 224))
     edges = np.abs(np.diff(ndimage.gaussian_filter(noise, 2), axis=0))
     return torch.from_numpy(edges >= np.quantile(edges, 1 - share))[None]
+
+
+def test_a_process_that_compiles_and_one_that_finds_it_compiled_give_the_same_bytes(tmp_path: Path) -> None:
+    said = """
+import hashlib
+import numpy as np
+from vxp.imputation import compiled
+draws = np.random.default_rng(0)
+image, removed = draws.random((3, 64, 64), dtype=np.float32), draws.random((64, 64)) < .5
+print(hashlib.sha256(compiled.imputed(image, removed, 1e-4).tobytes()).hexdigest(), bool(compiled.solve.stats.cache_hits))
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (subprocess.run([sys.executable, "-c", said], env=environment, capture_output=True, text=True,
+                                    check=True).stdout.split() for _ in range(2))
+    assert (first[1], second[1]) == ("False", "True")
+    assert first[0] == second[0]
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -8,8 +8,7 @@ one point wide, so that no loop asks where the border is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -28,11 +27,17 @@ def compiled(function: Function) -> Function:
     return cast(Function, made)
 
 
+def inlined(function: Function) -> Function:
+    """A part of a compiled function, copied into it. A call instead would go to code that this process optimised once, and in
+    the next process, which takes the whole from the cache, to code optimised twice: other sums, other last bits."""
+    made: Any = njit(inline="always")(function)
+    return cast(Function, made)
+
+
 TWO, FOUR, HALF, TWELFTH = (np.float32(value) for value in (2, 4, 0.5, 1 / 12))
 
 
-@dataclass(frozen=True, eq=False)
-class Grids:
+class Grids(NamedTuple):  # which the compiler knows, as it knows no dataclass
     """What a set of removed positions makes: the same for all channels of an image."""
 
     sizes: Array  # int64 [levels, 2]
@@ -50,8 +55,7 @@ def imputed(start: Array, removed: Array, tolerance: float) -> Array:
     found = np.pad(start, ((0, 0), (1, 1), (1, 1)))
     work = np.zeros((4, grids.starts[-1]), np.float32)
     for channel in found:
-        solve(channel, grids.weights, grids.sizes, grids.starts, grids.stencils, grids.smooths, grids.frees, grids.inverse,
-              work, tolerance)
+        solve(channel, grids, work, tolerance)
     return found[:, 1:-1, 1:-1].copy()
 
 
@@ -159,12 +163,12 @@ def galerkin(stencil: Array, coarse: Array) -> None:
 # --------------------------------------------------------------------------------------------------------------- solver
 
 
-@compiled
+@inlined
 def _grid(memory: Array, level: int, sizes: Array, starts: Array) -> Array:
     return memory[starts[level]:starts[level + 1]].reshape(sizes[level, 0] + 2, sizes[level, 1] + 2)
 
 
-@compiled
+@inlined
 def _multiplied(x: Array, i: int, level: int, weights: Array, free: Array, stencils: Array, start: int, column: Array,
                 out: Array) -> None:
     """out = row i of A x on a grid."""
@@ -189,7 +193,7 @@ def _multiplied(x: Array, i: int, level: int, weights: Array, free: Array, stenc
             out[j] += left[j] * of[j - 1] + middle[j] * of[j] + right[j] * of[j + 1]
 
 
-@compiled
+@inlined
 def _restricted(fine: Array, row: Array, coarse: Array) -> None:
     """The exact transpose of the interpolation, which keeps the preconditioner symmetric."""
     h, w = fine.shape[0] - 2, fine.shape[1] - 2
@@ -205,7 +209,7 @@ def _restricted(fine: Array, row: Array, coarse: Array) -> None:
             to[m] += HALF * row[w]
 
 
-@compiled
+@inlined
 def _prolonged(coarse: Array, free: Array, row: Array, wide: Array, x: Array) -> None:
     """x += the bilinear interpolation of the coarser grid, at the free points."""
     h, w = x.shape[0] - 2, x.shape[1] - 2
@@ -223,10 +227,10 @@ def _prolonged(coarse: Array, free: Array, row: Array, wide: Array, x: Array) ->
             to[j] += mask[j] * wide[j]
 
 
-@compiled
-def _cycle(weights: Array, sizes: Array, starts: Array, stencils: Array, smooths: Array, frees: Array, inverse: Array,
-           work: Array, lines: Array) -> None:
+@inlined
+def _cycle(grids: Grids, work: Array, lines: Array) -> None:
     """A V-cycle on the residual work[0] into work[3]: one Jacobi sweep down and one up on every grid."""
+    sizes, starts, weights, stencils, smooths, frees, inverse = grids
     last = len(sizes) - 1
     column, row, wide = lines[0], lines[1], lines[2]
     free = _grid(frees, 0, sizes, starts)
@@ -265,7 +269,7 @@ def _cycle(weights: Array, sizes: Array, starts: Array, stencils: Array, smooths
                 to[j] = here[j] + by[j] * (of[j] - row[j])
 
 
-@compiled
+@inlined
 def _dot(a: Array, b: Array) -> float:
     total = 0.0
     for i in range(1, a.shape[0] - 1):
@@ -277,7 +281,7 @@ def _dot(a: Array, b: Array) -> float:
     return total
 
 
-@compiled
+@inlined
 def _largest(x: Array) -> Any:
     largest: Any = np.float32(0)
     for i in range(1, x.shape[0] - 1):
@@ -288,9 +292,9 @@ def _largest(x: Array) -> Any:
 
 
 @compiled
-def solve(found: Array, weights: Array, sizes: Array, starts: Array, stencils: Array, smooths: Array, frees: Array,
-          inverse: Array, work: Array, tolerance: float) -> None:
+def solve(found: Array, grids: Grids, work: Array, tolerance: float) -> None:
     """The framed image [H + 2, W + 2] with its removed positions solved, in place; `work` is [4, points]."""
+    sizes, starts, weights, stencils, _, frees, _ = grids
     H, W = found.shape
     r, z, free = _grid(work[0], 0, sizes, starts), _grid(work[3], 0, sizes, starts), _grid(frees, 0, sizes, starts)
     x, p, q = (np.zeros((H, W), np.float32), np.zeros((H, W), np.float32), np.zeros((H, W), np.float32))
@@ -304,7 +308,7 @@ def solve(found: Array, weights: Array, sizes: Array, starts: Array, stencils: A
                 around = (np.float64(found[i - 1, j - 1]) + found[i - 1, j + 1] + found[i + 1, j - 1] + found[i + 1, j + 1]
                           + 2 * (np.float64(found[i - 1, j]) + found[i + 1, j] + found[i, j - 1] + found[i, j + 1]))
                 r[i, j] = free[i, j] * (around - np.float64(weights[i, j]) * found[i, j]) / 12
-        _cycle(weights, sizes, starts, stencils, smooths, frees, inverse, work, lines)
+        _cycle(grids, work, lines)
         rho = _dot(r, z)
         for i in range(1, H - 1):
             for j in range(1, W - 1):
@@ -324,7 +328,7 @@ def solve(found: Array, weights: Array, sizes: Array, starts: Array, stencils: A
                 for j in range(1, W - 1):
                     to[j] += alpha * by[j]
                     left[j] -= alpha * less[j]
-            _cycle(weights, sizes, starts, stencils, smooths, frees, inverse, work, lines)
+            _cycle(grids, work, lines)
             after = _dot(r, z)
             beta = np.float32(after / rho)
             rho = after

@@ -163,18 +163,18 @@ def fit(lesson: Lesson, out: Path, progress: Progress) -> Mapping[str, Any]:
     if (lesson.data is None) == (lesson.images is None):
         raise VxpError("name a data set with --data (see vxp list datasets), or your own images with --images DIR: one of the "
                        "two")
-    where = device(lesson.device)
-    model = models.load(lesson.model, device=where)
+    threads = lesson.threads or os.cpu_count() or 1
+    terms = fitting.Terms(lesson.seed, device(lesson.device), precision(lesson.precision), threads, progress)
+    model = models.load(lesson.model, device=terms.device)
+    training = fitting.training_of(bound.explainer)
+    recipe = fitting.recipe_of(training, model.module, lesson.recipe, given, f"explainer {bound.id!r}")
     if lesson.images is not None:
         items, source = datasets.opened(lesson.images, model.image_size, model.class_names)
         candidates = iter(items)
     else:
         source, candidates = datasets.source(str(lesson.data)), None
-    chosen = fitting.images(source, model, lesson.count, seed=lesson.seed, device=where, progress=progress,
-                            candidates=candidates)
-    return fitting.fit(bound.explainer, given, lesson.recipe, model, chosen, out, seed=lesson.seed, device=where,
-                       precision=precision(lesson.precision), threads=lesson.threads or os.cpu_count() or 1,
-                       progress=progress)
+    chosen = fitting.images(source, model, lesson.count, terms, candidates)
+    return fitting.fit(bound.explainer, recipe, model, chosen, terms, out)
 
 
 def _explainers(asked: tuple[str, ...]) -> list[BoundExplainer]:

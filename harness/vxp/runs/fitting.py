@@ -62,8 +62,19 @@ class Images:
         return self._decoded[i]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """How a training computes, and what it tells of its progress."""
+
+    seed: int
+    device: str
+    precision: Precision
+    threads: int
+    progress: Progress
+
+
 def images(
-    source: datasets.Source, model: Model, n: int, *, seed: int, device: str, progress: Progress,
+    source: datasets.Source, model: Model, n: int, terms: Terms,
     candidates: Iterator[datasets.Item] | None = None,
 ) -> Images:
     """n images of a data set that the model gets right, in the order in which the data set proposes them; of images whose
@@ -72,24 +83,24 @@ def images(
     if absent:
         raise VxpError(f"data set {source.id}: {absent}")
     if candidates is None:
-        _not_scored(source, seed)
-    progress.stage("choosing images", n)
+        _not_scored(source, terms.seed)
+    terms.progress.stage("choosing images", n)
     kept: list[datasets.Item] = []
     targets: list[int] = []
-    for looked, item in enumerate(candidates if candidates is not None else source.propose(seed)):
+    for looked, item in enumerate(candidates if candidates is not None else source.propose(terms.seed)):
         if len(kept) == n or looked == CANDIDATES * n:
             break
-        inputs = model.normalization.to_inputs(source.load(item).image[None].float() / 255).to(device)
+        inputs = model.normalization.to_inputs(source.load(item).image[None].float() / 255).to(terms.device)
         with torch.no_grad():
             predicted = int(model.module(inputs).argmax(1))
         if predicted in item.label or not item.label:
             kept.append(item)
             targets.append(predicted)
-            progress.items(1)
+            terms.progress.items(1)
     if not kept or (len(kept) < n and candidates is None):
         raise VxpError(f"data set {source.id} has {len(kept)} images that {model.id} gets right, expected {n}")
     rows = [[item.id, dict(item.recipe), target] for item, target in zip(kept, targets, strict=True)]
-    document = {"dataset": f"{source.id}@{source.version}", "seed": seed, "images": len(kept),
+    document = {"dataset": f"{source.id}@{source.version}", "seed": terms.seed, "images": len(kept),
                 "images_digest": vxp_schemas.digest(rows)}
     return Images(source, tuple(kept), torch.tensor(targets), model.normalization, document)
 
@@ -160,28 +171,29 @@ def recipe_of(training: Training, model: nn.Module, name: str | None, given: Map
     return replace(recipe, **{k: number(v, like=known[k], what=f"{what}, parameter {k!r}") for k, v in given.items()})
 
 
-def fit(
-    explainer: Explainer, given: Mapping[str, Any], recipe: str | None, model: Model, chosen: Images, out: Path, *, seed: int,
-    device: str, precision: Precision, threads: int, progress: Progress,
-) -> Mapping[str, Any]:
-    """Train, and write the weights (safetensors) with their card (JSON of the same name); returns the card.
+def training_of(explainer: Explainer) -> Training:
+    """How an explainer is trained; VxpError for one that is not."""
+    if explainer.training is None:
+        raise VxpError(f"explainer {explainer.id!r} is not trained: `vxp run` uses it as it is")
+    return explainer.training
+
+
+def fit(explainer: Explainer, recipe: Any, model: Model, chosen: Images, terms: Terms, out: Path) -> Mapping[str, Any]:
+    """Train by a recipe (`recipe_of`), and write the weights (safetensors) with their card (JSON of the same name); returns the
+    card.
 
     A file beside them keeps the last finished epoch until both are written.
     """
-    training = explainer.training
-    if training is None:
-        raise VxpError(f"explainer {explainer.id!r} is not trained: `vxp run` uses it as it is")
     if out.suffix != ".safetensors":
         raise VxpError(f"--out {out}: expected a file NAME.safetensors")
-    wanted = recipe_of(training, model.module, recipe, given, f"explainer {explainer.id!r}")
-    session = Session(model.document, seed, device, precision, out.with_suffix(".checkpoint"), progress)
-    with computing(threads):
-        trained = training.run(model.module, chosen, session, wanted)
+    session = Session(model.document, terms.seed, terms.device, terms.precision, out.with_suffix(".checkpoint"), terms.progress)
+    with computing(terms.threads):
+        trained = training_of(explainer).run(model.module, chosen, session, recipe)
     raw = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in trained.tensors.items()})
     card = {"explainer": explainer.id, "name": out.stem, "weights": store.digest(raw),
             "model": {"id": model.document["id"], "version": model.document["version"], "state_dict_digest": model.digest},
-            "data": dict(chosen.document), "recipe": asdict(wanted), "seed": seed, "device": device, "precision": precision,
-            "threads": threads, **trained.card}
+            "data": dict(chosen.document), "recipe": asdict(recipe), "seed": terms.seed, "device": terms.device,
+            "precision": terms.precision, "threads": terms.threads, **trained.card}
     store.write_bytes(out, raw)
     store.write_bytes(out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False).encode() + b"\n")
     out.with_suffix(".checkpoint").unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from vxp_schemas._registry import (
     tolerances,
 )
 from vxp_schemas._strict import loads
-from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
+from vxp_schemas._validate import DOCUMENT_TYPES, schema, valid, validate
 
 SPEC_VERSION = "1.0.0-draft.2"
 
@@ -41,5 +41,6 @@ __all__ = [
     "rules",
     "schema",
     "tolerances",
+    "valid",
     "validate",
 ]

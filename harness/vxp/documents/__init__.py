@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import vxp_schemas
+from vxp_schemas import typed
 
 TYPE = "https://vxp.example/{}/v1"
 FILES: Mapping[str, str] = {
@@ -29,7 +30,17 @@ TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "":
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 
 
-def header(kind: str) -> dict[str, Any]:
+class Header(TypedDict):
+    """The header as we write it."""
+
+    type: str
+    spec_version: str
+    created: str
+    generator: typed.Generator
+    extensions: typed.Extensions
+
+
+def header(kind: str) -> Header:
     """The header that every document carries."""
     return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
             "created": now(),
@@ -46,16 +57,16 @@ def now() -> str:
 
 
 @cache
-def harness() -> dict[str, Any]:
+def harness() -> typed.Harness:
     """Version of the harness, and commit and dirtiness where it runs from a git checkout."""
-    found: dict[str, Any] = {"version": version("vxp")}
+    found: typed.Harness = {"version": version("vxp")}
     here = Path(__file__).resolve()
     top = next((p for p in here.parents if (p / ".git").exists() and (p / "harness" / "vxp").exists()), None)
     if top is None:
         return found
     try:
         commit = _git(top, "rev-parse", "HEAD")
-        return found | {"commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
+        return {**found, "commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.CalledProcessError):
         return found  # no git, or no commit yet: the version alone is what is known
 
@@ -65,20 +76,21 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def identity(document: Mapping[str, Any]) -> str:
+def identity(document: typed.System) -> str:
     """The digest by which sets name a system document."""
-    facts = {k: document[k] for k in ("method", "implementation", "normalization")}
+    facts = {"method": document["method"], "implementation": document["implementation"],
+             "normalization": document["normalization"]}
     trained = {"trained_components": document["trained_components"]} if document["trained_components"] else {}
     return str(vxp_schemas.digest(facts | trained))
 
 
-def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
+def referred(document: Mapping[str, Any], limit: int | None = None) -> typed.Ref:
     """How results refer to a document; a task under a limit on its items is another task."""
-    whole = dict(vxp_schemas.reference(dict(document)))
-    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
+    whole = vxp_schemas.reference(document)
+    return whole if limit is None else {**whole, "digest": vxp_schemas.digest([whole["digest"], limit])}
 
 
-def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
+def reference_rows(document: typed.Result, items: int) -> dict[tuple[str, str], slice]:
     """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
     listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
     return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}

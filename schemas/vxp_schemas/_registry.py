@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal, NotRequired, TypedDict, overload
 
 from vxp_schemas import typed
 from vxp_schemas._digest import digest
@@ -20,6 +20,40 @@ METRIC_TYPE: Final = "https://vxp.example/metric/v1"
 METRIC_IDENTITY: Final = ("id", "version", "definition", "parameters", "better", "range", "clause")
 
 Registered = typed.Task | typed.Model | typed.Dataset | typed.Metric
+
+
+
+class SeenDifferences(TypedDict):
+    """The largest differences that were measured, and how many statuses changed."""
+
+    target_score: float
+    maps: float
+    metrics: dict[str, float]
+    statuses: NotRequired[int]
+    imputed: NotRequired[dict[str, float]]
+    imputed_vectors: NotRequired[dict[str, float]]
+
+
+class ToleranceClass(TypedDict):
+    """The tolerances of a precision class. metrics: those that are not `scores`, by metric, or metric and parameters. maps:
+    absent where rounding changes maps too much to compare."""
+
+    target_score: float
+    scores: float
+    maps: NotRequired[float]
+    metrics: dict[str, float]
+    seen: NotRequired[SeenDifferences]
+
+
+class Tolerances(TypedDict):
+    """How far numbers that were computed again may be off, and how that was measured."""
+
+    about: str
+    runs: list[list[str | int]]
+    imputed_runs: list[list[str | int]]
+    torch: str
+    classes: dict[str, ToleranceClass]
+
 
 _REGISTRY_PATH: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._@-]*")
 
@@ -72,9 +106,9 @@ def rules() -> list[dict[str, str]]:
     return loaded
 
 
-def tolerances() -> dict[str, Any]:
+def tolerances() -> Tolerances:
     """How far numbers that were computed again may be off, by precision class and metric, with how it was measured."""
-    loaded: dict[str, Any] = loads(files("vxp_schemas").joinpath("registry", "tolerances.json").read_bytes())
+    loaded: Tolerances = loads(files("vxp_schemas").joinpath("registry", "tolerances.json").read_bytes())
     return loaded
 
 

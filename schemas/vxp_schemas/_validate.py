@@ -61,10 +61,14 @@ def valid(document: Any, kind: type[T]) -> T:
     Raises InvalidDocument as `validate` does, and for a document of another kind.
     """
     validate(document)
-    wanted = next(type_ for type_, name in DOCUMENT_TYPES.items() if name == kind.__name__.lower())
-    if document["type"] != wanted:
-        raise InvalidDocument([Fault("/type", shown(document["type"]), wanted)])
+    if document["type"] != type_of(kind):
+        raise InvalidDocument([Fault("/type", shown(document["type"]), type_of(kind))])
     return cast(T, document)
+
+
+def type_of(kind: type) -> str:
+    """The field `type` of documents of a type of vxp_schemas.typed."""
+    return next(type_ for type_, name in DOCUMENT_TYPES.items() if name == kind.__name__.lower())
 
 
 def _dispatched(document: Any) -> str:

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
+from vxp_schemas import typed
 
 from vxp import documents
 from vxp.bundles import open_bundle
@@ -215,10 +216,14 @@ def of_bundle(path: Path, *, reason: str | None = None) -> bytes:
     """The bytes of a submitter's statement about a bundle: a signature, or with a reason a withdrawal. Of the bundle only
     submission.json is needed, so that a record's folder does too."""
     bundle = open_bundle(path)
-    root, kind = bundle.submission, SIGNATURE if reason is None else WITHDRAWAL
-    fields = ("submission_id", "submitter", "supersedes") if reason is None else ("submission_id",)
-    said = {k: root[k] for k in fields if k in root} | ({} if reason is None else {"reason": reason})
-    predicate = documents.header(kind.split("/")[-2]) | said
+    root = bundle.submission
+    predicate: typed.Signature | typed.Withdrawal
+    if reason is None:
+        predicate = documents.header(typed.Signature) | {"submission_id": root["submission_id"], "submitter": root["submitter"]}
+        if "supersedes" in root:
+            predicate["supersedes"] = root["supersedes"]
+    else:
+        predicate = documents.header(typed.Withdrawal) | {"submission_id": root["submission_id"], "reason": reason}
     try:
         vxp_schemas.validate(predicate)
     except vxp_schemas.SchemaError as error:
@@ -226,7 +231,7 @@ def of_bundle(path: Path, *, reason: str | None = None) -> bytes:
     return documents.plain_json({
         "_type": STATEMENT, "subject": [{"name": root["submission_id"],
                                          "digest": {"sha256": bundle.root_digest.removeprefix("sha256:")}}],
-        "predicateType": kind, "predicate": predicate})
+        "predicateType": predicate["type"], "predicate": predicate})
 
 
 def of_audit(path: Path, replaces: Path | None = None) -> Signed:

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 import vxp_schemas
 from vxp_schemas import typed
 
+T = TypeVar("T")
 TYPE = "https://vxp.example/{}/v1"
-FILES: Mapping[str, str] = {
+Beside = Literal["samples", "reference_samples", "environment", "curves", "statistics", "reference_statistics"]
+FILES: Mapping[Beside, str] = {
     "samples": "samples.parquet", "reference_samples": "references.parquet", "environment": "environment.json",
     "curves": "curves.safetensors", "statistics": "statistics.safetensors",
     "reference_statistics": "reference-statistics.safetensors"}
@@ -30,21 +32,40 @@ TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "":
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 
 
-class Header(TypedDict):
-    """The header as we write it."""
+class Listed(TypedDict):
+    """An item of a registered task, as the file of its items lists it."""
 
-    type: str
-    spec_version: str
-    created: str
-    generator: typed.Generator
-    extensions: typed.Extensions
+    item_id: str
+    cluster: str
+    target: int | None
+    label: list[int]
+    pixel_sha256: str
+    recipe: dict[str, Any]
 
 
-def header(kind: str) -> Header:
-    """The header that every document carries."""
-    return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
-            "created": now(),
-            "generator": {"name": "vxp", **harness()}, "extensions": {}}
+def listed(path: str) -> list[Listed]:
+    """The items of a task by the path of their file in the registry."""
+    items: list[Listed] = vxp_schemas.loads(vxp_schemas.registry_bytes(path))
+    return items
+
+
+def header(kind: type[T]) -> T:
+    """A document of a type of vxp_schemas.typed, begun with the header that every document carries.
+
+    Its other fields follow by `header(typed.Report) | {...}`, which is the whole document: who writes it validates it.
+    """
+    begun = {"created": now(), "generator": generator(), "extensions": {}}
+    return cast(T, {"type": vxp_schemas.type_of(kind), "spec_version": vxp_schemas.SPEC_VERSION, **begun})
+
+
+def undated(kind: type[T]) -> T:
+    """The same of a registered document, which does not say when and by what it was written."""
+    return cast(T, {"type": vxp_schemas.type_of(kind), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {}})
+
+
+def generator() -> typed.Generator:
+    """What writes the documents here."""
+    return cast(typed.Generator, {"name": "vxp", **harness()})
 
 
 def plain_json(value: Any) -> bytes:

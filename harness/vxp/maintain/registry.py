@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import models
 from vxp.core import VxpError
@@ -29,14 +30,14 @@ FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 KINDS = ("metrics", "models")
 
 
-def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
+def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Model]:
     """Every generated document of these kinds by its path in the registry. A released version is never edited."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, typed.Metric | typed.Model] = {}
     if "metrics" in kinds:
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         every = (_lite0(), _shapes(), _motion(), *models.templates().values())
-        found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
+        found |= {f"models/{d['id']}@{d['version']}.json": vxp_schemas.valid(d, typed.Model) for d in every}
     return found
 
 

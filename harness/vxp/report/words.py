@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from vxp_schemas import typed
 
 PERCENT = ("average-drop", "increase-in-confidence", "average-gain")
 """Fractions that the literature prints as percent."""
@@ -34,7 +35,7 @@ def number(value: float, metric: str) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def interval(score: Mapping[str, Any]) -> str:
+def interval(score: typed.ResultScore) -> str:
     if "ci" not in score:
         return ""
     metric = score["metric"]["id"]
@@ -42,7 +43,7 @@ def interval(score: Mapping[str, Any]) -> str:
     return f"[{lo}, {hi}]"
 
 
-def statuses(score: Mapping[str, Any]) -> str:
+def statuses(score: typed.ResultReferenceScore) -> str:
     """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
     others = {k: v for k, v in score["statuses"].items() if k != "ok"}
     words = []
@@ -53,12 +54,12 @@ def statuses(score: Mapping[str, Any]) -> str:
     return "; ".join(words)
 
 
-def note(score: Mapping[str, Any]) -> str:
+def note(score: typed.ResultReferenceScore) -> str:
     """What stands beside the number, or in its place: a metric of the set may have none though every item is `ok`."""
     return statuses(score) or ("" if "mean" in score else "no number")
 
 
-def names(explainers: Sequence[Mapping[str, Any]]) -> list[str]:
+def names(explainers: Sequence[typed.Method]) -> list[str]:
     """Names that tell explainers apart: the id, with the parameters that differ where one id is there twice."""
     ids = Counter(e["id"] for e in explainers)
     found = []

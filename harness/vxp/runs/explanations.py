@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import models
 from vxp.core import OK, Batch, Unchanged
@@ -143,13 +144,13 @@ def write_set(
 
 
 def _manifest(
-    context: Context, bound: BoundExplainer, root: Path, shards: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    context: Context, bound: BoundExplainer, root: Path, shards: Sequence[typed.SetShard]
+) -> typed.Set:
     """The manifest set.json of maps that lie beside it."""
     task, n = context.task, len(context.task.items)
-    return result.header("set") | {
+    return result.header(typed.Set) | {
         "set_id": set_id(context, bound), "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
-        "model": dict(vxp_schemas.reference(context.model.document)), "system": result.system_digest(bound),
+        "model": vxp_schemas.reference(context.model.document), "system": result.system_digest(bound),
         "explainer": result.explainer(bound), "n_items": {"expected": n, "present": n}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, n), "shards": list(shards),
         "coordinate_frame": "model_input",

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp.core import OK, Case, Outcome, VxpError
 from vxp.documents import store
@@ -23,7 +24,7 @@ from vxp.runs.writing import Scored
 
 def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> Scored:
     """Score a stored set, read back, in units."""
-    document = store.read_document(folder / "set.json")
+    document = store.read_document(folder / "set.json", typed.Set)
     facts = document["explainer"]
     maps = store.read_maps(folder, document["shards"])
     items = store.read_described_table(folder, document["items"])
@@ -34,7 +35,8 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
     status = items["status"].to_pylist()
     context.progress.stage(f"scoring {bound.name}", len(expected))
     done, excluded = _runnable(context, bound)
-    units, tally = [], {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
+    units = []
+    tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
     lost = OK not in status  # nothing to score
     for start, stop in () if lost else context.ranges():
         name = f"score/{document['set_id']}/{start:06d}"
@@ -45,15 +47,17 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
             unit = _score_unit(context.engine, Job(case, tuple(done), bound), baselines[start])
             context.units.save(name, *unit)
         units.append(unit)
-        tally = {key: tally[key] + unit[1]["tally"][key] for key in tally}
+        for key in ("rows_asked", "rows_run", "explain_rows", "seconds"):
+            tally[key] += unit[1]["tally"][key]
         context.progress.items(stop - start)
     scores = {b.signature: without_numbers(status) if lost else _joined(units, b.signature, status) for b in done}
     scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
     ordered = {b.signature: (b, scores[b.signature]) for b in context.metrics}
-    explained = {"forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
-                 "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
-    cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
-            "device": _device_name(context.settings.device)}
+    explained: typed.ResultCostExplain = {
+        "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
+        "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
+    cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
+                              "device": _device_name(context.settings.device)}
     least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
     return Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
 

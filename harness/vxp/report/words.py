@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vxp_schemas import typed
 
@@ -35,7 +36,7 @@ def number(value: float, metric: str) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def interval(score: typed.ResultScore) -> str:
+def interval(score: Mapping[str, Any]) -> str:
     if "ci" not in score:
         return ""
     metric = score["metric"]["id"]
@@ -43,7 +44,7 @@ def interval(score: typed.ResultScore) -> str:
     return f"[{lo}, {hi}]"
 
 
-def statuses(score: typed.ResultReferenceScore) -> str:
+def statuses(score: Mapping[str, Any]) -> str:
     """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
     others = {k: v for k, v in score["statuses"].items() if k != "ok"}
     words = []
@@ -54,7 +55,7 @@ def statuses(score: typed.ResultReferenceScore) -> str:
     return "; ".join(words)
 
 
-def note(score: typed.ResultReferenceScore) -> str:
+def note(score: Mapping[str, Any]) -> str:
     """What stands beside the number, or in its place: a metric of the set may have none though every item is `ok`."""
     return statuses(score) or ("" if "mean" in score else "no number")
 

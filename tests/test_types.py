@@ -73,7 +73,7 @@ def _is_of(value: Any, hint: Any) -> bool:
 
 
 def test_a_document_of_another_kind_has_no_type(tmp_path: Path) -> None:
-    withdrawal = {**header("withdrawal"), "submission_id": "mine", "reason": "an error"}
+    withdrawal = {**header(typed.Withdrawal), "submission_id": "mine", "reason": "an error"}
     assert vxp_schemas.valid(withdrawal, typed.Withdrawal) is withdrawal
     with pytest.raises(vxp_schemas.InvalidDocument, match=r"/type: found .*withdrawal/v1.*, expected .*/result/v1"):
         vxp_schemas.valid(withdrawal, typed.Result)

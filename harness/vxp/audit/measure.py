@@ -124,11 +124,10 @@ def imputed_vectors() -> dict[str, float]:
         key = max((k for k in imputing() if set(k.split("|")) <= own), key=len, default=None)
         if key is None:
             continue
-        asked = {name: value for name, value in case.items() if name not in ("expected", "computed_by", "agrees_with")}
         answers = []
         for off in (0.0, NLI_ERROR, -NLI_ERROR):
             with _solved(NEARLY_EXACT, off):
-                answers.append(conformance_worker.answered(asked, folder)["values"])
+                answers.append(conformance_worker.answered(case, folder)["values"])
         for exact, *others in zip(*answers, strict=True):
             for other in others:
                 if exact is not None and other is not None:

@@ -68,7 +68,7 @@ def registry(kind: Literal["datasets"]) -> dict[str, typed.Dataset]: ...
 def registry(kind: Literal["metrics"]) -> dict[str, typed.Metric]: ...
 @overload
 def registry(kind: str) -> Mapping[str, Registered]: ...
-def registry(kind: str) -> Mapping[str, Any]:
+def registry(kind: str) -> Any:
     """The documents of one kind (tasks, models, datasets, metrics) by `id@version`, in order of that name."""
     return deepcopy(dict(_documents(kind)))
 
@@ -133,7 +133,7 @@ def metric_digest(document: Mapping[str, Any]) -> str:
 
 
 @cache
-def _documents(kind: str) -> Mapping[str, dict[str, Any]]:
+def _documents(kind: str) -> Mapping[str, Registered]:
     if kind not in KINDS:
         raise unknown(kind, KINDS, what="registry kind")
     folder = files("vxp_schemas").joinpath("registry", kind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from rich.console import Console
@@ -75,7 +74,7 @@ def recomputed(found: report.Report, path: Path, order: Order, progress: Progres
                              *(f.document() for f in audit.findings.all if f.rule.severity != "error")])
 
 
-def statement(audit: Audit) -> dict[str, Any]:
+def statement(audit: Audit) -> signing.Statement:
     """The in-toto Statement whose subject is the bundle."""
     return {
         "_type": STATEMENT,
@@ -91,7 +90,7 @@ def write(audit: Audit, target: Path) -> None:
     store.write_bytes(target, result.plain_json(said))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> signing.Statement:
     """A statement that `write` could have written, alone or in an envelope; VxpError for anything else."""
     return signing.statement(signing.read(path).payload, PREDICATE, path)
 

@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import vxp_schemas
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -46,6 +46,22 @@ KINDS = {AUDIT: "audit of vxp verify", SIGNATURE: "signature of vxp sign", WITHD
 MAX_SIGNATURES = 16
 SIGSTORE = "application/vnd.dev.sigstore.bundle"
 SUFFIX = ".dsse.json"
+
+
+class Subject(TypedDict):
+    """What a statement is about: a name, and the SHA-256 of its bytes."""
+
+    name: NotRequired[str]
+    digest: Mapping[str, str]
+
+
+class Statement(TypedDict):
+    """An in-toto Statement v1 about one bundle; its predicate is a document of the standard."""
+
+    _type: str
+    subject: list[Subject]
+    predicateType: str
+    predicate: Any
 
 
 @dataclass(frozen=True)
@@ -187,7 +203,7 @@ def _keyid(value: Any) -> str:
     return value
 
 
-def statement(payload: bytes, kind: str, path: Path) -> dict[str, Any]:
+def statement(payload: bytes, kind: str, path: Path) -> Statement:
     """The in-toto statement of these bytes: one subject by its SHA-256, the predicate type `kind`, and as predicate a valid
     document of that type. VxpError, which names the file, for anything else."""
     try:
@@ -201,7 +217,7 @@ def statement(payload: bytes, kind: str, path: Path) -> dict[str, Any]:
             raise VxpError(f"{path}: expected one subject with a SHA-256, the predicate {kind}, and no other fields")
     except (vxp_schemas.SchemaError, KeyError, TypeError, ValueError) as error:
         raise VxpError(f"{path} is no {KINDS[kind]}: {' '.join(str(error).split())[:300]}") from None
-    return said
+    return cast(Statement, said)
 
 
 def subject(said: Mapping[str, Any]) -> str:

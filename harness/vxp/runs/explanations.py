@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import torch
@@ -33,6 +33,15 @@ class Spent:
     seconds: list[float] = field(default_factory=list)
     forward: list[int] = field(default_factory=list)
     backward: list[int] = field(default_factory=list)
+
+
+class Notes(TypedDict):
+    """What a unit keeps beside its maps: a status for each, and what they took together."""
+
+    status: list[str]
+    seconds: float
+    forward: int
+    backward: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +75,8 @@ def explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Bas
             began = time.perf_counter()
             with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
                 made, states = _made_where(bound, context.model, batch, baselines[start].broken)
-            notes: dict[str, Any] = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
-                     "backward": passes.backward}
+            notes: Notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
+                            "backward": passes.backward}
             context.progress.rows(passes.forward)
             context.units.save(name, {"values": made}, notes)
             unit = {"values": made}, notes

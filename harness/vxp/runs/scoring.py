@@ -6,7 +6,7 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -22,6 +22,21 @@ from vxp.runs.context import Context
 from vxp.runs.writing import Scored
 
 
+class ScoreNotes(TypedDict):
+    """What a unit keeps of a score beside its numbers: a status for every item, and the x of its curve."""
+
+    status: Sequence[str]
+    x: Sequence[float]
+
+
+class Notes(TypedDict):
+    """What a unit keeps beside its tensors."""
+
+    scores: dict[str, ScoreNotes]
+    tally: typed.ResultCostScore
+    batch_size: int
+
+
 def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> Scored:
     """Score a stored set, read back, in units."""
     document = store.read_document(folder / "set.json", typed.Set)
@@ -35,7 +50,7 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
     status = items["status"].to_pylist()
     context.progress.stage(f"scoring {bound.name}", len(expected))
     done, excluded = _runnable(context, bound)
-    units = []
+    units: list[tuple[dict[str, Tensor], Notes]] = []
     tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
     lost = OK not in status  # nothing to score
     for start, stop in () if lost else context.ranges():
@@ -83,25 +98,27 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
     return run, not_run
 
 
-def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], Notes]:
     """The outcomes of one range as a unit keeps them: tensors and notes."""
     engine.tally = Tally()
     began = time.perf_counter()
     found = engine.score([job], baseline.rows)[0]
-    tensors, notes = {}, {}
+    tensors: dict[str, Tensor] = {}
+    scores: dict[str, ScoreNotes] = {}
     for signature, outcome in found.items():
         tensors[f"values/{signature}"] = outcome.values
         if outcome.curve is not None:
             tensors[f"curve/{signature}"] = outcome.curve
         if outcome.statistics is not None:
             tensors[f"statistics/{signature}"] = outcome.statistics
-        notes[signature] = {"status": outcome.status, "x": outcome.x}
-    tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
-             "seconds": time.perf_counter() - began}
-    return tensors, {"scores": notes, "tally": tally, "batch_size": engine.batch_size}
+        scores[signature] = {"status": outcome.status, "x": outcome.x}
+    tally: typed.ResultCostScore = {
+        "rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
+        "seconds": time.perf_counter() - began}
+    return tensors, {"scores": scores, "tally": tally, "batch_size": engine.batch_size}
 
 
-def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:
+def _joined(units: Sequence[tuple[Mapping[str, Tensor], Notes]], signature: str, made: Sequence[str]) -> Outcome:
     """The outcome over all units; an item whose map could not be made has that status everywhere, except where nothing was
     run."""
     values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])

@@ -37,7 +37,7 @@ class Inference:
     @classmethod
     def of(cls, stated: typed.TaskStatistics | typed.ResultInference) -> Inference:
         """From a card's `statistics` or a result's `inference`; what neither states is the standard's."""
-        return cls(stated["level"], stated["resamples"], stated.get("min_clusters", FEW_CLUSTERS),
+        return cls(stated.get("level", LEVEL), stated.get("resamples", RESAMPLES), stated.get("min_clusters", FEW_CLUSTERS),
                    stated.get("correction", "holm"))
 
     def adjusted(self, p_values: Sequence[float]) -> list[float]:

@@ -28,6 +28,7 @@ from vxp.explainers import BoundExplainer
 from vxp.kinds import MAPS
 from vxp.models.own import SPEC
 from vxp.runs import explain_worker
+from vxp.runs.explain_worker import Asked, Message, Order
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME",
         "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -63,7 +64,7 @@ def running(
         system = vxp_schemas.valid(said.get("system"), typed.System)
 
         def explain(module: nn.Module, batch: Batch, **_: Any) -> Tensor:
-            _, tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))
+            tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))[1]
             if set(tensors) != {"maps"}:
                 raise VxpError(f"the process of the explainer gave the tensors {sorted(tensors)}, expected maps")
             return tensors["maps"].to(batch.inputs.device)
@@ -80,8 +81,8 @@ class _Asking:
         self.process, self.errors = process, errors
 
     def __call__(
-        self, said: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        self, said: Order | Asked, tensors: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Message, dict[str, Tensor]]:
         try:
             explain_worker.send(self.process.stdin, said, tensors)  # type: ignore[arg-type]
             answer, maps = explain_worker.receive(self.process.stdout, store.MAX_ARRAYS)  # type: ignore[arg-type]

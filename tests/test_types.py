@@ -6,6 +6,8 @@ from typing import Any, NotRequired, get_args, get_origin, get_type_hints
 
 import pytest
 import vxp_schemas
+from vxp.audit import Order, verify
+from vxp.bundles import open_bundle
 from vxp.documents import header, store
 from vxp.errors import VxpError
 from vxp.maintain import types
@@ -83,3 +85,12 @@ def test_a_document_of_another_kind_has_no_type(tmp_path: Path) -> None:
     with pytest.raises(VxpError, match=r"result.json: .*\n  /type: found .*withdrawal/v1"):
         store.read_document(tmp_path / "result.json", typed.Result)
     assert store.read_document(tmp_path / "result.json", typed.Withdrawal) == withdrawal
+
+
+def test_a_root_document_of_another_kind_is_named(tmp_path: Path) -> None:
+    """It was read as a submission, whose fields it has not: a KeyError."""
+    withdrawal = header(typed.Withdrawal) | {"submission_id": "mine", "reason": "an error"}
+    store.write_document(tmp_path / "submission.json", withdrawal)
+    for read in (lambda: open_bundle(tmp_path).submission, lambda: verify(tmp_path, Order())):
+        with pytest.raises(VxpError, match=r"submission.json: .*\n  /type: found .*withdrawal/v1.*, expected .*/submission/v1"):
+            read()

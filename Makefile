@@ -12,7 +12,7 @@ RECORDS ?= 2000
 BOARD ?= build/board
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric apt stamps registry clean
+.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric apt stamps registry typed clean
 
 # torch and torchvision come from one index in one step, so that their builds match. A module is compiled when it is first
 # imported, which most of what is installed never is: to compile all takes three quarters of a minute.
@@ -99,6 +99,10 @@ metric:
 
 registry: $(VENV)/.demo
 	$(BIN)/python -m vxp.maintain.registry
+
+# Documents as types, from the schemas; `make types` checks types
+typed: $(VENV)/.all
+	$(BIN)/python -m vxp.maintain.types
 
 # Debian packages of the checks: a browser for the report, and what OpenCV of the public libraries needs. As root they are
 # installed, otherwise said.

@@ -652,7 +652,7 @@ def test_a_commitment_is_opened_for_a_bundle_that_was_sealed_later(tmp_path: Pat
     late = "2099-01-01T00:00:00Z"
     assert nonces.fault(drawn.policy(), late, late) is None
     assert "from before the bundle" in str(nonces.fault(drawn.policy(), published["created"], late))
-    other = nonces.Nonce("00" * 32, "commitment", drawn.proof)
+    other = nonces.Nonce("00" * 32, "commitment", commitment=drawn.commitment)
     assert "is not the SHA-256" in str(nonces.fault(other.policy(), late, late))
     with pytest.raises(VxpError, match="is never replaced"):
         nonces.commit(tmp_path / "c.json")

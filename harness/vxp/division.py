@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 NAMED = 3
 """Metrics that are named of those that were left out."""
@@ -27,8 +28,8 @@ class Selection:
     clusters: int
     of_clusters: int
 
-    def document(self) -> dict[str, int]:
-        return asdict(self)
+    def document(self) -> typed.Selection:
+        return {"items": self.items, "of_items": self.of_items, "clusters": self.clusters, "of_clusters": self.of_clusters}
 
     def __str__(self) -> str:
         return f"{self.items} of {self.of_items} items from {self.clusters} of {self.of_clusters} clusters"
@@ -66,8 +67,8 @@ class Reason:
 
 
 def reasons(
-    *, task: Mapping[str, Any], model: Mapping[str, Any], limit: int | None, signatures: Sequence[str],
-    selected: Mapping[str, int] | None = None,
+    *, task: typed.Ref, model: typed.Ref, limit: int | None, signatures: Sequence[str],
+    selected: typed.Selection | None = None,
 ) -> Iterator[Reason]:
     """Why a result of this task and model, by reference, with these scores is open (clause 12.2.2); none: it is closed.
 
@@ -83,9 +84,9 @@ def reasons(
                      "null: every item of the task")
     if card is None or card["status"] != "active":
         return
-    if limit is None and dict(vxp_schemas.reference(card)) != dict(task):
+    if limit is None and vxp_schemas.reference(card) != task:
         yield Reason("the task's card is not the registry's", "/task", "an active task of the registry")
-    if dict(model) not in [dict(admitted) for admitted in (card["model"], *card.get("also_models", ()))]:
+    if model not in [card["model"], *card.get("also_models", ())]:
         yield Reason(f"the model {model['id']} is not the task's", "/model", str(card["model"]["id"]))
     wanted = own_scores(task)
     missing = [signature for signature in wanted if signature not in signatures]
@@ -94,7 +95,7 @@ def reasons(
                      f"all {len(wanted)} of the task")
 
 
-def own_scores(task: Mapping[str, Any]) -> list[str]:
+def own_scores(task: typed.Ref) -> list[str]:
     """The signatures of the scores that a task's card asks for; none where the registry has no such task."""
     from vxp import metrics  # and torch with them, which no other question here needs
 
@@ -102,7 +103,7 @@ def own_scores(task: Mapping[str, Any]) -> list[str]:
     return [] if card is None else [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
 
 
-def of_result(document: Mapping[str, Any]) -> list[Reason]:
+def of_result(document: typed.Result) -> list[Reason]:
     """The reasons of a result document."""
     return list(reasons(task=document["task"], model=document["model"], limit=document["settings"]["limit"],
                         signatures=[s["signature"] for s in document["scores"]], selected=document.get("selection")))
@@ -113,7 +114,7 @@ def part(document: Mapping[str, Any]) -> str:
     return str(Selection(**document["selection"])) if "selection" in document else f"{document['items']} items"
 
 
-def words(document: Mapping[str, Any]) -> str:
+def words(document: typed.Result) -> str:
     """A result's division with the reason: `closed`, or `open: own images`."""
     why = "; ".join(reason.words for reason in of_result(document))
     return f"open: {why}" if document["division"] == "open" and why else str(document["division"])

@@ -13,11 +13,12 @@ import torch
 import vxp_schemas
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from vxp_schemas import typed
 
 from vxp import datasets, division, stats
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
-from vxp.documents import referred, store
+from vxp.documents import referred, store, undated
 from vxp.kinds import KINDS, Map
 from vxp.models import Model
 
@@ -52,7 +53,7 @@ class Loaded:
 class Task:
     """What is scored: items in canonical order, where their images come from, the model and the metrics."""
 
-    document: Mapping[str, Any]
+    document: typed.Task
     items: tuple[datasets.Item, ...]
     source: datasets.Source
     model: str
@@ -67,13 +68,13 @@ class Task:
         return f"{self.id}@{self.document['version']}"
 
     @property
-    def reference(self) -> dict[str, Any]:
+    def reference(self) -> typed.Ref:
         """id, version and digest; the digest covers every item, so a limited run is not the task."""
         return referred(self.document, self.limit)
 
     @property
-    def dataset(self) -> dict[str, Any]:
-        return dict(self.document["dataset"])
+    def dataset(self) -> typed.Ref:
+        return self.document["dataset"]
 
     @property
     def limit(self) -> int | None:
@@ -117,8 +118,8 @@ class Task:
         return tuple(self.document["truth"])
 
     @property
-    def budget(self) -> Mapping[str, Any]:
-        return dict(self.document.get("budget", {}))
+    def budget(self) -> typed.TaskBudget:
+        return self.document["budget"]
 
     def limited(self, limit: int | None) -> Task:
         """So many items, of every cluster in turn; such a run is not the task, and its results say so."""
@@ -200,14 +201,14 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]
     grouped = kind == "manifest" and any(item.cluster != item.id for item in items)
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
-    document = {
-        "type": "https://vxp.example/task/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+    truth: list[Any] = list(source.truth)  # in words of the data set, which are checked below
+    document: typed.Task = undated(typed.Task) | {
         "id": f"open-{name}"[:54].rstrip("-"), "version": 1, "title": source.about,
         "status": "unregistered",
         "dataset": {"id": f"{kind or 'own'}-{name}"[:54].rstrip("-"), "version": 1, "digest": content},
-        "model": dict(vxp_schemas.reference(model.document)), "input_size": list(model.input_size),
+        "model": vxp_schemas.reference(model.document), "input_size": list(model.input_size),
         "targets": "list" if any(item.target is not None for item in items) else "predicted",
-        "truth": list(source.truth), "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted,
+        "truth": truth, "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted,
         "primary_family": "faithfulness", "cluster_key": "cluster" if grouped else "image", "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},

@@ -7,6 +7,10 @@ from vxp_schemas._digest import canonical, digest, file_digest
 from vxp_schemas._errors import Fault, InvalidDocument, SchemaError, UnknownName, pointer
 from vxp_schemas._registry import (
     STATUSES,
+    Registered,
+    SeenDifferences,
+    ToleranceClass,
+    Tolerances,
     metric_digest,
     reference,
     registry,
@@ -16,7 +20,7 @@ from vxp_schemas._registry import (
     tolerances,
 )
 from vxp_schemas._strict import loads
-from vxp_schemas._validate import DOCUMENT_TYPES, schema, validate
+from vxp_schemas._validate import DOCUMENT_TYPES, schema, type_of, valid, validate
 
 SPEC_VERSION = "1.0.0-draft.2"
 
@@ -26,7 +30,11 @@ __all__ = [
     "STATUSES",
     "Fault",
     "InvalidDocument",
+    "Registered",
     "SchemaError",
+    "SeenDifferences",
+    "ToleranceClass",
+    "Tolerances",
     "UnknownName",
     "canonical",
     "digest",
@@ -41,5 +49,7 @@ __all__ = [
     "rules",
     "schema",
     "tolerances",
+    "type_of",
+    "valid",
     "validate",
 ]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Literal, NotRequired, TypedDict, overload
 
+from vxp_schemas import typed
 from vxp_schemas._digest import digest
 from vxp_schemas._errors import SchemaError, unknown
 from vxp_schemas._strict import loads
@@ -18,15 +19,71 @@ METRIC_TYPE: Final = "https://vxp.example/metric/v1"
 # what a metric's digest covers: a better implementation, an example or a citation leaves the leaderboard's key alone
 METRIC_IDENTITY: Final = ("id", "version", "definition", "parameters", "better", "range", "clause")
 
+Registered = typed.Task | typed.Model | typed.Dataset | typed.Metric
+
+
+
+class SeenDifferences(TypedDict):
+    """The largest differences that were measured, and how many statuses changed."""
+
+    target_score: float
+    maps: float
+    metrics: dict[str, float]
+    statuses: NotRequired[int]
+    imputed: NotRequired[dict[str, float]]
+    imputed_vectors: NotRequired[dict[str, float]]
+
+
+class ToleranceClass(TypedDict):
+    """The tolerances of a precision class. metrics: those that are not `scores`, by metric, or metric and parameters. maps:
+    absent where rounding changes maps too much to compare."""
+
+    target_score: float
+    scores: float
+    maps: NotRequired[float]
+    metrics: dict[str, float]
+    seen: NotRequired[SeenDifferences]
+
+
+class Tolerances(TypedDict):
+    """How far numbers that were computed again may be off, and how that was measured."""
+
+    about: str
+    runs: list[list[str | int]]
+    imputed_runs: list[list[str | int]]
+    torch: str
+    classes: dict[str, ToleranceClass]
+
+
 _REGISTRY_PATH: Final = re.compile(r"[a-z0-9][a-z0-9-]*/[A-Za-z0-9][A-Za-z0-9._@-]*")
 
 
-def registry(kind: str) -> dict[str, dict[str, Any]]:
+@overload
+def registry(kind: Literal["tasks"]) -> dict[str, typed.Task]: ...
+@overload
+def registry(kind: Literal["models"]) -> dict[str, typed.Model]: ...
+@overload
+def registry(kind: Literal["datasets"]) -> dict[str, typed.Dataset]: ...
+@overload
+def registry(kind: Literal["metrics"]) -> dict[str, typed.Metric]: ...
+@overload
+def registry(kind: str) -> Mapping[str, Registered]: ...
+def registry(kind: str) -> Any:
     """The documents of one kind (tasks, models, datasets, metrics) by `id@version`, in order of that name."""
     return deepcopy(dict(_documents(kind)))
 
 
-def registry_document(kind: str, name: str) -> dict[str, Any]:
+@overload
+def registry_document(kind: Literal["tasks"], name: str) -> typed.Task: ...
+@overload
+def registry_document(kind: Literal["models"], name: str) -> typed.Model: ...
+@overload
+def registry_document(kind: Literal["datasets"], name: str) -> typed.Dataset: ...
+@overload
+def registry_document(kind: Literal["metrics"], name: str) -> typed.Metric: ...
+@overload
+def registry_document(kind: str, name: str) -> Registered: ...
+def registry_document(kind: str, name: str) -> Any:
     """One document by `id@version`, or by `id` alone for its highest version. Raises UnknownName with the nearest."""
     documents = _documents(kind)
     versions = [key for key in documents if name in (key, key.rpartition("@")[0])]
@@ -49,13 +106,13 @@ def rules() -> list[dict[str, str]]:
     return loaded
 
 
-def tolerances() -> dict[str, Any]:
+def tolerances() -> Tolerances:
     """How far numbers that were computed again may be off, by precision class and metric, with how it was measured."""
-    loaded: dict[str, Any] = loads(files("vxp_schemas").joinpath("registry", "tolerances.json").read_bytes())
+    loaded: Tolerances = loads(files("vxp_schemas").joinpath("registry", "tolerances.json").read_bytes())
     return loaded
 
 
-def reference(document: Mapping[str, Any]) -> dict[str, Any]:
+def reference(document: Mapping[str, Any]) -> typed.Ref:
     """`{"id", "version", "digest"}`: how other documents name this one.
 
     The digest is that of the RFC 8785 form of the whole document, except for metrics (see metric_digest).
@@ -76,7 +133,7 @@ def metric_digest(document: Mapping[str, Any]) -> str:
 
 
 @cache
-def _documents(kind: str) -> Mapping[str, dict[str, Any]]:
+def _documents(kind: str) -> Mapping[str, Registered]:
     if kind not in KINDS:
         raise unknown(kind, KINDS, what="registry kind")
     folder = files("vxp_schemas").joinpath("registry", kind)

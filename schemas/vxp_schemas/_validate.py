@@ -12,7 +12,7 @@ from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -29,6 +29,7 @@ SCHEMA_NAMES: Final = ("task", "dataset", "model", "metric", "set", "result", "e
 DOCUMENT_TYPES: Final[Mapping[str, str]] = {f"https://vxp.example/{name}/v1": name for name in SCHEMA_NAMES}
 
 Schema = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -52,6 +53,22 @@ def validate(document: Any) -> None:
     faults = dict.fromkeys(_fault(error) for error in islice(_validator(name).iter_errors(document), MAX_FAULTS))
     if faults:
         raise InvalidDocument(faults, what=f"{name} document")
+
+
+def valid(document: Any, kind: type[T]) -> T:
+    """The document as a type of vxp_schemas.typed, such as `typed.Result`, once the schema of that name accepts it.
+
+    Raises InvalidDocument as `validate` does, and for a document of another kind.
+    """
+    validate(document)
+    if document["type"] != type_of(kind):
+        raise InvalidDocument([Fault("/type", shown(document["type"]), type_of(kind))])
+    return cast(T, document)
+
+
+def type_of(kind: type) -> str:
+    """The field `type` of documents of a type of vxp_schemas.typed."""
+    return next(type_ for type_, name in DOCUMENT_TYPES.items() if name == kind.__name__.lower())
 
 
 def _dispatched(document: Any) -> str:

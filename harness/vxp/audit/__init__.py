@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from rich.console import Console
 from rich.text import Text
+from vxp_schemas import typed
 
 from vxp.audit import apart, nonces
 from vxp.audit.again import ALL_MINUTES, SAMPLE, Audit, Order, verify
@@ -66,16 +65,16 @@ def recomputed(found: report.Report, path: Path, order: Order, progress: Progres
         return replace(found, level="recompute", checks=[*found.checks[:-1], {
             "check": "recompute", "ran": False, "reason": "the bundle has errors before it"}])
     audit = verify(path, order, progress)
-    left = [{"check": n["what"], "ran": False, "reason": n["reason"]} for n in audit.not_checked]
+    left: list[typed.ReportCheck] = [{"check": n["what"], "ran": False, "reason": n["reason"]} for n in audit.not_checked]
     checks = [c for c in found.checks if c["check"] != "recompute"]
-    ran = {"check": "recompute", "ran": True} if audit.scores else {
+    ran: typed.ReportCheck = {"check": "recompute", "ran": True} if audit.scores else {
         "check": "recompute", "ran": False, "reason": "nothing could be computed again: vxp verify has the options for it"}
     return replace(found, level="recompute", checks=[*checks, ran, *left], evidence=max(found.evidence, audit.evidence),
                    findings=[*(f.document() for f in audit.findings.errors), *found.findings,
                              *(f.document() for f in audit.findings.all if f.rule.severity != "error")])
 
 
-def statement(audit: Audit) -> dict[str, Any]:
+def statement(audit: Audit) -> signing.Statement:
     """The in-toto Statement whose subject is the bundle."""
     return {
         "_type": STATEMENT,
@@ -91,7 +90,7 @@ def write(audit: Audit, target: Path) -> None:
     store.write_bytes(target, result.plain_json(said))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> signing.Statement:
     """A statement that `write` could have written, alone or in an envelope; VxpError for anything else."""
     return signing.statement(signing.read(path).payload, PREDICATE, path)
 
@@ -122,7 +121,7 @@ def show(console: Console, audit: Audit, name: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _figures(found: Mapping[str, Any]) -> str:
+def _figures(found: typed.AuditScoreRecomputed) -> str:
     """The number of a score that was computed again, of a whole set with its interval."""
     if "mean" not in found:
         return "without a number"

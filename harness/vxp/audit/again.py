@@ -7,12 +7,13 @@ only where the reviewer names it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from vxp import explainers, models, validation
+from vxp_schemas import typed
+
+from vxp import documents, explainers, models, validation
 from vxp.audit import apart, conclusions, nonces, sampling
 from vxp.audit.claims import ChangedError, Claim, bound_document, held, own_task, read_document, table, task_of
 from vxp.audit.flags import raise_flags
@@ -40,15 +41,15 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     root = bundle.read(ROOT)
     if store.digest(root) != found.root_digest:
         raise ChangedError(path, ROOT)
-    submission = read_document(bundle, ROOT, root)
+    submission = read_document(bundle, ROOT, root, typed.Submission)
     audit = Audit(submission["submission_id"], store.digest(root), order)
     if found.verdict == "invalid":
         audit.refused = found.findings
         return audit
     if order.all_within > 0:
-        audit.minutes = _minutes(order, [bound_document(bundle, d) for d in submission["results"]])
+        audit.minutes = _minutes(order, [bound_document(bundle, d, typed.Result) for d in submission["results"]])
         audit.order = order = dataclasses.replace(order, sample=None if audit.minutes <= order.all_within else order.sample)
-    wrong = nonces.fault(policy(order), submission["created"], result.header("audit")["created"])
+    wrong = nonces.fault(policy(order), submission["created"], documents.now())
     if wrong is not None:
         raise VxpError(f"the nonce cannot be taken for {path}: {wrong}")
     with computing(order.threads):
@@ -57,19 +58,20 @@ def verify(path: Path, order: Order, progress: Progress | None = None) -> Audit:
     return audit
 
 
-def _minutes(order: Order, documents: Sequence[Mapping[str, Any]]) -> float:
+def _minutes(order: Order, results: Sequence[typed.Result]) -> float:
     """What it took to score, and where maps are made again to explain, by the results' own words."""
-    parts = ("score", "explain") if order.regenerate is not None else ("score",)
-    return sum(float(d["cost"][part]["seconds"]) for d in documents for part in parts if part in d["cost"]) / 60
+    scored = sum(d["cost"]["score"]["seconds"] for d in results)
+    explained = sum(d["cost"]["explain"]["seconds"] for d in results) if order.regenerate is not None else 0.0
+    return (scored + explained) / 60
 
 
 def _result(
-    audit: Audit, bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any], progress: Progress,
+    audit: Audit, bundle: Bundle, submission: typed.Submission, described: typed.Descriptor, progress: Progress,
 ) -> None:
-    document = bound_document(bundle, described)
+    document = bound_document(bundle, described, typed.Result)
     name = str(document["result_id"])
 
-    manifest = bound_document(bundle, document["set"])
+    manifest = bound_document(bundle, document["set"], typed.Set)
     folder = document["set"]["path"].rpartition("/")[0]
     signatures = [s["signature"] for s in document["scores"]]
     try:

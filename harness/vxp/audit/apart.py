@@ -14,10 +14,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import vxp_schemas
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp.core import Batch, Explainer, VxpError
 from vxp.documents import store
@@ -27,11 +28,13 @@ from vxp.explainers import BoundExplainer
 from vxp.kinds import MAPS
 from vxp.models.own import SPEC
 from vxp.runs import explain_worker
+from vxp.runs.explain_worker import Asked, Message, Order
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME",
         "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What the process is given of the environment."""
-ISOLATIONS: Mapping[str, str] = {
+Isolation = Literal["process", "bubblewrap"]
+ISOLATIONS: Mapping[Isolation, str] = {
     "bubblewrap": "in a process that sees neither the bundle nor the network, and writes to one empty folder only",
     "process": "in a process that is not told where the bundle is; it could look for it (install bubblewrap to prevent that)",
 }
@@ -40,8 +43,8 @@ ISOLATIONS: Mapping[str, str] = {
 
 @contextlib.contextmanager
 def running(
-    head: str, facts: Mapping[str, Any], model: str, bundle: Path, engine: Engine, *, device: str, threads: int,
-) -> Iterator[tuple[BoundExplainer, str]]:
+    head: str, facts: typed.Explainer, model: str, bundle: Path, engine: Engine, *, device: str, threads: int,
+) -> Iterator[tuple[BoundExplainer, Isolation]]:
     """The explainer that `head` names, at the parameters in the facts of a set's explainer, and how it is isolated (a key of
     ISOLATIONS).
 
@@ -58,11 +61,10 @@ def running(
         ask = _Asking(process, errors)
         said, _ = ask({"explainer": _explainer(head), "parameters": dict(facts["parameters"]), "model": _model(model),
                        "device": device, "precision": engine.precision, "threads": threads})
-        system = said.get("system")
-        vxp_schemas.validate(system)
+        system = vxp_schemas.valid(said.get("system"), typed.System)
 
         def explain(module: nn.Module, batch: Batch, **_: Any) -> Tensor:
-            _, tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))
+            tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))[1]
             if set(tensors) != {"maps"}:
                 raise VxpError(f"the process of the explainer gave the tensors {sorted(tensors)}, expected maps")
             return tensors["maps"].to(batch.inputs.device)
@@ -79,8 +81,8 @@ class _Asking:
         self.process, self.errors = process, errors
 
     def __call__(
-        self, said: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        self, said: Order | Asked, tensors: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Message, dict[str, Tensor]]:
         try:
             explain_worker.send(self.process.stdin, said, tensors)  # type: ignore[arg-type]
             answer, maps = explain_worker.receive(self.process.stdout, store.MAX_ARRAYS)  # type: ignore[arg-type]
@@ -136,7 +138,7 @@ def _environment(bundle: Path, scratch: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(own), "TMPDIR": scratch, "NUMBA_CACHE_DIR": scratch, "HF_HUB_OFFLINE": "1"}
 
 
-def _isolated(bundle: Path, scratch: Path, device: str) -> tuple[str, Sequence[str]]:
+def _isolated(bundle: Path, scratch: Path, device: str) -> tuple[Isolation, Sequence[str]]:
     """How a process is kept away from the bundle here, and the words before its command."""
     bwrap, true = shutil.which("bwrap"), shutil.which("true")
     if bwrap is None or true is None:

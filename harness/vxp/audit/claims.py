@@ -9,12 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import models, tasks
 from vxp.audit.statement import Order
@@ -23,6 +24,8 @@ from vxp.core import VxpError
 from vxp.models import Model
 from vxp.tasks import Task
 from vxp.validation import arrays
+
+T = TypeVar("T")
 
 
 class ChangedError(VxpError):
@@ -33,7 +36,7 @@ class ChangedError(VxpError):
                          "verify it there")
 
 
-def held(bundle: Bundle, described: Mapping[str, Any], folder: str = "") -> bytes:
+def held(bundle: Bundle, described: typed.Descriptor, folder: str = "") -> bytes:
     """The bytes of a file, read once and compared with the digest that binds it before anything is made of them: the
     validation read them in a process of its own, and since then another file may lie there. ChangedError for another."""
     path = f"{folder}/{described['path']}" if folder else str(described["path"])
@@ -43,26 +46,24 @@ def held(bundle: Bundle, described: Mapping[str, Any], folder: str = "") -> byte
         raise ChangedError(bundle.root, path, str(error)) from None
 
 
-def read_document(bundle: Bundle, path: str, data: bytes) -> dict[str, Any]:
+def read_document(bundle: Bundle, path: str, data: bytes, kind: type[T]) -> T:
     try:
-        document = vxp_schemas.loads(data)
-        vxp_schemas.validate(document)
+        return vxp_schemas.valid(vxp_schemas.loads(data), kind)
     except vxp_schemas.SchemaError as error:
         raise VxpError(f"{bundle.root}: {path}: {error}") from None
-    return dict(document)
 
 
-def bound_document(bundle: Bundle, described: Mapping[str, Any]) -> dict[str, Any]:
+def bound_document(bundle: Bundle, described: typed.Descriptor, kind: type[T]) -> T:
     """The document that a descriptor binds."""
-    return read_document(bundle, described["path"], held(bundle, described))
+    return read_document(bundle, described["path"], held(bundle, described), kind)
 
 
 @dataclass(eq=False)
 class Claim:
     """One result of the bundle with what is needed to compute it again."""
 
-    document: Mapping[str, Any]
-    manifest: Mapping[str, Any]
+    document: typed.Result
+    manifest: typed.Set
     folder: str
     items: arrays.Table
     samples: arrays.Table
@@ -106,15 +107,15 @@ def table(data: bytes, columns: Mapping[str, str]) -> arrays.Table:
 
 
 def own_task(
-    bundle: Bundle, submission: Mapping[str, Any], described: Mapping[str, Any],
-) -> Mapping[str, Any] | None:
+    bundle: Bundle, submission: typed.Submission, described: typed.Descriptor,
+) -> typed.Task | None:
     """The document of a task that the registry does not have, which lies beside the result."""
     path = f"{described['path'].rpartition('/')[0]}/task.json"
-    return next((bound_document(bundle, d) for d in submission["documents"] if d["path"] == path), None)
+    return next((bound_document(bundle, d, typed.Task) for d in submission["documents"] if d["path"] == path), None)
 
 
 def task_of(
-    order: Order, own: Mapping[str, Any] | None, document: Mapping[str, Any],
+    order: Order, own: typed.Task | None, document: typed.Result,
 ) -> tuple[Task, Model, str]:
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     limit = document["settings"]["limit"]
@@ -133,7 +134,7 @@ def task_of(
         model = models.load(source, device=order.device)
     task = task.limited(limit)
     for what, here, there in (("task", task.reference, document["task"]),
-                              ("model", dict(vxp_schemas.reference(model.document)), document["model"])):
+                              ("model", vxp_schemas.reference(model.document), document["model"])):
         if here != there:
             raise VxpError(f"the {what} here is {here['id']}@{here['version']} {here['digest'][:19]}..., and the result is of "
                            f"{there['id']}@{there['version']} {there['digest'][:19]}...")

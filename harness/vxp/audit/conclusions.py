@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
+from vxp_schemas import typed
 
 from vxp import stats
 from vxp.audit import tolerances
@@ -54,7 +53,7 @@ def coarse(again: Again) -> None:
         again.audit.left_out = True
 
 
-def summary(again: Again, bound: Bound) -> dict[str, Any]:
+def summary(again: Again, bound: Bound) -> typed.AuditScoreRecomputed:
     """What the items that were computed again give for a score: of a whole set the aggregate of chapter 7, of a sample
     the number without an interval."""
     task, metric, whole = again.claim.task, bound.metric, again.whole
@@ -68,9 +67,12 @@ def summary(again: Again, bound: Bound) -> dict[str, Any]:
         kept = torch.cat([p.statistics for p in parts if p.statistics is not None])
         numbers = stats.set_summary(metric.reduce, kept, status, clusters, range=metric.range, level=task.inference.level,
                                     interval=whole)
-    said = {"whole": whole, "n": len(status), "statuses": numbers["statuses"]}
-    said |= {"mean": numbers["mean"]} if "mean" in numbers else {}
-    return said | ({"ci": dict(numbers["ci"]) | {"cluster_key": task.cluster_key}} if whole and "ci" in numbers else {})
+    said: typed.AuditScoreRecomputed = {"whole": whole, "n": len(status), "statuses": numbers["statuses"]}
+    if "mean" in numbers:
+        said["mean"] = numbers["mean"]
+    if whole and "ci" in numbers:
+        said["ci"] = {**numbers["ci"], "cluster_key": task.cluster_key}
+    return said
 
 
 def _maps(again: Again) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import ToleranceClass, Tolerances
 
 from vxp import conformance, explainers, imputation, models, tasks
 from vxp.conformance import worker as conformance_worker
@@ -123,11 +124,10 @@ def imputed_vectors() -> dict[str, float]:
         key = max((k for k in imputing() if set(k.split("|")) <= own), key=len, default=None)
         if key is None:
             continue
-        asked = {name: value for name, value in case.items() if name not in ("expected", "computed_by", "agrees_with")}
         answers = []
         for off in (0.0, NLI_ERROR, -NLI_ERROR):
             with _solved(NEARLY_EXACT, off):
-                answers.append(conformance_worker.answered(asked, folder)["values"])
+                answers.append(conformance_worker.answered(case, folder)["values"])
         for exact, *others in zip(*answers, strict=True):
             for other in others:
                 if exact is not None and other is not None:
@@ -228,20 +228,22 @@ def up(value: float) -> float:
     return float(f"{ceil(value / unit - 1e-9) * unit:.1g}")
 
 
-def document(seen: Mapping[str, Seen]) -> dict[str, Any]:
-    classes: dict[str, Any] = {}
+def document(seen: Mapping[str, Seen]) -> Tolerances:
+    classes: dict[str, ToleranceClass] = {}
     for name, found in seen.items():
         times, least = TIMES[name], LEAST[name]
         metrics = {m: max(found.scores.get(m, [0.0])) for m in sorted(found.flips)}
         limits = {m: min(up(max(times * worst, least)), _width(m)) for m, worst in metrics.items()}
         classes[name] = {
             "target_score": up(max(times * max(found.targets), least)), "scores": least,
-            **({"maps": up(times * max(found.maps))} if max(found.maps) < COMPARABLE else {}),
             "metrics": {m: limit for m, limit in limits.items() if limit != least},
             "seen": {"target_score": max(found.targets), "maps": max(found.maps), "metrics": metrics,
                      "statuses": sum(sum(v) for v in found.flips.values())},
         }
-    classes["tf32"] = {k: v for k, v in classes["bf16"].items() if k != "seen"}
+        if max(found.maps) < COMPARABLE:
+            classes[name]["maps"] = up(times * max(found.maps))
+    classes["tf32"] = classes["bf16"].copy()
+    del classes["tf32"]["seen"]
     return {
         "about": "Largest admitted difference of a score computed again (relative above 1), by precision class and by metric, "
                  "or by metric and parameters; written by python -m vxp.audit.measure, which saw the differences below over "
@@ -253,7 +255,7 @@ def document(seen: Mapping[str, Seen]) -> dict[str, Any]:
     }
 
 
-def with_imputed(known: Mapping[str, Any], found: Mapping[str, float], vectors: Mapping[str, float]) -> dict[str, Any]:
+def with_imputed(known: Tolerances, found: Mapping[str, float], vectors: Mapping[str, float]) -> Tolerances:
     """The document of the tolerances with those of scores whose rows are imputed, from the largest differences by key, on
     tasks and on vectors. What was seen before stays: another processor shows other differences."""
     fp32 = known["classes"]["fp32"]
@@ -266,10 +268,10 @@ def with_imputed(known: Mapping[str, Any], found: Mapping[str, float], vectors: 
         limit = up(max(TIMES["fp32"] * seen, 2 * vectors.get(key, 0.0), ONE_STEP.get(key, 0.0), fp32["scores"],
                        metrics.get(name, 0.0)))
         metrics[key] = min(limit, _width(name))
-    renewed = fp32 | {"metrics": dict(sorted(metrics.items())),
-                      "seen": fp32["seen"] | {"imputed": dict(sorted(found.items())),
-                                              "imputed_vectors": dict(sorted(vectors.items()))}}
-    return dict(known) | {"classes": dict(known["classes"]) | {"fp32": renewed}}
+    renewed: ToleranceClass = fp32 | {
+        "metrics": dict(sorted(metrics.items())),
+        "seen": fp32["seen"] | {"imputed": dict(sorted(found.items())), "imputed_vectors": dict(sorted(vectors.items()))}}
+    return known | {"classes": known["classes"] | {"fp32": renewed}}
 
 
 def _larger(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:

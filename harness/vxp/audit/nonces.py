@@ -6,13 +6,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import documents
 from vxp.core import VxpError
@@ -29,18 +29,33 @@ DELAY = timedelta(days=1)
 """From the sealing of a bundle to its round: within it the root digest has to be published."""
 
 
+class Drawn(TypedDict):
+    """The fields of a statement's policy that say how items were drawn."""
+
+    sample: int | None
+    nonce: str
+    source: NotRequired[Literal["auditor", "commitment", "beacon", "all"]]
+    commitment: NotRequired[typed.AuditPolicyCommitment]
+    beacon: NotRequired[typed.AuditPolicyBeacon]
+
+
 @dataclass(frozen=True)
 class Nonce:
     """What the draw depends on besides the root digest, hexadecimal digits in lower case, and why it was not chosen to fit."""
 
     digits: str
     source: Source = "auditor"
-    proof: Mapping[str, Any] = field(default_factory=dict)
-    """Of a commitment: its digest and when it was written. Of a beacon: chain, round and signature."""
+    commitment: typed.AuditPolicyCommitment | None = None
+    beacon: typed.AuditPolicyBeacon | None = None
 
-    def policy(self) -> dict[str, Any]:
-        """The fields of a statement's policy."""
-        return {"nonce": self.digits, "source": self.source} | ({self.source: dict(self.proof)} if self.proof else {})
+    def policy(self, sample: int) -> Drawn:
+        """The fields of a statement's policy, for so many items of each set."""
+        drawn: Drawn = {"sample": sample, "nonce": self.digits, "source": self.source}
+        if self.commitment is not None:
+            drawn["commitment"] = self.commitment
+        if self.beacon is not None:
+            drawn["beacon"] = self.beacon
+        return drawn
 
 
 def own(digits: str | None = None) -> Nonce:
@@ -69,13 +84,15 @@ def commit(target: Path) -> tuple[str, Path]:
 def opened(path: Path) -> Nonce:
     """The nonce of an opening that `commit` wrote; VxpError for another file."""
     said = _fields(path, "an opening that vxp verify --commit wrote", "commitment", "created", "nonce")
-    return Nonce(said["nonce"], "commitment", {"digest": said["commitment"], "created": said["created"]})
+    return Nonce(said["nonce"], "commitment",
+                 commitment={"digest": said["commitment"], "created": said["created"]})
 
 
 def drawn(path: Path) -> Nonce:
     """The nonce of a round of the beacon, as its servers send it as JSON; VxpError for another file."""
     said = _fields(path, f"a round of drand's chain {QUICKNET}", "round", "randomness", "signature")
-    return Nonce(said["randomness"], "beacon", {"chain": QUICKNET, "round": said["round"], "signature": said["signature"]})
+    return Nonce(said["randomness"], "beacon",
+                 beacon={"chain": QUICKNET, "round": said["round"], "signature": said["signature"]})
 
 
 def _fields(path: Path, what: str, *names: str) -> dict[str, Any]:
@@ -91,41 +108,42 @@ def _fields(path: Path, what: str, *names: str) -> dict[str, Any]:
     return {name: said[name] for name in names}
 
 
-def fault(policy: Mapping[str, Any], created: str, stated: str) -> str | None:
+def fault(policy: Drawn, created: str, stated: str) -> str | None:
     """What is wrong with the source that the policy of a statement of the time `stated` gives for its nonce, for a bundle that
     was sealed at `created`; None where nothing is.
 
     The signature of a beacon's round is not checked, which needs BLS12-381: who draws up a table compares the round with the
     beacon. Neither are the times at which a commitment and a root digest were published, which no file can prove.
     """
-    source, nonce = policy.get("source", "auditor"), str(policy["nonce"])
+    source, nonce = policy.get("source", "auditor"), policy["nonce"]
     if source == "all" and policy["sample"] is not None:
         return f"it says that nothing was drawn, and a sample of {policy['sample']} items"
     try:
         if source == "commitment":
-            return _commitment_fault(policy.get("commitment", {}), nonce, created)
+            return _commitment_fault(policy.get("commitment"), nonce, created)
         if source == "beacon":
-            return _beacon_fault(policy.get("beacon", {}), nonce, created, stated)
+            return _beacon_fault(policy.get("beacon"), nonce, created, stated)
     except VxpError as error:  # a time that no calendar has
         return str(error)
     return None
 
 
-def _commitment_fault(said: Mapping[str, Any], nonce: str, created: str) -> str | None:
+def _commitment_fault(said: typed.AuditPolicyCommitment | None, nonce: str, created: str) -> str | None:
     if not (_is_hex(nonce) and len(nonce) == 64):
         return f"the nonce {nonce[:80]!r}: expected the 64 hexadecimal digits that vxp verify --commit drew"
-    if store.digest(nonce.encode()) != said.get("digest"):
-        return f"the commitment {said.get('digest')} is not the SHA-256 of the nonce's digits, {store.digest(nonce.encode())}"
+    if said is None or store.digest(nonce.encode()) != said["digest"]:
+        stated = None if said is None else said["digest"]
+        return f"the commitment {stated} is not the SHA-256 of the nonce's digits, {store.digest(nonce.encode())}"
     if not _moment(str(said["created"])) < _moment(created):
         return (f"the commitment is of {said['created']} and the bundle of {created}: expected one from before the bundle, so "
                 "that nobody who knew its root digest chose the nonce")
     return None
 
 
-def _beacon_fault(said: Mapping[str, Any], nonce: str, created: str, stated: str) -> str | None:
-    signature, number = str(said.get("signature")), said.get("round")
-    if said.get("chain") != QUICKNET:
-        return f"the chain {said.get('chain')}: expected {QUICKNET}"
+def _beacon_fault(said: typed.AuditPolicyBeacon | None, nonce: str, created: str, stated: str) -> str | None:
+    if said is None or said["chain"] != QUICKNET:
+        return f"the chain {None if said is None else said['chain']}: expected {QUICKNET}"
+    signature, number = said["signature"], said["round"]
     if not (len(signature) == 96 and _is_hex(signature)):
         return f"the signature {signature[:40]!r}: expected 96 hexadecimal digits"
     if hashlib.sha256(bytes.fromhex(signature)).hexdigest() != nonce:

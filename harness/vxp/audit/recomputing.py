@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp.audit import tolerances
 from vxp.audit.claims import Claim, held
@@ -32,7 +33,7 @@ class Maker:
 
     explainer: BoundExplainer
     same: bool
-    isolation: str
+    isolation: Literal["process", "bubblewrap"]
 
 
 @dataclass(eq=False)
@@ -60,7 +61,7 @@ class Again:
         self.map_off: list[float] = []
         self.ranks: list[float] = []
 
-    def _metric(self, score: Mapping[str, Any]) -> Bound | None:
+    def _metric(self, score: typed.ResultScore) -> Bound | None:
         """The metric of a score that can be computed here, or a note why it cannot."""
         signature = score["signature"]
         known = catalogue().get(signature.partition("@")[0])
@@ -206,11 +207,14 @@ class Again:
             if not abs(off) <= limit:
                 self.beyond[signature].append((self.where(row), f"{value:.8g}, here {again:.8g}",
                                                f"a difference of at most {limit:g}"))
-        for kind, again_ in (("curves", outcome.curve), ("statistics", outcome.statistics)):
-            if again_ is not None:
-                self._beside(kind, signature, again_, limit, rows)
+        if outcome.curve is not None:
+            self._beside("curves", signature, outcome.curve, limit, rows)
+        if outcome.statistics is not None:
+            self._beside("statistics", signature, outcome.statistics, limit, rows)
 
-    def _beside(self, kind: str, signature: str, again: Tensor, limit: float, rows: Sequence[int]) -> None:
+    def _beside(
+        self, kind: Literal["curves", "statistics"], signature: str, again: Tensor, limit: float, rows: Sequence[int]
+    ) -> None:
         """The curves, or what a metric of the set keeps, of these rows. Curves are stored in single precision."""
         stored = self.kept.get(f"{kind}/{signature}")
         path = self.claim.document[kind]["path"] if kind in self.claim.document else self.claim.document["set"]["path"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.audit import nonces, sampling, tolerances
 from vxp.documents.findings import Findings
 from vxp.engine import Precision
 from vxp.runs import result
+from vxp.validation.report import Evidence
 
+Verdict = Literal["reproduced", "differs", "refused", "incomplete"]
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
 ALL_MINUTES = 10.0
@@ -45,18 +48,18 @@ class Audit:
     root_digest: str
     order: Order
     findings: Findings = field(default_factory=Findings)
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    maps: list[dict[str, Any]] = field(default_factory=list)
-    not_checked: list[dict[str, str]] = field(default_factory=list)
+    scores: list[typed.AuditScore] = field(default_factory=list)
+    maps: list[typed.AuditMap] = field(default_factory=list)
+    not_checked: list[typed.AuditNotChecked] = field(default_factory=list)
     smallest_share: float = 0.0
     left_out: bool = False
     """Whether a whole result could not be computed again."""
     minutes: float | None = None
     """What the results say that computing all of them takes, where that decided about the sample."""
-    refused: list[dict[str, Any]] | None = None
+    refused: list[typed.Finding] | None = None
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         if self.refused is not None:
             return "refused"
         if self.findings.errors:
@@ -68,20 +71,20 @@ class Audit:
         return {"reproduced": 0, "differs": 1, "refused": 1, "incomplete": 3}[self.verdict]
 
     @property
-    def evidence(self) -> str:
+    def evidence(self) -> Evidence:
         """E3 only where every set's maps were made again by the system that the bundle names; E2 where the scores that need
         no explainer agree."""
         if self.verdict != "reproduced":
-            return {"refused": "E0", "differs": "E0", "incomplete": "E1"}[self.verdict]
+            return "E1" if self.verdict == "incomplete" else "E0"
         again = {m["result"] for m in self.maps if m["same_system"]}
         return "E3" if again and {s["result"] for s in self.scores} <= again else "E2"
 
-    def predicate(self) -> dict[str, Any]:
+    def predicate(self) -> typed.Audit:
         """What is said about the bundle, as a document of the standard."""
         order = self.order
-        return result.header("audit") | {
-            "policy": policy(order) | {"tolerances": vxp_schemas.digest(tolerances.document()),
-                                        "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
+        return result.header(typed.Audit) | {
+            "policy": {**policy(order), "tolerances": vxp_schemas.digest(tolerances.document()),
+                       "confidence": sampling.CONFIDENCE, "smallest_share": self.smallest_share},
             "environment": {"device": order.device, "precision": order.precision, "batch_size": order.batch_size,
                             "threads": order.threads},
             "scores": self.scores, "maps": self.maps, "not_checked": self.not_checked,
@@ -90,8 +93,8 @@ class Audit:
         }
 
 
-def policy(order: Order) -> dict[str, Any]:
+def policy(order: Order) -> nonces.Drawn:
     """What a statement says of the draw."""
     if order.sample is None:  # nothing is drawn
         return {"sample": None, "nonce": order.nonce.digits, "source": "all"}
-    return {"sample": order.sample} | order.nonce.policy()
+    return order.nonce.policy(order.sample)

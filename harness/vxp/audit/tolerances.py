@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from math import log, sqrt
-from typing import Any
 
 import vxp_schemas
+from vxp_schemas import ToleranceClass, Tolerances
 
 ORDER = ("fp32", "tf32", "bf16")
 """Precision classes from the finest; two machines agree as far as the coarser of theirs."""
@@ -19,7 +19,7 @@ BIAS_CHANCE = 1e-4
 
 
 @cache
-def document() -> Mapping[str, Any]:
+def document() -> Tolerances:
     """The registry's tolerances."""
     return vxp_schemas.tolerances()
 
@@ -36,7 +36,7 @@ def of_score(signature: str, precisions: tuple[str, str]) -> float:
     return max(_largest(document()["classes"][known], own) for known in classes)
 
 
-def _largest(known: Mapping[str, Any], own: set[str]) -> float:
+def _largest(known: ToleranceClass, own: set[str]) -> float:
     fitting = [float(limit) for key, limit in known["metrics"].items() if set(key.split("|")) <= own]
     return max(fitting, default=float(known["scores"]))
 
@@ -64,6 +64,5 @@ def of_maps(precisions: tuple[str, str]) -> float | None:
     return None if found is None else float(found)
 
 
-def _coarser(precisions: tuple[str, str]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = document()["classes"][max(precisions, key=ORDER.index)]
-    return found
+def _coarser(precisions: tuple[str, str]) -> ToleranceClass:
+    return document()["classes"][max(precisions, key=ORDER.index)]

@@ -11,13 +11,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import torch
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import explainers, models, tasks
 from vxp.bench.measure import Line
@@ -117,7 +117,7 @@ def large(folder: Path, rows: int) -> Path:
     return out
 
 
-def _maps(folder: Path, manifest: dict[str, Any], rows: int) -> None:
+def _maps(folder: Path, manifest: typed.Set, rows: int) -> None:
     maps = np.random.default_rng(0).random((rows, SIDE, SIDE), np.float32).astype(np.float16)
     path = folder / manifest["shards"][0]["descriptor"]["path"]
     store.write_bytes(path, safetensors.numpy.save({"values": maps}))

@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar, overload
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.documents import store
 from vxp.documents.findings import Finding, Findings
 from vxp.errors import VxpError
 
+T = TypeVar("T")
 ROOT: Final = "submission.json"
 MAX_TOTAL: Final = 64 * 2**30
 MAX_FILES: Final = 10_000
@@ -86,18 +88,23 @@ class Bundle:
         with self.stream(path) as stream:
             return stream.read()
 
-    def document(self, path: str) -> dict[str, Any]:
-        """A JSON document by its schema; VxpError names the file and its faults."""
+    @overload
+    def document(self, path: str) -> dict[str, Any]: ...
+    @overload
+    def document(self, path: str, kind: type[T]) -> T: ...
+    def document(self, path: str, kind: Any = None) -> Any:
+        """A JSON document by its schema, of a type of vxp_schemas.typed where one is given; VxpError names the file and its
+        faults."""
         if self.checked:
-            return dict(json.loads(self.read(path)))
+            return json.loads(self.read(path))
         try:
             document = vxp_schemas.loads(self.read(path))
-            vxp_schemas.validate(document)
+            vxp_schemas.validate(document) if kind is None else vxp_schemas.valid(document, kind)
         except vxp_schemas.SchemaError as error:
             raise VxpError(f"{self.root}: {path}: {error}") from None
-        return dict(document)
+        return document
 
-    def described(self, described: Mapping[str, Any]) -> bytes:
+    def described(self, described: typed.Descriptor) -> bytes:
         """The bytes of a descriptor of the root or a result; VxpError where size or digest differ."""
         path, size = str(described["path"]), int(described["size"])
         data = self.read(path, min(max(size, 1), store.MAX_ARRAYS))
@@ -107,8 +114,8 @@ class Bundle:
         return data
 
     @cached_property
-    def submission(self) -> dict[str, Any]:
-        return self.document(ROOT)
+    def submission(self) -> typed.Submission:
+        return self.document(ROOT, typed.Submission)
 
     @cached_property
     def root_digest(self) -> str:

@@ -7,9 +7,9 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.bundles import ROOT, open_bundle
 from vxp.documents import store
@@ -22,8 +22,8 @@ OUTSIDE = "outside:"
 
 
 def command(
-    *, task: Mapping[str, Any], model: Mapping[str, Any], systems: Sequence[Mapping[str, Any]], metrics: Sequence[str],
-    settings: Mapping[str, Any], scored: bool = False,
+    *, task: typed.Ref, model: typed.Ref, systems: Sequence[typed.System], metrics: Sequence[str],
+    settings: typed.Settings, scored: bool = False,
 ) -> str:
     """The command that makes results again. IMAGES, MODEL, DATA, SET and DIR stand for what only the reader has, and so do
     the files of explainers.
@@ -51,7 +51,7 @@ def command(
     return shlex.join([*parts, "--out", "DIR"])
 
 
-def _explainer(system: Mapping[str, Any]) -> str:
+def _explainer(system: typed.System) -> str:
     """The explainer of a system as the command line names it: by its id, or of a file of one's own by file and name."""
     method = system["method"]
     module, _, name = system["implementation"]["entry_point"].partition(":")
@@ -62,7 +62,7 @@ def _explainer(system: Mapping[str, Any]) -> str:
     return head + "".join(given)
 
 
-def of_submission(submission: Mapping[str, Any], root_digest: str, results: Sequence[Mapping[str, Any]]) -> str:
+def of_submission(submission: typed.Submission, root_digest: str, results: Sequence[typed.Result]) -> str:
     """A BibTeX entry of a sealed submission: its authors, and the digest that nothing can be changed under."""
     tasks = sorted({f"{r['task']['id']}@{r['task']['version']} ({r['model']['id']}@{r['model']['version']})" for r in results})
     year = submission["created"][:4]
@@ -72,7 +72,7 @@ def of_submission(submission: Mapping[str, Any], root_digest: str, results: Sequ
         "note": _tex(f"Tasks {', '.join(tasks)}; root digest {root_digest}; licence {submission['license']}")})
 
 
-def of_result(document: Mapping[str, Any]) -> str:
+def of_result(document: typed.Result) -> str:
     """A BibTeX entry of a result that nobody has sealed: what was computed, by which harness."""
     task, model = document["task"], document["model"]
     return _bibtex(f"vxp-{document['result_id']}", {
@@ -88,17 +88,14 @@ def cite(path: Path) -> str:
     if path.is_dir() and not (path / ROOT).is_file() and (path / "result.json").is_file():
         path = path / "result.json"
     if path.suffix == ".json" and path.is_file():
-        document = store.read_document(path)
-        if not document["type"].endswith("/result/v1"):
-            raise VxpError(f"{path} is a document of the type {document['type']}, expected a result or a bundle")
-        return of_result(document)
+        return of_result(store.read_document(path, typed.Result))
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a result.json, its folder, or a bundle")
     inside = sorted(path.glob("results/*/result.json")) if not (path / ROOT).is_file() else []
     if inside:
         raise VxpError(f"{path} holds {len(inside)} results, and one is cited: vxp cite {shlex.quote(str(inside[0].parent))}")
     bundle = open_bundle(path)
-    results = [bundle.document(d["path"]) for d in bundle.submission["results"]]
+    results = [bundle.document(d["path"], typed.Result) for d in bundle.submission["results"]]
     return of_submission(bundle.submission, bundle.root_digest, results)
 
 

@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import bundles, documents
 from vxp.catalogue import nearest
@@ -41,8 +42,8 @@ class Part:
 
     folder: Path
     set_id: str
-    system: dict[str, Any]
-    result: dict[str, Any]
+    system: typed.System
+    result: typed.Result
 
     @property
     def name(self) -> str:
@@ -69,7 +70,6 @@ def seal(folders: Sequence[Path], explainer: str, statement: Path, out: Path, *,
     said = read_statement(statement)
     files = dict(_files(parts)) | dict(_documentation(documentation))
     root = _root(said, parts, files)
-    vxp_schemas.validate(root)
     _write(out, files, documents.plain_json(root))
     return store.digest(documents.plain_json(root))
 
@@ -118,7 +118,7 @@ def _part(folder: Path, wanted: str) -> Part:
     """The set and result of an explainer in a run folder."""
     found = []
     for path in sorted((folder / "results").glob("*/result.json")) if (folder / "results").is_dir() else []:
-        document = store.read_document(path)
+        document = store.read_document(path, typed.Result)
         found.append((document["result_id"], document))
     if not found:
         raise VxpError(f"{folder} holds no results: expected a folder that vxp run or vxp score wrote")
@@ -133,7 +133,7 @@ def _part(folder: Path, wanted: str) -> Part:
     if document["explainer"]["reference"]:
         raise VxpError(f"{wanted!r} is a reference that stands beside every result; seal a method: "
                        f"{', '.join(own) or 'none here'}")
-    system = store.read_document(folder / "systems" / f"{name}.json")
+    system = store.read_document(folder / "systems" / f"{name}.json", typed.System)
     return Part(folder, name, system, document)
 
 
@@ -142,7 +142,7 @@ def _files(parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
     yield "system.json", parts[0].folder / "systems" / f"{parts[0].set_id}.json"
     for part in parts:
         sets, results = f"explanations/{part.set_id}", f"results/{part.set_id}"
-        manifest = store.read_document(part.folder / sets / "set.json")
+        manifest = store.read_document(part.folder / sets / "set.json", typed.Set)
         yield f"{sets}/set.json", part.folder / sets / "set.json"
         for described in [manifest["items"], *(shard["descriptor"] for shard in manifest["shards"])]:
             store.check_described(part.folder / sets, described)
@@ -158,7 +158,7 @@ def _files(parts: Sequence[Part]) -> Iterator[tuple[str, Path]]:
                 yield f"{results}/{kind}.json", _own(part, kind)
 
 
-def _own(part: Part, kind: str) -> Path:
+def _own(part: Part, kind: Literal["task", "model"]) -> Path:
     """The document of a task or model that the registry does not have. No descriptor binds it, and what lies there goes out
     with the bundle: a link in somebody else's run folder may lead to any file of this machine."""
     path = part.folder / f"{kind}.json"
@@ -169,7 +169,7 @@ def _own(part: Part, kind: str) -> Path:
     return path
 
 
-def _registered(kind: str, reference: Mapping[str, Any]) -> bool:
+def _registered(kind: str, reference: typed.Ref) -> bool:
     known = vxp_schemas.registry(f"{kind}s").get(f"{reference['id']}@{reference['version']}")
     return known is not None and known["status"] == "active"
 
@@ -187,21 +187,22 @@ def _documentation(folder: Path | None) -> Iterator[tuple[str, Path]]:
         yield inside, path
 
 
-def _root(said: Mapping[str, Any], parts: Sequence[Part], files: Mapping[str, Path]) -> dict[str, Any]:
-    def described(path: str, media: str = store.JSON) -> dict[str, Any]:
+def _root(said: Mapping[str, Any], parts: Sequence[Part], files: Mapping[str, Path]) -> typed.Submission:
+    def described(path: str, media: str = store.JSON) -> typed.Descriptor:
         data = files[path]
         return {"mediaType": media, "path": path, "size": data.stat().st_size, "digest": vxp_schemas.file_digest(data)}
 
     ids = sorted(p.set_id for p in parts)
     texts = [p for p in sorted(files) if p.startswith("documentation/")]
-    return documents.header("submission") | dict(said) | {
+    return vxp_schemas.valid({
+        **documents.header(typed.Submission), **said,
         "division": "closed" if all(p.result["division"] == "closed" for p in parts) else "open",
         "system": described("system.json"),
         "sets": [described(f"explanations/{i}/set.json") for i in ids],
         "results": [described(f"results/{i}/result.json") for i in ids],
         "documents": [described(p) for i in ids for p in (f"results/{i}/task.json", f"results/{i}/model.json") if p in files],
         "documentation": [described(p, TEXTS[Path(p).suffix]) for p in texts],
-    }
+    }, typed.Submission)
 
 
 def _write(out: Path, files: Mapping[str, Path], root: bytes) -> None:

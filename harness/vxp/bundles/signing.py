@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import vxp_schemas
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
+from vxp_schemas import typed
 
 from vxp import documents
 from vxp.bundles import open_bundle
@@ -45,6 +46,22 @@ KINDS = {AUDIT: "audit of vxp verify", SIGNATURE: "signature of vxp sign", WITHD
 MAX_SIGNATURES = 16
 SIGSTORE = "application/vnd.dev.sigstore.bundle"
 SUFFIX = ".dsse.json"
+
+
+class Subject(TypedDict):
+    """What a statement is about: a name, and the SHA-256 of its bytes."""
+
+    name: NotRequired[str]
+    digest: Mapping[str, str]
+
+
+class Statement(TypedDict):
+    """An in-toto Statement v1 about one bundle; its predicate is a document of the standard."""
+
+    _type: str
+    subject: list[Subject]
+    predicateType: str
+    predicate: Any
 
 
 @dataclass(frozen=True)
@@ -186,7 +203,7 @@ def _keyid(value: Any) -> str:
     return value
 
 
-def statement(payload: bytes, kind: str, path: Path) -> dict[str, Any]:
+def statement(payload: bytes, kind: str, path: Path) -> Statement:
     """The in-toto statement of these bytes: one subject by its SHA-256, the predicate type `kind`, and as predicate a valid
     document of that type. VxpError, which names the file, for anything else."""
     try:
@@ -200,7 +217,7 @@ def statement(payload: bytes, kind: str, path: Path) -> dict[str, Any]:
             raise VxpError(f"{path}: expected one subject with a SHA-256, the predicate {kind}, and no other fields")
     except (vxp_schemas.SchemaError, KeyError, TypeError, ValueError) as error:
         raise VxpError(f"{path} is no {KINDS[kind]}: {' '.join(str(error).split())[:300]}") from None
-    return said
+    return cast(Statement, said)
 
 
 def subject(said: Mapping[str, Any]) -> str:
@@ -215,10 +232,14 @@ def of_bundle(path: Path, *, reason: str | None = None) -> bytes:
     """The bytes of a submitter's statement about a bundle: a signature, or with a reason a withdrawal. Of the bundle only
     submission.json is needed, so that a record's folder does too."""
     bundle = open_bundle(path)
-    root, kind = bundle.submission, SIGNATURE if reason is None else WITHDRAWAL
-    fields = ("submission_id", "submitter", "supersedes") if reason is None else ("submission_id",)
-    said = {k: root[k] for k in fields if k in root} | ({} if reason is None else {"reason": reason})
-    predicate = documents.header(kind.split("/")[-2]) | said
+    root = bundle.submission
+    predicate: typed.Signature | typed.Withdrawal
+    if reason is None:
+        predicate = documents.header(typed.Signature) | {"submission_id": root["submission_id"], "submitter": root["submitter"]}
+        if "supersedes" in root:
+            predicate["supersedes"] = root["supersedes"]
+    else:
+        predicate = documents.header(typed.Withdrawal) | {"submission_id": root["submission_id"], "reason": reason}
     try:
         vxp_schemas.validate(predicate)
     except vxp_schemas.SchemaError as error:
@@ -226,7 +247,7 @@ def of_bundle(path: Path, *, reason: str | None = None) -> bytes:
     return documents.plain_json({
         "_type": STATEMENT, "subject": [{"name": root["submission_id"],
                                          "digest": {"sha256": bundle.root_digest.removeprefix("sha256:")}}],
-        "predicateType": kind, "predicate": predicate})
+        "predicateType": predicate["type"], "predicate": predicate})
 
 
 def of_audit(path: Path, replaces: Path | None = None) -> Signed:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -26,6 +26,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import vxp
+from vxp.conformance.messages import Case, Message
 from vxp.errors import VxpError
 
 PROTOCOL = 1
@@ -67,7 +68,7 @@ def folder(given: Path | None = None) -> Path:
     return here.resolve()
 
 
-def read_cases(vectors: Path, metrics: Sequence[str] = ()) -> list[dict[str, Any]]:
+def read_cases(vectors: Path, metrics: Sequence[str] = ()) -> list[Case]:
     """All cases of these metrics (all where none is named), in the order of their files."""
     files = sorted((vectors / "cases").glob("*.json"))
     known = {file.stem.partition("@")[0] for file in files}
@@ -79,7 +80,7 @@ def read_cases(vectors: Path, metrics: Sequence[str] = ()) -> list[dict[str, Any
 
 
 def conform(
-    command: Sequence[str], vectors: Path, cases: Sequence[Mapping[str, Any]], *, timeout: float = TIMEOUT,
+    command: Sequence[str], vectors: Path, cases: Sequence[Case], *, timeout: float = TIMEOUT,
     done: Callable[[Checked], None] = lambda found: None,
 ) -> tuple[str, list[Checked]]:
     """Run the cases; returns the implementation's own name and what became of every case."""
@@ -100,7 +101,7 @@ def conform(
     return f"{hello.get('name', '?')} {hello.get('version', '')}".strip(), found
 
 
-def checked(case: Mapping[str, Any], answer: Mapping[str, Any]) -> Checked:
+def checked(case: Case, answer: Message) -> Checked:
     """An answer beside what the case expects."""
     def verdict(outcome: Outcome, why: str, difference: float = 0.0) -> Checked:
         return Checked(case["id"], case["metric"], outcome, why, difference)
@@ -119,13 +120,15 @@ def checked(case: Mapping[str, Any], answer: Mapping[str, Any]) -> Checked:
     for i, (got, wanted) in enumerate(zip(status, expected["status"], strict=True)):
         if got != wanted:
             return verdict("failed", f"item {case['items'][i]['id']!r}: status {got!r}, expected {wanted!r}")
-    if case["level"] == "set":
+    numbers = expected["values"]
+    pairs: list[tuple[str, Any, Any]]
+    if case["level"] == "set" or numbers is None:
         pairs = [("the set", answer.get("set"), expected["set"])]
     elif not isinstance(values, list) or len(values) != n:
         return verdict("error", f"values is {str(values)[:60]}, expected a list of {n}")
     else:
         pairs = [(f"item {item['id']!r}", got, wanted)
-                 for item, got, wanted in zip(case["items"], values, expected["values"], strict=True)]
+                 for item, got, wanted in zip(case["items"], values, numbers, strict=True)]
         pairs += _points(case, answer.get("curves"))
     largest = 0.0
     for what, got, wanted in pairs:
@@ -141,7 +144,7 @@ def checked(case: Mapping[str, Any], answer: Mapping[str, Any]) -> Checked:
     return verdict("passed", "", largest)
 
 
-def _points(case: Mapping[str, Any], curves: Any) -> list[tuple[str, Any, Any]]:
+def _points(case: Case, curves: Any) -> list[tuple[str, Any, Any]]:
     """The points of the curves that an implementation shows, beside those expected; none where it shows none."""
     wanted = case["expected"].get("curves")
     if wanted is None or curves is None:
@@ -169,7 +172,7 @@ class _Peer:
         self.process: subprocess.Popen[bytes] | None = None
         self.asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.lines: queue.Queue[bytes | None] = queue.Queue()
-        self.greeting: Mapping[str, Any] | None = None
+        self.greeting: Message | None = None
 
     def __enter__(self) -> _Peer:
         return self
@@ -186,7 +189,7 @@ class _Peer:
         finally:
             self.end()
 
-    def ask(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    def ask(self, message: Message) -> Message:
         """The answer to a message, or {"op": "error", "message": ...}."""
         fresh = self.process is None
         try:
@@ -201,7 +204,7 @@ class _Peer:
             return {"op": "error", "message": "did not start again after it had ended"}
         return self._exchange(message)
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def tell(self, message: Message) -> None:
         self.asked.put(json.dumps(message, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
     def _start(self) -> None:
@@ -212,7 +215,7 @@ class _Peer:
         threading.Thread(target=_feed, args=(self.process.stdin, self.asked), daemon=True).start()
         threading.Thread(target=_listen, args=(self.process.stdout, self.lines), daemon=True).start()
 
-    def _exchange(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _exchange(self, message: Message) -> Message:
         self.tell(message)
         try:
             line = self.lines.get(timeout=self.timeout)
@@ -232,7 +235,7 @@ class _Peer:
             return {"op": "error", "message": f"its line is {str(answer)[:60]}, expected a JSON object"}
         return answer
 
-    def _ended(self) -> Mapping[str, Any]:
+    def _ended(self) -> Message:
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = None if self.process is None else self.process.wait(timeout=GRACE)

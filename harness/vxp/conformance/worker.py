@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import safetensors.torch
 import torch
@@ -19,6 +19,7 @@ import vxp_schemas
 from torch import Tensor, nn
 
 from vxp import models, stats
+from vxp.conformance.messages import Asked, EditWords, Expected, Given, Item, Message, Network, Operation, Reference, StateWords
 from vxp.core import (
     Batch,
     Blended,
@@ -42,15 +43,13 @@ from vxp.core import (
 from vxp.engine import Engine, Job
 from vxp.metrics import Bound, bind, catalogue
 
-Asked = Mapping[str, Any]
-
 
 @cache
 def tensors(path: Path) -> dict[str, Tensor]:
     return safetensors.torch.load_file(path)
 
 
-def read(folder: Path, reference: Mapping[str, str]) -> Tensor:
+def read(folder: Path, reference: Reference) -> Tensor:
     """The tensor that a reference names, with a dimension for the item in front."""
     return tensors(inside(folder, reference["file"]))[reference["tensor"]][None]
 
@@ -74,12 +73,12 @@ LAYERS: Mapping[str, Callable[..., nn.Module]] = {"linear": nn.Linear, "conv2d":
 @cache
 def network(folder: Path, name: str) -> nn.Module:
     """The model of a case, from its list of operations."""
-    described = vxp_schemas.loads(inside(folder, name).read_bytes())
+    described: Network = vxp_schemas.loads(inside(folder, name).read_bytes())
     weights = tensors(inside(folder, described["weights"]))
     return nn.Sequential(*(_layer(operation, weights) for operation in described["operations"])).eval()
 
 
-def _layer(operation: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+def _layer(operation: Operation, weights: Mapping[str, Tensor]) -> nn.Module:
     match operation["op"]:
         case "tanh":
             return nn.Tanh()
@@ -96,7 +95,7 @@ def _layer(operation: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Mo
     raise VxpError(f"the vectors' model has the operation {operation['op']!r}, which this harness does not know")
 
 
-def scored(asked: Asked, folder: Path) -> dict[str, Any]:
+def scored(asked: Asked, folder: Path) -> Expected:
     """Values and statuses of a case, every item alone, and the number of the set for a metric of the set."""
     wanted = bind((f"{asked['metric']}@{asked['version']}", asked["parameters"]))
     engine = Engine(network(folder, asked["model"]), relabelled=nn.Identity())
@@ -105,14 +104,17 @@ def scored(asked: Asked, folder: Path) -> dict[str, Any]:
     if wanted.metric.reduce is None:
         values = [float(o.values[0]) if o.status[0] == "ok" else None for o in found]
         curves = [None if o.curve is None or o.status[0] != "ok" else o.curve[0].tolist() for o in found]
-        return {"values": values, "status": status, "set": None, **({"curves": curves} if any(curves) else {})}
+        scores: Expected = {"values": values, "status": status, "set": None}
+        if any(curves):
+            scores["curves"] = curves
+        return scores
     kept = [o.statistics for o in found if o.statistics is not None]
     summary = stats.set_summary(wanted.metric.reduce, torch.cat(kept), status, [item["cluster"] for item in asked["items"]],
                                 range=wanted.metric.range, interval=False)
     return {"values": None, "status": status, "set": summary.get("mean")}
 
 
-def _item(engine: Engine, wanted: Bound, asked: Asked, item: Asked, folder: Path) -> Outcome:
+def _item(engine: Engine, wanted: Bound, asked: Asked, item: Item, folder: Path) -> Outcome:
     norm = Normalization(tuple(asked["normalization"]["mean"]), tuple(asked["normalization"]["std"]))
     batch = Batch((item["id"],), read(folder, item["input"]), torch.tensor([item["target"]]), norm, asked["seed"],
                   {key: read(folder, reference) for key, reference in item["truth"].items()}, (item["cluster"],))
@@ -129,7 +131,7 @@ def _item(engine: Engine, wanted: Bound, asked: Asked, item: Asked, folder: Path
     return engine.score([Job(case, (wanted,), replay=replay)])[0][wanted.signature]
 
 
-def _is(given: Asked, edit: Edit, call: Call, target: int) -> bool:
+def _is(given: Given, edit: Edit, call: Call, target: int) -> bool:
     """Whether what is given answers this call."""
     if isinstance(call, Segment):
         return bool(given["call"] == "segment" and given["n"] == call.n)
@@ -138,7 +140,7 @@ def _is(given: Asked, edit: Edit, call: Call, target: int) -> bool:
     return bool(given["target"] == target and given["input"] == _edit(edit) and given["state"] == _state(call.state))
 
 
-def _edit(edit: Edit) -> dict[str, Any]:
+def _edit(edit: Edit) -> EditWords:
     """The protocol's words for an edit."""
     match edit:
         case Unchanged():
@@ -154,7 +156,7 @@ def _edit(edit: Edit) -> dict[str, Any]:
     raise VxpError(f"the protocol has no words for {edit!r}")
 
 
-def _state(state: State | None) -> dict[str, Any] | None:
+def _state(state: State | None) -> StateWords | None:
     """The protocol's words for a state of the model."""
     match state:
         case Randomised(stream, mode, stage, stages):
@@ -166,7 +168,7 @@ def _state(state: State | None) -> dict[str, Any] | None:
     return None
 
 
-def answered(message: Asked, folder: Path) -> dict[str, Any]:
+def answered(message: Asked, folder: Path) -> Message:
     """The answer to a case."""
     if message["metric"] not in catalogue():
         return {"op": "skipped", "id": message["id"], "reason": f"no metric is called {message['metric']!r}"}
@@ -187,7 +189,7 @@ def main(lines: IO[str] = sys.stdin, out: IO[str] = sys.stdout) -> None:
             return
         if message["op"] == "start":
             folder = Path(message["vectors"])
-            answer: dict[str, Any] = {"op": "started", "protocol": 1, "name": "vxp", "version": version("vxp"),
+            answer: Message = {"op": "started", "protocol": 1, "name": "vxp", "version": version("vxp"),
                                       "metrics": list(catalogue())}
         else:
             answer = answered(message, folder)

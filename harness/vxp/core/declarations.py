@@ -11,9 +11,11 @@ from torch import Tensor
 
 from vxp.core.case import Outcome, Plan
 from vxp.errors import VxpError
-from vxp.kinds import Resample
+from vxp.kinds import Kind, Resample
 
 Better = Literal["higher", "lower"]
+Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]
+"""Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
 """Per parameter its least and greatest value (None: no bound), or the words it may be."""
 Reduce = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -31,7 +33,7 @@ class Metric:
     range: tuple[float | None, float | None]
     plan: Callable[..., Plan | Outcome]
     parameters: Mapping[str, Any]
-    truth: tuple[str, ...] = ()
+    truth: tuple[Truth, ...] = ()
     re_explains: int | str = 0
     undefined: tuple[str, ...] = ()
     source: str = ""
@@ -42,7 +44,7 @@ class Metric:
     needs_relabelled: bool = False
     limits: Limits = field(default_factory=dict)
     fills: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ("heatmap2d",)
+    kinds: tuple[Kind, ...] = ("heatmap2d",)
 
     @property
     def name(self) -> str:
@@ -55,10 +57,10 @@ class Metric:
 
 
 def metric(
-    id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[str] = (),
+    id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[Truth] = (),
     re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", caveats: Sequence[str] = (),
     binary: bool = False, version: int = 1, reduce: Reduce | None = None, needs_relabelled: bool = False,
-    limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[str] = ("heatmap2d",),
+    limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[Kind] = ("heatmap2d",),
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
     """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters; limits says for
     each what it may be, and a value outside is refused before anything runs.
@@ -93,7 +95,7 @@ class Training:
     recipes: Mapping[str, Any]
     choose: Callable[[Any], str]
     resolve: Callable[..., Mapping[str, Any]]
-    components: Callable[..., list[dict[str, Any]]]
+    components: Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +120,13 @@ class Explainer:
     family: str = "other"
     source: str = ""
     training: Training | None = None
-    kinds: tuple[str, ...] = ("heatmap2d",)
+    kinds: tuple[Kind, ...] = ("heatmap2d",)
 
 
 def explainer(
     id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
     needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
-    source: str = "", training: Training | None = None, kinds: Sequence[str] = ("heatmap2d",),
+    source: str = "", training: Training | None = None, kinds: Sequence[Kind] = ("heatmap2d",),
 ) -> Callable[[Callable[..., Tensor]], Explainer]:
     """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name. kinds: what it
     makes, by the medium of the items."""

@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 import vxp_schemas
+from vxp_schemas import typed
 
+T = TypeVar("T")
 TYPE = "https://vxp.example/{}/v1"
-FILES: Mapping[str, str] = {
+Beside = Literal["samples", "reference_samples", "environment", "curves", "statistics", "reference_statistics"]
+FILES: Mapping[Beside, str] = {
     "samples": "samples.parquet", "reference_samples": "references.parquet", "environment": "environment.json",
     "curves": "curves.safetensors", "statistics": "statistics.safetensors",
     "reference_statistics": "reference-statistics.safetensors"}
@@ -29,11 +32,40 @@ TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "":
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 
 
-def header(kind: str) -> dict[str, Any]:
-    """The header that every document carries."""
-    return {"type": TYPE.format(kind), "spec_version": vxp_schemas.SPEC_VERSION,
-            "created": now(),
-            "generator": {"name": "vxp", **harness()}, "extensions": {}}
+class Listed(TypedDict):
+    """An item of a registered task, as the file of its items lists it."""
+
+    item_id: str
+    cluster: str
+    target: int | None
+    label: list[int]
+    pixel_sha256: str
+    recipe: dict[str, Any]
+
+
+def listed(path: str) -> list[Listed]:
+    """The items of a task by the path of their file in the registry."""
+    items: list[Listed] = vxp_schemas.loads(vxp_schemas.registry_bytes(path))
+    return items
+
+
+def header(kind: type[T]) -> T:
+    """A document of a type of vxp_schemas.typed, begun with the header that every document carries.
+
+    Its other fields follow by `header(typed.Report) | {...}`, which is the whole document: who writes it validates it.
+    """
+    begun = {"created": now(), "generator": generator(), "extensions": {}}
+    return cast(T, {"type": vxp_schemas.type_of(kind), "spec_version": vxp_schemas.SPEC_VERSION, **begun})
+
+
+def undated(kind: type[T]) -> T:
+    """The same of a registered document, which does not say when and by what it was written."""
+    return cast(T, {"type": vxp_schemas.type_of(kind), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {}})
+
+
+def generator() -> typed.Generator:
+    """What writes the documents here."""
+    return cast(typed.Generator, {"name": "vxp", **harness()})
 
 
 def plain_json(value: Any) -> bytes:
@@ -46,16 +78,16 @@ def now() -> str:
 
 
 @cache
-def harness() -> dict[str, Any]:
+def harness() -> typed.Harness:
     """Version of the harness, and commit and dirtiness where it runs from a git checkout."""
-    found: dict[str, Any] = {"version": version("vxp")}
+    found: typed.Harness = {"version": version("vxp")}
     here = Path(__file__).resolve()
     top = next((p for p in here.parents if (p / ".git").exists() and (p / "harness" / "vxp").exists()), None)
     if top is None:
         return found
     try:
         commit = _git(top, "rev-parse", "HEAD")
-        return found | {"commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
+        return {**found, "commit": commit, "dirty": bool(_git(top, "status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.CalledProcessError):
         return found  # no git, or no commit yet: the version alone is what is known
 
@@ -65,20 +97,21 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def identity(document: Mapping[str, Any]) -> str:
+def identity(document: typed.System) -> str:
     """The digest by which sets name a system document."""
-    facts = {k: document[k] for k in ("method", "implementation", "normalization")}
+    facts = {"method": document["method"], "implementation": document["implementation"],
+             "normalization": document["normalization"]}
     trained = {"trained_components": document["trained_components"]} if document["trained_components"] else {}
     return str(vxp_schemas.digest(facts | trained))
 
 
-def referred(document: Mapping[str, Any], limit: int | None = None) -> dict[str, Any]:
+def referred(document: Mapping[str, Any], limit: int | None = None) -> typed.Ref:
     """How results refer to a document; a task under a limit on its items is another task."""
-    whole = dict(vxp_schemas.reference(dict(document)))
-    return whole if limit is None else whole | {"digest": vxp_schemas.digest([whole["digest"], limit])}
+    whole = vxp_schemas.reference(document)
+    return whole if limit is None else {**whole, "digest": vxp_schemas.digest([whole["digest"], limit])}
 
 
-def reference_rows(document: Mapping[str, Any], items: int) -> dict[tuple[str, str], slice]:
+def reference_rows(document: typed.Result, items: int) -> dict[tuple[str, str], slice]:
     """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
     listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
     return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.errors import VxpError
@@ -83,7 +84,7 @@ class Finding:
         more = f" (and {self.count - 1} more)" if self.count > 1 else ""
         return f"{self.code} {place}: found {found}, expected {self.expected}{more}. {self.remedy}"
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> typed.Finding:
         return {"code": self.code, "severity": self.rule.severity, "title": self.rule.title, "file": self.file,
                 "count": self.count, "examples": [{"where": w, "found": f} for w, f in self.examples],
                 "expected": self.expected, "why": self.rule.why, "clause": self.rule.clause, "fix": self.remedy}

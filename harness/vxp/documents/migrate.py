@@ -67,9 +67,8 @@ def migrate(path: Path, out: Path) -> str:
         came.append(version)
         version, step = STEPS[version]
         whole = step(whole) | {"spec_version": version}
-    kind = str(whole["type"]).split("/")[-2]
-    header = documents.header(kind)
-    whole |= {"derived_from": store.digest(data), **{k: header[k] for k in ("created", "generator") if k in whole}}
+    fresh = {"created": documents.now(), "generator": documents.generator()}
+    whole |= {"derived_from": store.digest(data), **{k: v for k, v in fresh.items() if k in whole}}
     _valid(path, whole)
     store.write_bytes(out, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     return f"{out}: {' -> '.join([*came, version])}, derived from {whole['derived_from']}"

@@ -13,17 +13,19 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.errors import NotWrittenError, VxpError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
 SAFETENSORS = "application/vnd.safetensors"
 PARQUET = "application/vnd.apache.parquet"
 JSON = "application/json"
@@ -138,31 +140,36 @@ def read_file(path: Path, limit: int = MAX_JSON) -> bytes:
         return file.read(limit)
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Read and validate a document; VxpError names the file and all its faults."""
+@overload
+def read_document(path: Path) -> dict[str, Any]: ...
+@overload
+def read_document(path: Path, kind: type[T]) -> T: ...
+def read_document(path: Path, kind: Any = None) -> Any:
+    """Read and validate a document, of a type of vxp_schemas.typed where one is given; VxpError names the file and all its
+    faults."""
     try:
         document = vxp_schemas.loads(read_file(path))
-        vxp_schemas.validate(document)
+        vxp_schemas.validate(document) if kind is None else vxp_schemas.valid(document, kind)
     except FileNotFoundError:
         raise VxpError(f"{path} does not exist: expected a document of a VXP run or explanation set there") from None
     except ValueError as error:
         raise VxpError(f"{path}: {error}") from error
-    return dict(document)
+    return document
 
 
 def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def descriptor(path: Path, root: Path, media_type: str, rows: int | None = None) -> dict[str, Any]:
+def descriptor(path: Path, root: Path, media_type: str, rows: int | None = None) -> typed.Descriptor:
     """What another document says of a file: media type, path from the root, size, digest and rows."""
     data = path.read_bytes()
-    found: dict[str, Any] = {"mediaType": media_type, "path": path.relative_to(root).as_posix(), "size": len(data),
-                             "digest": digest(data)}
-    return found if rows is None else found | {"rows": rows}
+    found: typed.Descriptor = {"mediaType": media_type, "path": path.relative_to(root).as_posix(), "size": len(data),
+                               "digest": digest(data)}
+    return found if rows is None else {**found, "rows": rows}
 
 
-def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
+def read_described(root: Path, described: typed.Descriptor) -> bytes:
     """The bytes of a described file; VxpError where size or digest differ."""
     path = root / str(described["path"])
     try:
@@ -176,7 +183,7 @@ def read_described(root: Path, described: Mapping[str, Any]) -> bytes:
     return data
 
 
-def read_described_table(root: Path, described: Mapping[str, Any]) -> pa.Table:
+def read_described_table(root: Path, described: typed.Descriptor) -> pa.Table:
     """The table of a described file; VxpError where size or digest differ, or where it unfolds to too much."""
     data = read_described(root, described)
     try:
@@ -185,7 +192,7 @@ def read_described_table(root: Path, described: Mapping[str, Any]) -> pa.Table:
         raise VxpError(f"{root / str(described['path'])}: {error}") from None
 
 
-def check_described(root: Path, described: Mapping[str, Any]) -> None:
+def check_described(root: Path, described: typed.Descriptor) -> None:
     """Compare a file with its descriptor without holding it in memory; VxpError where they differ."""
     path = root / str(described["path"])
     if not path.is_file():
@@ -272,13 +279,13 @@ def read_table(data: bytes) -> pa.Table:
         raise VxpError(f"a table that cannot be read: {' '.join(str(error).split())[:300]}") from None
 
 
-def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
+def write_maps(folder: Path, root: Path, maps: Tensor) -> list[typed.SetShard]:
     """Write the payload [N, h, w] as shards in row order; returns the shard table of set.json."""
     import safetensors.torch
 
     per_map = maps[0].numel() * maps.element_size() if len(maps) else 1
     rows = max(1, min(SHARD_ROWS, SHARD_BYTES // max(per_map, 1)))
-    shards = []
+    shards: list[typed.SetShard] = []
     for number, first in enumerate(range(0, len(maps), rows)):
         part = maps[first : first + rows].contiguous()
         path = folder / f"{number:05d}.safetensors"
@@ -290,7 +297,7 @@ def write_maps(folder: Path, root: Path, maps: Tensor) -> list[dict[str, Any]]:
     return shards
 
 
-def read_maps(root: Path, shards: Sequence[Mapping[str, Any]]) -> Tensor:
+def read_maps(root: Path, shards: Sequence[typed.SetShard]) -> Tensor:
     """The payload [N, h, w] read back from its shards, each checked against its digest."""
     import safetensors.torch
     import torch

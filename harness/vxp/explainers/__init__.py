@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import vxp_schemas
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp import kinds
 from vxp.catalogue import find, nearest, number, split
@@ -36,7 +37,7 @@ class BoundExplainer:
 
     explainer: Explainer
     parameters: Mapping[str, Any]
-    system: Mapping[str, Any] | None = None
+    system: typed.System | None = None
 
     @property
     def id(self) -> str:
@@ -140,7 +141,7 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
     return BoundExplainer(declared, values)
 
 
-def absent(facts: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> BoundExplainer:
+def absent(facts: typed.Explainer, system: typed.System | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
                          facts["target_specific"], reference=facts["reference"], family=facts["family"], kinds=kinds.MAPS)

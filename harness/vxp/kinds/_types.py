@@ -14,6 +14,7 @@ from vxp.documents import GRIDS, RULES
 from vxp.errors import VxpError
 from vxp.media import Medium
 
+Kind = Literal["heatmap2d", "heatmap3d"]
 Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
 
 
@@ -21,7 +22,7 @@ Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
 class Map:
     """A map of relevance [*grid] over the items of a medium. linear: the rule of resampling that takes all axes linearly."""
 
-    id: str
+    id: Kind
     medium: Medium
     linear: Resample
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record, supersedes, why_not_superseded
@@ -14,7 +15,7 @@ from vxp.leaderboard.references import References
 from vxp.leaderboard.tables import SHOWN, rounded, tables
 from vxp.runs import result
 
-Errors = dict[str, list[dict[str, Any]]]
+Errors = dict[str, list[typed.Finding]]
 """By record what is wrong with it."""
 
 
@@ -56,7 +57,7 @@ def _hidden(record: Record, later: Record | None) -> list[str]:
 
 
 def _submission(
-    record: Record, hidden: Sequence[str], raised: Sequence[Mapping[str, Any]], of_root: Mapping[str, Record]
+    record: Record, hidden: Sequence[str], raised: Sequence[typed.Finding], of_root: Mapping[str, Record]
 ) -> dict[str, Any]:
     said = record.submission
     found = [f for f in record.report["findings"] if f["severity"] != "error"]

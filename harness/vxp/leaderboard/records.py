@@ -27,6 +27,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vxp_schemas import typed
+
 from vxp import documents, validation
 from vxp.audit import nonces
 from vxp.bundles import Bundle, open_bundle, shown, signing
@@ -62,7 +64,7 @@ class Record:
 
     folder: Path
     bundle: Bundle
-    report: Mapping[str, Any]
+    report: typed.Report
     audits: Mapping[str, Mapping[str, Any]]
     """The predicates of all audits by file."""
     standings: Mapping[str, Standing]
@@ -78,7 +80,7 @@ class Record:
         return self.folder.name
 
     @property
-    def submission(self) -> Mapping[str, Any]:
+    def submission(self) -> typed.Submission:
         return self.bundle.submission
 
     @cached_property
@@ -87,14 +89,14 @@ class Record:
         return f"sha256:{hashlib.sha256(store.read_file(self.folder / REPORT)).hexdigest()}"
 
     @cached_property
-    def system(self) -> Mapping[str, Any]:
-        return self.bundle.document(self.submission["system"]["path"])
+    def system(self) -> typed.System:
+        return self.bundle.document(self.submission["system"]["path"], typed.System)
 
     @cached_property
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[typed.Result]:
         """The documents of the results without what they say of references, which a board does not show."""
-        found = [self.bundle.document(described["path"]) for described in self.submission["results"]]
-        return [{k: v for k, v in document.items() if k != "references"} for document in found]
+        found = [self.bundle.document(described["path"], typed.Result) for described in self.submission["results"]]
+        return [document | {"references": []} for document in found]
 
     def samples(self, result_id: str) -> compare.Samples:
         """A result with its scores per item, read from the files each time: those of a whole board fill the memory."""
@@ -363,7 +365,7 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict[str, list[dict[str, Any]]]]:
+def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict[str, list[typed.Finding]]]:
     """The records of a folder by name, each checked again; and by record the errors that were found, which must be none.
 
     memory: has the validations of records that have not changed.
@@ -428,7 +430,7 @@ def _irregular(place: Path, findings: Findings) -> None:
 
 def read(
     place: Path, found: validation.Report, trust: Trust, key: str | None = None, memory: Memory = NOTHING
-) -> tuple[Record | None, list[dict[str, Any]]]:
+) -> tuple[Record | None, list[typed.Finding]]:
     """The record in a folder whose bundle, of this digest, was validated, or the errors that were found."""
     if found.of("error"):
         return None, found.of("error")
@@ -463,7 +465,7 @@ def read(
     _flags(trust, bundle, signature, {file: predicate for file, (_, predicate) in audits.items() if standings[file].trusted},
            findings)
     # what the files here give is computed again; of the maps, the report of the whole bundle is all there is
-    report = dict(report) | {"findings": [*findings_of_record(found, report), *(f.document() for f in findings.all)]}
+    report = report | {"findings": [*findings_of_record(found, report), *(f.document() for f in findings.all)]}
     return Record(place, bundle, report, {file: predicate for file, (_, predicate) in audits.items()}, standings, signature,
                   withdrawal, key), []
 
@@ -485,11 +487,11 @@ def _flags(
                          "nonce that the auditor chose", "all items, or the nonce of a commitment or a beacon")
 
 
-def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> Mapping[str, Any] | None:
+def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> typed.Report | None:
     """The stored report; None where it cannot be read, or is none of this bundle without errors."""
     try:
         key = hashlib.sha256(store.read_file(path)).hexdigest()
-        report: dict[str, Any] = memory.kept(lambda: store.read_document(path), "report", key)
+        report: typed.Report = memory.kept(lambda: store.read_document(path), "report", key)
     except (VxpError, OSError) as error:
         _unreadable(REPORT, error, "the report of vxp leaderboard add", findings)
         return None

@@ -19,13 +19,13 @@ import vxp_schemas
 
 from vxp.audit import tolerances
 from vxp.core import VxpError
-from vxp.documents import store
+from vxp.documents import Beside, store
 from vxp.documents.findings import Findings
 from vxp.report import compare
 from vxp.report.compare import Samples
 
 FOLDER = "references"
-KEPT = ("samples", "statistics", "reference_samples", "reference_statistics", "environment")
+KEPT: tuple[Beside, ...] = ("samples", "statistics", "reference_samples", "reference_statistics", "environment")
 """The files of a result that are kept: all but the curves."""
 
 TIES = 0.01

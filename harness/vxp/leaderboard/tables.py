@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vxp_schemas import typed
+
 from vxp import division, metrics, stats
 from vxp.documents.findings import Findings
 from vxp.leaderboard import flags, references
@@ -32,8 +34,8 @@ class Table:
     references that are not those that the repository computed."""
 
     document: dict[str, Any]
-    raised: Mapping[str, list[dict[str, Any]]]
-    wrong: Mapping[str, list[dict[str, Any]]]
+    raised: Mapping[str, list[typed.Finding]]
+    wrong: Mapping[str, list[typed.Finding]]
 
 
 def tables(
@@ -96,9 +98,9 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: Refere
     return Table(found, raised, _wrong(rows, kept))
 
 
-def _wrong(rows: Sequence[tuple[Record, Samples]], kept: References) -> dict[str, list[dict[str, Any]]]:
+def _wrong(rows: Sequence[tuple[Record, Samples]], kept: References) -> dict[str, list[typed.Finding]]:
     """By record the references that it states otherwise than the repository computed them."""
-    wrong: dict[str, list[dict[str, Any]]] = {}
+    wrong: dict[str, list[typed.Finding]] = {}
     for record, samples in rows:
         findings = Findings()
         references.check([samples], kept, findings)

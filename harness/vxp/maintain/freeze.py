@@ -13,19 +13,21 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import datasets, models
 from vxp.core import VxpError
 from vxp.datasets._images import pixel_sha256
+from vxp.documents import Listed
 from vxp.models import Model
 
 PER_CLUSTER = {"photos": 4, "mosaic-photos": 4}
@@ -36,14 +38,15 @@ CANDIDATES = 20
 Predict = Callable[[Tensor], int]
 
 
-def frozen(card: Mapping[str, Any], predict: Predict) -> list[dict[str, Any]]:
+
+def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
     """The rows of a task's list of items; predict maps an image uint8 [3, H, W], or a clip [3, T, H, W], to a class."""
     source = datasets.source(card["dataset"]["id"])
     absent = source.missing()
     if absent:
         raise VxpError(f"task {card['id']}: {absent}")
     wanted, share, taken = card["budget"]["items"], PER_CLUSTER.get(source.id, 1), Counter[str]()
-    rows: list[dict[str, Any]] = []
+    rows: list[Listed] = []
     for item in islice(source.propose(card["seed"]), CANDIDATES * wanted):
         if len(rows) < wanted and taken[item.cluster] < share:
             row = _row(item, source.load(item), card["targets"], predict)
@@ -55,7 +58,7 @@ def frozen(card: Mapping[str, Any], predict: Predict) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["item_id"]).encode())
 
 
-def _row(item: datasets.Item, sample: datasets.Sample, targets: str, predict: Predict) -> dict[str, Any] | None:
+def _row(item: datasets.Item, sample: datasets.Sample, targets: str, predict: Predict) -> Listed | None:
     target = item.target
     if targets == "predicted":
         target = predict(sample.image)
@@ -65,14 +68,14 @@ def _row(item: datasets.Item, sample: datasets.Sample, targets: str, predict: Pr
             "pixel_sha256": pixel_sha256(sample.image), "recipe": dict(item.recipe)}
 
 
-def listed(rows: list[dict[str, Any]]) -> bytes:
+def listed(rows: list[Listed]) -> bytes:
     """The bytes of a list of items: a JSON array, one row in RFC 8785 form per line."""
     return b"[\n" + b",\n".join(vxp_schemas.canonical(row) for row in rows) + b"\n]\n"
 
 
-def sealed(card: Mapping[str, Any], items: bytes | None) -> bytes:
+def sealed(card: typed.Task, items: bytes | None) -> bytes:
     """The bytes of a card with the digests of its data set, models and list of items."""
-    full = dict(card)
+    full = card.copy()
     full["dataset"] = _reference("datasets", card["dataset"])
     full["model"] = _reference("models", card["model"])
     if "also_models" in card:
@@ -85,7 +88,7 @@ def sealed(card: Mapping[str, Any], items: bytes | None) -> bytes:
     return (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _reference(kind: str, ref: Mapping[str, Any]) -> dict[str, Any]:
+def _reference(kind: str, ref: typed.Ref) -> typed.Ref:
     return vxp_schemas.reference(vxp_schemas.registry_document(kind, f"{ref['id']}@{ref['version']}"))
 
 

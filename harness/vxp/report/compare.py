@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
+from vxp_schemas import typed
 
 from vxp import stats, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
@@ -32,7 +33,7 @@ class Samples:
 
     name: str
     origin: str
-    document: dict[str, Any]
+    document: typed.Result
     items: list[str]
     clusters: list[str]
     values: dict[str, np.ndarray]
@@ -88,8 +89,8 @@ class Score:
 class Group:
     """Results of one task and model, and so of the same items."""
 
-    task: Mapping[str, Any]
-    model: Mapping[str, Any]
+    task: typed.Ref
+    model: typed.Ref
     names: tuple[str, ...]
     items: int
     clusters: int
@@ -120,14 +121,14 @@ def read(path: Path) -> Samples:
         found = [str(result_.parent) for result_ in sorted(path.glob("results/*/result.json"))]
         raise VxpError(f"{path} is no result, expected the folder of one, its result.json, or a bundle"
                        + (f"; the results of this run are {', '.join(found)}" if found else ""))
-    document = store.read_document(file)
+    document = store.read_document(file, typed.Result)
     return _samples(document, str(document["result_id"]), partial(store.read_described, file.parent.parent.parent))
 
 
 def of_bundle(bundle: Bundle, *, references: bool = True, only: str | None = None) -> list[Samples]:
     """Every result of a bundle, or that of one id, with the references beside it or without; VxpError says what is wrong with
     it."""
-    documents = [bundle.document(described["path"]) for described in bundle.submission["results"]]
+    documents = [bundle.document(described["path"], typed.Result) for described in bundle.submission["results"]]
     documents = [document for document in documents if only in (None, document["result_id"])]
     origin = str(bundle.submission["submission_id"])
     return [_samples(document, origin, bundle.described, references=references) for document in documents]
@@ -144,7 +145,7 @@ def _any(path: Path) -> list[Samples]:
 
 
 def _samples(
-    document: dict[str, Any], origin: str, read: Callable[[Mapping[str, Any]], bytes], *, references: bool = True
+    document: typed.Result, origin: str, read: Callable[[typed.Descriptor], bytes], *, references: bool = True
 ) -> Samples:
     signatures = [s["signature"] for s in document["scores"]]
     described = document["samples"]
@@ -177,7 +178,7 @@ def _lost(statuses: Sequence[str]) -> np.ndarray:
     return np.array([s != OK and s not in ITS_OWN and not s.startswith("not-run:") for s in statuses], bool)
 
 
-def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dict[str, Samples]:
+def _references(own: Samples, read: Callable[[typed.Descriptor], bytes]) -> dict[str, Samples]:
     """The references beside a result, from its own files."""
     described = own.document.get("reference_samples")
     if described is None:
@@ -197,7 +198,8 @@ def _references(own: Samples, read: Callable[[Mapping[str, Any]], bytes]) -> dic
     for reference in own.document["references"]:
         name, scores = reference["explainer"], reference["scores"]
         values = {s: np.asarray(table["value"][rows], float) for (of, s), rows in places.items() if of == name}
-        found[name] = Samples(name, own.origin, own.document | {"scores": scores}, own.items, own.clusters, values,
+        document = cast(typed.Result, {**own.document, "scores": scores})  # of a reference no score says what it is
+        found[name] = Samples(name, own.origin, document, own.items, own.clusters, values,
                               {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept},
                               {s: _lost(table["status"][rows]) for (of, s), rows in places.items() if of == name})
     return found
@@ -224,7 +226,7 @@ def compare(paths: Sequence[Path]) -> list[Group]:
     groups = [group(some) for some in together.values() if len(some) > 1]
     if not groups:
         first, other = found[:2]
-        what = next(w for w in ("task", "model") if first.document[w] != other.document[w])
+        what: Literal["task", "model"] = "task" if first.document["task"] != other.document["task"] else "model"
         raise VxpError(f"{other.origin} is not comparable with {first.origin}: its {what} is {other.document[what]}, expected "
                        f"{first.document[what]}")
     return groups
@@ -260,11 +262,11 @@ def _names(results: Sequence[Samples]) -> tuple[str, ...]:
     return tuple(n if long.count(n) == 1 else f"{n} {long[:i].count(n) + 1}" for i, n in enumerate(long))
 
 
-Case = tuple[Mapping[str, Any], str, Samples, str, Samples]
+Case = tuple[typed.ResultScore, str, Samples, str, Samples]
 """A score, and two systems under their names."""
 
 
-def _family(scores: Sequence[Mapping[str, Any]], systems: Mapping[str, Samples], intervals: bool) -> list[Score]:
+def _family(scores: Sequence[typed.ResultScore], systems: Mapping[str, Samples], intervals: bool) -> list[Score]:
     """The scores of one family: what is tested together is corrected together."""
     pairs: list[Case] = [(s, a, systems[a], b, systems[b]) for s in scores for a, b in combinations(_having(s, systems), 2)]
     beside: list[Case] = [(s, a, own, b, reference) for s in scores for a, own in _having(s, systems).items()
@@ -296,12 +298,12 @@ def difference(score: Mapping[str, Any], a: Samples, b: Samples) -> stats.Paired
     return stats.Paired(0.0, None, 1.0, None, 0, 0, "none") if tested is None else tested[0]
 
 
-def _having(score: Mapping[str, Any], systems: Mapping[str, Samples]) -> dict[str, Samples]:
+def _having(score: typed.ResultScore, systems: Mapping[str, Samples]) -> dict[str, Samples]:
     return {name: samples for name, samples in systems.items() if score["signature"] in samples.values}
 
 
 def _score(
-    score: Mapping[str, Any], rows: Sequence[Row], systems: Mapping[str, Samples], against: Sequence[Row]
+    score: typed.ResultScore, rows: Sequence[Row], systems: Mapping[str, Samples], against: Sequence[Row]
 ) -> Score:
     stated = {name: {s["signature"]: s for s in r.document["scores"]}[score["signature"]] for name, r in systems.items()}
     means = {name: float(s["mean"]) for name, s in stated.items() if "mean" in s}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
+from vxp_schemas import typed
 
 from vxp import division
 from vxp.report.words import columns, interval, names, note, number, statuses
@@ -18,14 +18,14 @@ COLUMN = 18
 LABEL = 36
 
 
-def heading(documents: Sequence[Mapping[str, Any]]) -> str:
+def heading(documents: Sequence[typed.Result]) -> str:
     """What was scored, and whether the results are closed or open, with the reason."""
     first = documents[0]
     return (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
             f"{first['scores'][0]['n']} items, {division.words(first)}")
 
 
-def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> list[Table]:
+def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[Table]:
     """Tables of explainers by scores that fit `width` characters, one or more per family; references first."""
     if not documents:
         return []
@@ -56,7 +56,7 @@ def console_tables(documents: Sequence[Mapping[str, Any]], width: int = 100) -> 
     return tables
 
 
-def _cell(score: Mapping[str, Any]) -> str:
+def _cell(score: typed.ResultScore) -> str:
     if "mean" not in score:
         return note(score)
     lines = number(score["mean"], score["metric"]["id"]), interval(score), statuses(score)

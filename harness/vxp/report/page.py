@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp import division, stats
 from vxp.bundles import cite
@@ -115,11 +116,11 @@ def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str
 
 
 def _samples(system: System, references: dict[str, compare.Samples]) -> compare.Samples:
-    return compare.Samples(system.name, system.document["result_id"], dict(system.document), list(system.items),
+    return compare.Samples(system.name, system.document["result_id"], system.document, list(system.items),
                            list(system.clusters), dict(system.values), dict(system.kept), references=references)
 
 
-def _cell(score: Mapping[str, Any], tied: bool, below: Sequence[str]) -> dict[str, Any]:
+def _cell(score: typed.ResultScore, tied: bool, below: Sequence[str]) -> dict[str, Any]:
     metric = score["metric"]["id"]
     return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score),
             "note": note(score), "tied": tied, "below": ", ".join(below)}
@@ -203,5 +204,5 @@ def _command(run: Run) -> str:
     document = run.document
     return cite.command(
         task=document["task"], model=document["model"], metrics=document["metrics"], scored="set" in document,
-        systems=[store.read_document(run.folder / "systems" / f"{s.document['result_id']}.json")
+        systems=[store.read_document(run.folder / "systems" / f"{s.document['result_id']}.json", typed.System)
                  for s in run.systems if not s.reference], settings=document["settings"])

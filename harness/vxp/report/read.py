@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp import stats
 from vxp.core import VxpError
@@ -29,7 +29,7 @@ class System:
     """One result with its per-item scores, curves and the folder of its maps."""
 
     name: str
-    document: Mapping[str, Any]
+    document: typed.Result
     values: Mapping[str, Floats]
     curves: Mapping[str, tuple[Floats, Floats]]
     items: Sequence[str]
@@ -42,12 +42,12 @@ class System:
         return bool(self.document["explainer"]["reference"])
 
     @property
-    def scores(self) -> dict[str, Mapping[str, Any]]:
+    def scores(self) -> dict[str, typed.ResultScore]:
         return {s["signature"]: s for s in self.document["scores"]}
 
     def maps(self) -> tuple[NDArray[np.float32], list[str]]:
         """The maps [N, h, w], and the status of each: a map that could not be made is stored as zeros."""
-        document = store.read_document(self.set_folder / "set.json")
+        document = store.read_document(self.set_folder / "set.json", typed.Set)
         maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
         items = store.read_described_table(self.set_folder, document["items"])
         return maps, items["status"].to_pylist()
@@ -70,8 +70,8 @@ class Run:
     """A run folder: its systems, references first, its settings and its gallery."""
 
     folder: Path
-    document: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    document: typed.Run
+    environment: typed.Environment
     systems: tuple[System, ...]
     gallery: tuple[Picture, ...]
 
@@ -81,7 +81,7 @@ def read(folder: Path) -> Run:
     paths = sorted(folder.glob("results/*/result.json"))
     if not paths:
         raise VxpError(f"{folder} holds no results: expected results/*/result.json, as vxp run and vxp score write them")
-    run = store.read_document(folder / "run.json")
+    run = store.read_document(folder / "run.json", typed.Run)
     systems = [_system(folder, path) for path in paths]
     _of_same_items(paths, systems)
     for path, system in zip(paths, systems, strict=True):
@@ -96,7 +96,7 @@ def read(folder: Path) -> Run:
                                 if s.document["explainer"]["id"] in order else len(order), s.document["result_id"]))
     described = systems[-1].document["environment"]
     store.read_described(folder, described)
-    environment = store.read_document(folder / described["path"])
+    environment = store.read_document(folder / described["path"], typed.Environment)
     labels = names([s.document["explainer"] for s in systems])
     named = tuple(replace(s, name=label) for s, label in zip(systems, labels, strict=True))
     return Run(folder, run, environment, named, _gallery(folder, len(systems[0].items)))
@@ -111,7 +111,7 @@ def _of_same_items(paths: Sequence[Path], systems: Sequence[System]) -> None:
 
 
 def _system(folder: Path, path: Path) -> System:
-    document = store.read_document(path)
+    document = store.read_document(path, typed.Result)
     table = store.read_described_table(folder, document["samples"])
     missing = [s["signature"] for s in document["scores"] if s["signature"] not in table.column_names]
     if missing:

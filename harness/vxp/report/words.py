@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vxp_schemas import typed
+
 PERCENT = ("average-drop", "increase-in-confidence", "average-gain")
 """Fractions that the literature prints as percent."""
 
@@ -58,7 +60,7 @@ def note(score: Mapping[str, Any]) -> str:
     return statuses(score) or ("" if "mean" in score else "no number")
 
 
-def names(explainers: Sequence[Mapping[str, Any]]) -> list[str]:
+def names(explainers: Sequence[typed.Method]) -> list[str]:
     """Names that tell explainers apart: the id, with the parameters that differ where one id is there twice."""
     ids = Counter(e["id"] for e in explainers)
     found = []

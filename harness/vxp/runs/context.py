@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import division, models
 from vxp.core import Batch
@@ -85,13 +85,14 @@ class Context:
         return cls(task, model, () if metrics is None else _metrics(task, metrics), settings, out, progress or Quiet())
 
     @property
-    def settings_document(self) -> dict[str, Any]:
-        own = dataclasses.asdict(self.settings)
+    def settings_document(self) -> typed.Settings:
+        own = self.settings
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
-        return own | {"deterministic": True, "seed": self.task.seed, "limit": self.task.limit}
+        return {"device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
+                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
 
     @property
-    def division(self) -> str:
+    def division(self) -> typed.Division:
         """`closed` where nothing stands against it (clause 12.2.2)."""
         against = division.reasons(
             task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
@@ -143,7 +144,7 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settin
     batch_size, threads = asked.batch_size, asked.threads
     stored = out / "run.json"
     if stored.exists():
-        settings = store.read_document(stored)["settings"]
+        settings = store.read_document(stored, typed.Run)["settings"]
         batch_size = batch_size or int(settings["batch_size"])
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1

@@ -6,13 +6,12 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 import torch
+from vxp_schemas import typed
 
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
@@ -27,18 +26,18 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBL
 """Environment variables that can change numbers or speed; no others are recorded."""
 
 
-def environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+def environment(settings: typed.Settings) -> typed.Environment:
     """What the numbers were computed on."""
-    gpus = []
+    gpus: list[typed.EnvironmentGpu] = []
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(i)
             uuid = hashlib.sha256(str(getattr(card, "uuid", card.name)).encode()).hexdigest()
             gpus.append({"name": card.name, "memory_bytes": card.total_memory, "uuid_digest": f"sha256:{uuid}"})
-    cpu: dict[str, Any] = {"architecture": platform.machine(), "cores": os.cpu_count() or 1}
+    cpu: typed.EnvironmentCpu = {"architecture": platform.machine(), "cores": os.cpu_count() or 1}
     if name := _cpu_name():
         cpu["model"] = name
-    return header("environment") | {
+    return header(typed.Environment) | {
         "os": platform.platform(), "kernel": platform.release(), "python": sys.version.split()[0],
         "packages": [{"name": name, "version": found} for name, found in _packages()], "cpu": cpu, "gpus": gpus,
         **({"cuda": torch.version.cuda} if torch.version.cuda else {}),

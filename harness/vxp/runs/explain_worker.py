@@ -10,17 +10,18 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict
 
 import safetensors.torch
 import torch
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import explainers, models
 from vxp.core import Batch, Compensated, Normalization, NotExplainedError, Randomised, Relabelled, State, VxpError
-from vxp.engine import Engine
+from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.runs import result
@@ -33,18 +34,51 @@ RAISED: Mapping[str, type[Exception]] = {
 """Exceptions that mean something to whoever asked."""
 
 
+Message = Mapping[str, Any]
+"""A line: one of the following, or whatever the process of an explainer says."""
+
+
+class Order(TypedDict):
+    """What is asked for first: which explainer, how set, of which model, computed how."""
+
+    explainer: str
+    parameters: typed.Parameters
+    model: str
+    device: str
+    precision: Precision
+    threads: int
+
+
+class Asked(TypedDict):
+    """The facts of a batch beside its tensors; state: the model's kind of state and what that kind is told by."""
+
+    ids: Sequence[str]
+    clusters: Sequence[str]
+    seed: int
+    normalization: Mapping[str, Sequence[float]]
+    state: Message | None
+
+
+class Failure(TypedDict):
+    """What an explainer raised: a key of RAISED or `failed`, why, and the code of what was not explained."""
+
+    error: str
+    why: str
+    code: str
+
+
 class ExplainerError(Exception):
     """What the code of an explainer raised in its process."""
 
 
-def send(stream: BinaryIO, said: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
+def send(stream: BinaryIO, said: Message | Order | Asked | Failure, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Write a message."""
     data = b"" if tensors is None else safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     stream.write(json.dumps({**said, "bytes": len(data)}).encode() + b"\n" + data)
     stream.flush()
 
 
-def receive(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def receive(stream: BinaryIO, limit: int) -> tuple[Any, dict[str, Tensor]]:
     """Read a message whose tensors take at most `limit` bytes. EOFError where there is none; VxpError for anything else."""
     line = stream.readline(LONGEST)
     if not line:
@@ -60,25 +94,26 @@ def receive(stream: BinaryIO, limit: int) -> tuple[dict[str, Any], dict[str, Ten
         raise VxpError(f"a message that cannot be read: {type(error).__name__}") from None
 
 
-def batch_message(batch: Batch, state: State | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def batch_message(batch: Batch, state: State | None) -> tuple[Asked, dict[str, Tensor]]:
     """The message that asks for the maps of a batch, by the model in this state."""
-    said = {"ids": batch.ids, "clusters": batch.clusters, "seed": batch.seed, "normalization": asdict(batch.normalization),
-            "state": None if state is None else {"kind": type(state).__name__, **asdict(state)}}
+    said: Asked = {
+        "ids": batch.ids, "clusters": batch.clusters, "seed": batch.seed, "normalization": asdict(batch.normalization),
+        "state": None if state is None else {"kind": type(state).__name__, **asdict(state)}}
     return said, {"inputs": batch.inputs, "targets": batch.targets, **{f"truth/{k}": v for k, v in batch.truth.items()}}
 
 
-def _batch(said: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Batch:
+def _batch(said: Asked, tensors: Mapping[str, Tensor]) -> Batch:
     normalization = Normalization(**{k: tuple(v) for k, v in said["normalization"].items()})
     truth = {k.removeprefix("truth/"): v for k, v in tensors.items() if k.startswith("truth/")}
     return Batch(tuple(said["ids"]), tensors["inputs"], tensors["targets"], normalization, said["seed"], truth,
                  tuple(said["clusters"]))
 
 
-def _state(said: Mapping[str, Any] | None) -> State | None:
+def _state(said: Message | None) -> State | None:
     return None if said is None else STATES[said["kind"]](**{k: v for k, v in said.items() if k != "kind"})
 
 
-def bound_as(head: str, stated: Mapping[str, Any]) -> BoundExplainer:
+def bound_as(head: str, stated: typed.Parameters) -> BoundExplainer:
     """The explainer that somebody named, at the parameters that a bundle states; VxpError where one of those names a file."""
     bound = explainers.bind(head)
     if "|" in head:
@@ -94,6 +129,7 @@ def bound_as(head: str, stated: Mapping[str, Any]) -> BoundExplainer:
 
 def _served(asked: BinaryIO, answers: BinaryIO) -> None:
     """Answer until nothing more is asked."""
+    order: Order
     order, _ = receive(asked, 0)
     try:
         bound = bound_as(order["explainer"], order["parameters"])
@@ -116,14 +152,14 @@ def _served(asked: BinaryIO, answers: BinaryIO) -> None:
                 send(answers, _said(error))
 
 
-def _said(error: Exception) -> dict[str, Any]:
+def _said(error: Exception) -> Failure:
     """An exception as a message, which `raised` raises on the other side."""
     kind = next((name for name, types in RAISED.items() if isinstance(error, types)), "failed")
     why = str(error) if kind != "failed" else f"{type(error).__name__}: {error}"
     return {"error": kind, "why": why[:2000], "code": error.code if isinstance(error, NotExplainedError) else ""}
 
 
-def raised(said: Mapping[str, Any]) -> None:
+def raised(said: Message) -> None:
     """Raise what a message says that the explainer raised; nothing where it says nothing."""
     why = str(said.get("why"))[:2000]
     match said.get("error"):

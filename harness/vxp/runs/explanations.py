@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import torch
 import vxp_schemas
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import models
 from vxp.core import OK, Batch, Unchanged
@@ -32,6 +33,15 @@ class Spent:
     seconds: list[float] = field(default_factory=list)
     forward: list[int] = field(default_factory=list)
     backward: list[int] = field(default_factory=list)
+
+
+class Notes(TypedDict):
+    """What a unit keeps beside its maps: a status for each, and what they took together."""
+
+    status: list[str]
+    seconds: float
+    forward: int
+    backward: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +75,8 @@ def explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Bas
             began = time.perf_counter()
             with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
                 made, states = _made_where(bound, context.model, batch, baselines[start].broken)
-            notes: dict[str, Any] = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
-                     "backward": passes.backward}
+            notes: Notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
+                            "backward": passes.backward}
             context.progress.rows(passes.forward)
             context.units.save(name, {"values": made}, notes)
             unit = {"values": made}, notes
@@ -143,13 +153,13 @@ def write_set(
 
 
 def _manifest(
-    context: Context, bound: BoundExplainer, root: Path, shards: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    context: Context, bound: BoundExplainer, root: Path, shards: Sequence[typed.SetShard]
+) -> typed.Set:
     """The manifest set.json of maps that lie beside it."""
     task, n = context.task, len(context.task.items)
-    return result.header("set") | {
+    return result.header(typed.Set) | {
         "set_id": set_id(context, bound), "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
-        "model": dict(vxp_schemas.reference(context.model.document)), "system": result.system_digest(bound),
+        "model": vxp_schemas.reference(context.model.document), "system": result.system_digest(bound),
         "explainer": result.explainer(bound), "n_items": {"expected": n, "present": n}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, n), "shards": list(shards),
         "coordinate_frame": "model_input",

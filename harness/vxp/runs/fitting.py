@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import safetensors
 import safetensors.torch
@@ -33,6 +33,15 @@ CANDIDATES = 20
 """Candidates looked at, per image wanted, before giving up."""
 
 
+class Chosen(TypedDict):
+    """Which images a training was given, as the card of its weights says."""
+
+    dataset: str
+    seed: int
+    images: int
+    images_digest: str
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """Images to train on, and the class of each: the one that the model predicts."""
@@ -41,7 +50,7 @@ class Images:
     items: tuple[datasets.Item, ...]
     targets: Tensor
     normalization: Normalization
-    document: Mapping[str, Any]
+    document: Chosen
     _decoded: dict[int, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -100,8 +109,8 @@ def images(
     if not kept or (len(kept) < n and candidates is None):
         raise VxpError(f"data set {source.id} has {len(kept)} images that {model.id} gets right, expected {n}")
     rows = [[item.id, dict(item.recipe), target] for item, target in zip(kept, targets, strict=True)]
-    document = {"dataset": f"{source.id}@{source.version}", "seed": terms.seed, "images": len(kept),
-                "images_digest": vxp_schemas.digest(rows)}
+    document: Chosen = {"dataset": f"{source.id}@{source.version}", "seed": terms.seed, "images": len(kept),
+                        "images_digest": vxp_schemas.digest(rows)}
     return Images(source, tuple(kept), torch.tensor(targets), model.normalization, document)
 
 
@@ -192,7 +201,7 @@ def fit(explainer: Explainer, recipe: Any, model: Model, chosen: Images, terms: 
     raw = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in trained.tensors.items()})
     card = {"explainer": explainer.id, "name": out.stem, "weights": store.digest(raw),
             "model": {"id": model.document["id"], "version": model.document["version"], "state_dict_digest": model.digest},
-            "data": dict(chosen.document), "recipe": asdict(recipe), "seed": terms.seed, "device": terms.device,
+            "data": chosen.document, "recipe": asdict(recipe), "seed": terms.seed, "device": terms.device,
             "precision": terms.precision, "threads": terms.threads, **trained.card}
     store.write_bytes(out, raw)
     store.write_bytes(out.with_suffix(".json"), json.dumps(card, indent=1, allow_nan=False).encode() + b"\n")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors.numpy
@@ -16,6 +16,7 @@ import torch
 import vxp_schemas
 from PIL import Image
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp import explainers, models
 from vxp.core import OK, VxpError
@@ -84,23 +85,28 @@ class Method:
     milliseconds: float = 0.0
     deterministic: bool = True
 
-    def facts(self) -> dict[str, Any]:
-        """As a set and its result name the explainer."""
-        return {"id": self.name, "parameters": dict(self.parameters), "signed": self.signed, "resample": self.resample,
-                "target_specific": self.target_specific, "reference": False, "family": self.family}
+    def facts(self) -> typed.Explainer:
+        """As a set and its result name the explainer; `import_` refuses words that they do not have."""
+        return {"id": self.name, "parameters": dict(self.parameters), "signed": self.signed,
+                "resample": cast(typed.Resample, self.resample), "target_specific": self.target_specific, "reference": False,
+                "family": cast(typed.ExplainerFamily, self.family)}
 
-    def system(self) -> dict[str, Any]:
+    def system(self) -> typed.System:
         """The document of the system: nothing is known of its code but what is stated."""
-        code = {k: v for k, v in (("repo", self.repo), ("commit", self.commit)) if v}
-        return result.header("system") | {
-            "method": {
-                "name": self.name, "family": self.family, "parameters": dict(self.parameters),
-                "parameters_passed": dict(self.parameters), "deterministic": self.deterministic, "seeds": [],
-                "needs": {"gradients": self.backwards > 0, "activations": False, "training_data": False,
-                          "passes_per_map": self.forwards + self.backwards},
-                **({"source": self.source} if self.source else {})},
-            "implementation": {"entry_point": "outside: the maps were imported", **code}, "normalization": "none",
-            "trained_components": []}
+        method: typed.SystemMethod = {
+            "name": self.name, "family": cast(typed.ExplainerFamily, self.family), "parameters": dict(self.parameters),
+            "parameters_passed": dict(self.parameters), "deterministic": self.deterministic, "seeds": [],
+            "needs": {"gradients": self.backwards > 0, "activations": False, "training_data": False,
+                      "passes_per_map": self.forwards + self.backwards}}
+        code: typed.Implementation = {"entry_point": "outside: the maps were imported"}
+        if self.source:
+            method["source"] = self.source
+        if self.repo:
+            code["repo"] = self.repo
+        if self.commit:
+            code["commit"] = self.commit
+        return result.header(typed.System) | {
+            "method": method, "implementation": code, "normalization": "none", "trained_components": []}
 
 
 def import_(context: Context, maps: Path, method: Method) -> Path:

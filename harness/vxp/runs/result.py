@@ -7,14 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
 import numpy as np
 import safetensors.torch
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import stats
-from vxp.core import OK, Metric, Reduce, VxpError
+from vxp.core import OK, Explainer, Metric, Reduce, VxpError
 
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
@@ -25,6 +26,7 @@ from vxp.documents import identity as identity
 from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.documents import store
+from vxp.documents import undated as undated
 from vxp.explainers import BoundExplainer
 from vxp.metrics import catalogue
 from vxp.origin import origin
@@ -32,87 +34,104 @@ from vxp.tasks import Task
 
 TIE = "references-tie"
 """The flag of a score in which no reference differs from another."""
+KINDS: Mapping[type, Literal["integer", "number", "string", "boolean"]] = {
+    bool: "boolean", int: "integer", float: "number", str: "string"}
+"""Types of parameters as a metric's document names them."""
 
 
 
-def json_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def json_parameters(parameters: Mapping[str, Any]) -> typed.Parameters:
     """Parameters as JSON values; what JSON cannot say is named by its repr."""
     simple = (str, int, float, bool, type(None))
     return {k: v if isinstance(v, simple) else list(v) if isinstance(v, tuple | list) else repr(v)
             for k, v in parameters.items()}
 
 
-def method(bound: BoundExplainer) -> dict[str, Any]:
+def method(bound: BoundExplainer) -> typed.Method:
     return {"id": bound.id, "parameters": json_parameters(bound.parameters)}
 
 
-def selection(task: Task) -> dict[str, Any]:
+class Selected(TypedDict, total=False):
+    """The field that a run and its results have under a limit."""
+
+    selection: typed.Selection
+
+
+def selection(task: Task) -> Selected:
     """The field `selection` of a run and its results: what was taken of the task, under a limit only."""
     return {} if task.selection is None else {"selection": task.selection.document()}
 
 
-def explainer(bound: BoundExplainer) -> dict[str, Any]:
+def explainer(bound: BoundExplainer) -> typed.Explainer:
     declared = bound.explainer
-    return method(bound) | {
-        "signed": declared.signed, "resample": declared.resample, "target_specific": declared.target_specific,
-        "reference": declared.reference, "family": declared.family,
+    return {
+        **method(bound), "signed": declared.signed, "resample": declared.resample, "target_specific": declared.target_specific,
+        "reference": declared.reference, "family": family(declared),
     }
 
 
-def metric_document(metric: Metric) -> dict[str, Any]:
+def family(declared: Explainer) -> typed.ExplainerFamily:
+    """`explainers.bind` refuses a family that the schemas do not have."""
+    return cast(typed.ExplainerFamily, declared.family)
+
+
+def metric_document(metric: Metric) -> typed.Metric:
     """The registry document of a metric, read from its declaration: the one source of its facts."""
-    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
     text = inspect.getdoc(metric.plan) or metric.id
-    return {
-        "type": TYPE.format("metric"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+    return undated(typed.Metric) | {
         "id": metric.id, "version": metric.version, "status": "active", "definition": text.split("\n\n")[0].replace("\n", " "),
         "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kinds": list(metric.kinds), "level": metric.level,
         "better": metric.better, "range": list(metric.range),
-        "parameters": [{"name": k, "type": types[type(v)], "default": v, **_limit(metric.limits.get(k, ()))}
-                       for k, v in metric.parameters.items()],
+        "parameters": [_parameter(name, value, metric.limits.get(name, ())) for name, value in metric.parameters.items()],
         "truth": list(metric.truth), "re_explains": metric.re_explains,
         **({"needs_relabelled": True} if metric.needs_relabelled else {}), "undefined": list(metric.undefined),
         "known_failure_modes": list(metric.caveats), "source": metric.source,
     }
 
 
-def _limit(limit: tuple[Any, ...]) -> dict[str, Any]:
-    """What a parameter may be, in the words of a JSON Schema."""
-    if all(isinstance(word, str) for word in limit):
-        return {"values": list(limit)} if limit else {}
-    low, high = limit
-    return {key: value for key, value in (("minimum", low), ("maximum", high)) if value is not None}
+def _parameter(name: str, default: Any, limit: tuple[Any, ...]) -> typed.MetricParameter:
+    """A parameter with what it may be, in the words of a JSON Schema."""
+    found: typed.MetricParameter = {"name": name, "type": KINDS[type(default)], "default": default}
+    if limit and all(isinstance(word, str) for word in limit):
+        found["values"] = list(limit)
+    elif limit:
+        low, high = limit
+        found |= {**({} if low is None else {"minimum": low}), **({} if high is None else {"maximum": high})}
+    return found
 
 
 @cache
-def metric_reference(metric: Metric) -> dict[str, Any]:
-    return dict(vxp_schemas.reference(metric_document(metric)))
+def metric_reference(metric: Metric) -> typed.Ref:
+    return vxp_schemas.reference(metric_document(metric))
 
 
-def system(bound: BoundExplainer) -> dict[str, Any]:
+def system(bound: BoundExplainer) -> typed.System:
     """The document of the system that made the maps: method, parameters and implementation."""
     if bound.system is not None:
-        return dict(bound.system)
+        return bound.system
     declared = bound.explainer
     function = inspect.unwrap(declared.explain)
     passed = {k: v for k, v in bound.parameters.items() if v != declared.parameters[k]}
-    implementation: dict[str, Any] = {"entry_point": f"{function.__module__}:{getattr(function, '__name__', declared.id)}"}
+    name = getattr(function, "__name__", declared.id)
+    implementation: typed.Implementation = {"entry_point": f"{function.__module__}:{name}"}
     with contextlib.suppress(TypeError, OSError):  # defined in a notebook cell: there is no file to digest
         implementation["source_digest"] = store.digest(Path(inspect.getfile(function)).read_bytes())
     if found := origin(function.__module__):
-        implementation |= dict(zip(("package", "version"), found, strict=True))
-    return header("system") | {
-        "method": {
-            "name": declared.id, "family": declared.family, "parameters": json_parameters(bound.parameters),
-            "parameters_passed": json_parameters(passed), "deterministic": True, "seeds": [],
-            "needs": {"gradients": "gradients" in declared.needs, "activations": "activations" in declared.needs,
-                      "layer": "layer" in declared.needs, "truth": "truth" in declared.needs,
-                      "training_data": "training_data" in declared.needs,
-                      "passes_per_map": bound.passes},
-            **({"source": declared.source} if declared.source else {}),
-        },
-        "implementation": implementation, "normalization": "none",
-        "trained_components": [] if declared.training is None else declared.training.components(**bound.parameters),
+        implementation["package"], implementation["version"] = found
+    method: typed.SystemMethod = {
+        "name": declared.id, "family": family(declared), "parameters": json_parameters(bound.parameters),
+        "parameters_passed": json_parameters(passed), "deterministic": True, "seeds": [],
+        "needs": {"gradients": "gradients" in declared.needs, "activations": "activations" in declared.needs,
+                  "layer": "layer" in declared.needs, "truth": "truth" in declared.needs,
+                  "training_data": "training_data" in declared.needs, "passes_per_map": bound.passes},
+    }
+    if declared.source:
+        method["source"] = declared.source
+    trained: list[typed.SystemTrainedComponent] = []
+    if declared.training is not None:
+        trained = declared.training.components(**bound.parameters)
+    return header(typed.System) | {
+        "method": method, "implementation": implementation, "normalization": "none", "trained_components": trained,
     }
 
 
@@ -122,8 +141,8 @@ def system_digest(bound: BoundExplainer) -> str:
 
 
 def read_kept(
-    read: Callable[[Mapping[str, Any]], bytes], document: Mapping[str, Any], statuses: Mapping[str, Sequence[str]],
-    field: str = "statistics",
+    read: Callable[[typed.Descriptor], bytes], document: typed.Result, statuses: Mapping[str, Sequence[str]],
+    field: Literal["statistics", "reference_statistics"] = "statistics",
 ) -> dict[str, stats.Kept]:
     """Per score at level set what was kept of every item, from a result and the statuses of its samples; `read` gives the
     bytes of a descriptor. VxpError where they disagree.
@@ -142,10 +161,11 @@ def read_kept(
             for signature, statistics in found.items()}
 
 
-def families(task: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> list[str]:
+def families(task: typed.Ref, scores: Sequence[typed.ResultScore]) -> list[str]:
     """The families of these scores in their order, the one that the task is for first, where the registry has its card."""
-    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}", {})
-    return sorted(dict.fromkeys(s["family"] for s in scores), key=lambda family: family != card.get("primary_family"))
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    first = None if card is None else card["primary_family"]
+    return sorted(dict.fromkeys(s["family"] for s in scores), key=lambda family: family != first)
 
 
 def reduction(signature: str) -> Reduce | None:

@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import explainers
 from vxp.core import VxpError
@@ -94,8 +94,10 @@ def _scored(
 ) -> list[Path]:
     scored = [score(context, bound, folder, baselines) for bound, folder in written]
     least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
-    ran = {"batch_size_run": least} if least < context.settings.batch_size else {}
-    return write(context, context.settings_document | ran, scored, _flags(context.task))
+    settings = context.settings_document
+    if least < context.settings.batch_size:
+        settings["batch_size_run"] = least
+    return write(context, settings, scored, _flags(context.task))
 
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
@@ -129,10 +131,10 @@ def _flags(task: Task) -> list[str]:
     return [] if task.limit is None else ["limited"]
 
 
-def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> dict[str, Any]:
-    return result.header("run") | {
+def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> typed.Run:
+    return result.header(typed.Run) | {
         "division": context.division, "task": context.task.reference, "dataset": context.task.dataset,
-        "model": dict(vxp_schemas.reference(context.model.document)),
+        "model": vxp_schemas.reference(context.model.document),
         "explainers": [result.method(b) for b in systems], "metrics": [b.signature for b in context.metrics],
         "settings": context.settings_document, **result.selection(context.task),
         **({} if carried is None else {"set": carried.digest}),
@@ -140,7 +142,7 @@ def run_document(context: Context, systems: Sequence[BoundExplainer], carried: C
 
 
 @contextmanager
-def claimed(context: Context, document: dict[str, Any]) -> Iterator[None]:
+def claimed(context: Context, document: typed.Run) -> Iterator[None]:
     """Claims the output folder for this run before any work, alone, and computes with its threads."""
     out = context.out
     stored = out / "run.json"
@@ -150,17 +152,17 @@ def claimed(context: Context, document: dict[str, Any]) -> Iterator[None]:
     with store.alone(out / UNITS / "lock"), computing(context.settings.threads):
         if not stored.exists():
             store.write_document(stored, document)
-        there = store.read_document(stored)
+        there = store.read_document(stored, typed.Run)
         _same_run(stored, there, document)
         if there["explainers"] != document["explainers"]:
             store.write_document(stored, document)
         yield
 
 
-def _same_run(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _same_run(path: Path, there: typed.Run, wanted: typed.Run) -> None:
     """VxpError unless what is wanted is the run that is there, or that run with more explainers."""
-    fixed = [k for k in wanted if k not in ("created", "generator", "explainers")]
-    differs = [f"{k}: {there.get(k)!r} there, {wanted[k]!r} asked" for k in fixed if there.get(k) != wanted[k]]
+    fixed = [(k, there.get(k), asked) for k, asked in wanted.items() if k not in ("created", "generator", "explainers")]
+    differs = [f"{k}: {was!r} there, {asked!r} asked" for k, was, asked in fixed if was != asked]
     left_out = [method for method in there["explainers"] if method not in wanted["explainers"]]
     if left_out:
         differs.append(f"explainers: {left_out!r} there and not asked")

@@ -6,10 +6,11 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp.core import OK, Case, Outcome, VxpError
 from vxp.documents import store
@@ -21,9 +22,24 @@ from vxp.runs.context import Context
 from vxp.runs.writing import Scored
 
 
+class ScoreNotes(TypedDict):
+    """What a unit keeps of a score beside its numbers: a status for every item, and the x of its curve."""
+
+    status: Sequence[str]
+    x: Sequence[float]
+
+
+class Notes(TypedDict):
+    """What a unit keeps beside its tensors."""
+
+    scores: dict[str, ScoreNotes]
+    tally: typed.ResultCostScore
+    batch_size: int
+
+
 def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> Scored:
     """Score a stored set, read back, in units."""
-    document = store.read_document(folder / "set.json")
+    document = store.read_document(folder / "set.json", typed.Set)
     facts = document["explainer"]
     maps = store.read_maps(folder, document["shards"])
     items = store.read_described_table(folder, document["items"])
@@ -34,7 +50,8 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
     status = items["status"].to_pylist()
     context.progress.stage(f"scoring {bound.name}", len(expected))
     done, excluded = _runnable(context, bound)
-    units, tally = [], {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
+    units: list[tuple[dict[str, Tensor], Notes]] = []
+    tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
     lost = OK not in status  # nothing to score
     for start, stop in () if lost else context.ranges():
         name = f"score/{document['set_id']}/{start:06d}"
@@ -45,15 +62,17 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
             unit = _score_unit(context.engine, Job(case, tuple(done), bound), baselines[start])
             context.units.save(name, *unit)
         units.append(unit)
-        tally = {key: tally[key] + unit[1]["tally"][key] for key in tally}
+        for key in ("rows_asked", "rows_run", "explain_rows", "seconds"):
+            tally[key] += unit[1]["tally"][key]
         context.progress.items(stop - start)
     scores = {b.signature: without_numbers(status) if lost else _joined(units, b.signature, status) for b in done}
     scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
     ordered = {b.signature: (b, scores[b.signature]) for b in context.metrics}
-    explained = {"forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
-                 "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
-    cost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
-            "device": _device_name(context.settings.device)}
+    explained: typed.ResultCostExplain = {
+        "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
+        "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
+    cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
+                              "device": _device_name(context.settings.device)}
     least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
     return Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
 
@@ -79,25 +98,27 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
     return run, not_run
 
 
-def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], Notes]:
     """The outcomes of one range as a unit keeps them: tensors and notes."""
     engine.tally = Tally()
     began = time.perf_counter()
     found = engine.score([job], baseline.rows)[0]
-    tensors, notes = {}, {}
+    tensors: dict[str, Tensor] = {}
+    scores: dict[str, ScoreNotes] = {}
     for signature, outcome in found.items():
         tensors[f"values/{signature}"] = outcome.values
         if outcome.curve is not None:
             tensors[f"curve/{signature}"] = outcome.curve
         if outcome.statistics is not None:
             tensors[f"statistics/{signature}"] = outcome.statistics
-        notes[signature] = {"status": outcome.status, "x": outcome.x}
-    tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
-             "seconds": time.perf_counter() - began}
-    return tensors, {"scores": notes, "tally": tally, "batch_size": engine.batch_size}
+        scores[signature] = {"status": outcome.status, "x": outcome.x}
+    tally: typed.ResultCostScore = {
+        "rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
+        "seconds": time.perf_counter() - began}
+    return tensors, {"scores": scores, "tally": tally, "batch_size": engine.batch_size}
 
 
-def _joined(units: Sequence[tuple[Mapping[str, Tensor], Any]], signature: str, made: Sequence[str]) -> Outcome:
+def _joined(units: Sequence[tuple[Mapping[str, Tensor], Notes]], signature: str, made: Sequence[str]) -> Outcome:
     """The outcome over all units; an item whose map could not be made has that status everywhere, except where nothing was
     run."""
     values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import explainers
 from vxp.core import VxpError
@@ -31,7 +30,7 @@ class CarriedSet:
 
 def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | None = None) -> CarriedSet:
     """Check that a set belongs to this task and model; VxpError otherwise."""
-    document = store.read_document(folder / "set.json")
+    document = store.read_document(folder / "set.json", typed.Set)
     task.admits(document["kind"])
     for what, there, here, do in (
             # the card of a task of one's own names the model, so the model comes first
@@ -45,7 +44,7 @@ def read_set(folder: Path, task: Task, model: Model, again: BoundExplainer | Non
                       store.digest(store.read_file(folder / "set.json")))
 
 
-def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+def _system(folder: Path, document: typed.Set) -> typed.System:
     """The document of the system that made a set: beside it, or where a run or a bundle has it."""
     top = folder.resolve().parent.parent
     places = [folder / "system.json", top / "systems" / f"{document['set_id']}.json", top / "system.json"]
@@ -53,7 +52,7 @@ def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     if place is None:
         raise VxpError(f"set {folder} has no system.json, which says what made its maps: expected {places[0]}, as vxp explain "
                        "and vxp import write it")
-    system = store.read_document(place)
+    system = store.read_document(place, typed.System)
     if result.identity(system) != document["system"]:
         raise VxpError(f"{place} is of another system than set {folder}: got {result.identity(system)}, expected "
                        f"{document['system']}")
@@ -61,15 +60,15 @@ def _system(folder: Path, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _declared(
-    facts: Mapping[str, Any], again: BoundExplainer | None, system: Mapping[str, Any], kind: Map
+    facts: typed.Explainer, again: BoundExplainer | None, system: typed.System, kind: Map
 ) -> BoundExplainer:
     """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
     if again is None and facts["id"] in explainers.catalogue():
         again = explainers.bind(facts["id"], facts["parameters"])
     if again is not None:
         again = again.on(kind)
-        if result.explainer(again) != dict(facts):
-            raise VxpError(f"the set was made by {dict(facts)}, and the explainer here is {result.explainer(again)}: "
+        if result.explainer(again) != facts:
+            raise VxpError(f"the set was made by {facts}, and the explainer here is {result.explainer(again)}: "
                            "give the same one, or none")
         return dataclasses.replace(again, system=system)
     return explainers.absent(facts, system)
@@ -79,7 +78,7 @@ def copied(given: Path, folder: Path) -> None:
     """The set's files beside the result; set.json last, since its presence says that the set is whole."""
     if (folder / "set.json").exists() or given.resolve() == folder.resolve():
         return
-    document = store.read_document(given / "set.json")
+    document = store.read_document(given / "set.json", typed.Set)
     for described in [document["items"], *(shard["descriptor"] for shard in document["shards"])]:
         store.write_bytes(folder / described["path"], store.read_described(given, described))
     store.write_bytes(folder / "set.json", store.read_file(given / "set.json"))

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pyarrow as pa
 import safetensors.torch
 import torch
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import stats
 from vxp.core import OK, Outcome
@@ -19,12 +20,12 @@ from vxp.core import OK, Outcome
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
 from vxp.documents import TYPE as TYPE
+from vxp.documents import Beside, store
 from vxp.documents import harness as harness
 from vxp.documents import header as header
 from vxp.documents import identity as identity
 from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
-from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
 from vxp.runs.context import Context
@@ -42,28 +43,30 @@ class Scored:
     set_id: str
     targets: Sequence[int]
     scores: Mapping[str, tuple[Bound, Outcome]]
-    cost: Mapping[str, Any]
+    cost: typed.ResultCost
     batch_size: int  # the smallest that ran
 
 
-def write(context: Context, settings: Mapping[str, Any], scored: Sequence[Scored], flags: Sequence[str] = ()) -> list[Path]:
+def write(context: Context, settings: typed.Settings, scored: Sequence[Scored], flags: Sequence[str] = ()) -> list[Path]:
     """Write samples, curves, environment and result of every scored set; returns the result documents' paths.
 
     The fixed references stand in every result, so all sets of a run are written together.
     """
     out, task, model = context.out, context.task, context.model
     summaries = [[_summary(task, b, o) for b, o in s.scores.values()] for s in scored]
-    beside: dict[str, tuple[Scored, list[dict[str, Any]]]] = {}
+    beside: dict[str, tuple[Scored, list[typed.ResultScore]]] = {}
     for s, found in zip(scored, summaries, strict=True):
         if s.bound.explainer.reference:
             beside.setdefault(s.bound.id, (s, found))  # the default comes first, whatever else was asked for
-    references = [
-        {"explainer": s.bound.id, "result_id": s.set_id,
-         "scores": [{k: v for k, v in f.items() if k in ("signature", "n", "statuses", "mean", "ci")} for f in found]}
+    references: list[typed.ResultReference] = [
+        {"explainer": s.bound.id, "result_id": s.set_id, "scores": [_beside(f) for f in found]}
         for s, found in beside.values()
     ]
     of_references = {name: s.scores for name, (s, _) in beside.items()}
-    summaries = [[f | _flags(f["signature"], of_references) for f in found] for found in summaries]
+    for found in summaries:
+        for score in found:
+            if _tie(score["signature"], of_references):
+                score["flags"] = [TIE]
     few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
     computed_on = environment(settings)
@@ -75,14 +78,14 @@ def write(context: Context, settings: Mapping[str, Any], scored: Sequence[Scored
         curves = {k: v for sig, (_, o) in s.scores.items() if o.curve is not None
                   for k, v in ((sig, o.curve.float()), (f"{sig}#x", torch.tensor(o.x)))}
         store.write_bytes(folder / FILES["environment"], plain_json(computed_on))
-        document = header("result") | {
+        document = header(typed.Result) | {
             "result_id": s.set_id, "division": context.division, "task": task.reference, "dataset": task.dataset,
-            "model": dict(vxp_schemas.reference(model.document)), "explainer": explainer(s.bound),
+            "model": vxp_schemas.reference(model.document), "explainer": explainer(s.bound),
             "set": store.descriptor(s.set_folder / "set.json", out, store.JSON), "scores": found,
-            "references": references, "inference": asdict(task.inference), "cost": dict(s.cost),
+            "references": references, "inference": asdict(task.inference), "cost": s.cost,
             "samples": store.descriptor(folder / FILES["samples"], out, store.PARQUET, len(task.items)),
             "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
-            "harness": harness(), "settings": dict(settings), "flags": raised, **selection(task),
+            "harness": harness(), "settings": settings, "flags": raised, **selection(task),
         }
         if references:
             table = _reference_samples(task, of_references)
@@ -92,7 +95,9 @@ def write(context: Context, settings: Mapping[str, Any], scored: Sequence[Scored
         statistics = {sig: o.statistics.contiguous() for sig, (_, o) in s.scores.items() if o.statistics is not None}
         kept = {f"{name}/{sig}": o.statistics.contiguous() for name, found in of_references.items()
                 for sig, (_, o) in found.items() if o.statistics is not None}
-        for field, tensors in (("curves", curves), ("statistics", statistics), ("reference_statistics", kept)):
+        arrays: dict[Beside, dict[str, torch.Tensor]] = {
+            "curves": curves, "statistics": statistics, "reference_statistics": kept}
+        for field, tensors in arrays.items():
             if tensors:
                 store.write_bytes(folder / FILES[field], safetensors.torch.save(tensors))
                 document[field] = store.descriptor(folder / FILES[field], out, store.SAFETENSORS)
@@ -138,17 +143,24 @@ def _reference_samples(task: Task, references: Mapping[str, Scores]) -> dict[str
     }
 
 
-def _flags(signature: str, references: Mapping[str, Scores]) -> dict[str, Any]:
-    """What a reader of one score should know, as a field of its entry; no field where that is nothing."""
+def _beside(score: typed.ResultScore) -> typed.ResultReferenceScore:
+    """What a result says of a score of a reference."""
+    fields = typed.ResultReferenceScore.__annotations__
+    return cast(typed.ResultReferenceScore, {key: value for key, value in score.items() if key in fields})
+
+
+def _tie(signature: str, references: Mapping[str, Scores]) -> bool:
+    """Whether a reader of one score should know that no reference differs from another."""
     found = [scores[signature] for scores in references.values() if signature in scores]
     numbers = [(o.values[:, None] if o.statistics is None else o.statistics.flatten(1)).double().numpy() for _, o in found]
-    return {"flags": [TIE]} if found and can_tie(found[0][0].metric) and stats.tie(numbers) else {}
+    return bool(found) and can_tie(found[0][0].metric) and stats.tie(numbers)
 
 
-def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
+def _summary(task: Task, bound: Bound, found: Outcome) -> typed.ResultScore:
     """One entry of `scores`: what the score is, and its aggregate."""
     clusters = [item.cluster for item in task.items]
     metric = bound.metric
+    numbers: stats.Aggregate
     if metric.reduce is None:
         numbers = stats.summary(found.values.numpy(), list(found.status), clusters, stats.Scale.of(metric),
                                 seed=task.seed, inference=task.inference)
@@ -157,7 +169,12 @@ def _summary(task: Task, bound: Bound, found: Outcome) -> dict[str, Any]:
     else:
         numbers = stats.set_summary(metric.reduce, found.statistics, list(found.status), clusters, range=metric.range,
                                     level=task.inference.level)
+    score: typed.ResultScore = {
+        "signature": bound.signature, "metric": metric_reference(metric), "family": metric.family, "better": metric.better,
+        "range": list(metric.range), "level": metric.level, "n": numbers["n"], "statuses": numbers["statuses"]}
+    for field in ("mean", "median", "mean_worst_bound", "sd"):
+        if field in numbers:
+            score[field] = numbers[field]
     if "ci" in numbers:
-        numbers["ci"] = dict(numbers["ci"]) | {"cluster_key": task.cluster_key}
-    return {"signature": bound.signature, "metric": metric_reference(metric), "family": metric.family,
-            "better": metric.better, "range": list(metric.range), "level": metric.level, **numbers}
+        score["ci"] = {**numbers["ci"], "cluster_key": task.cluster_key}
+    return score

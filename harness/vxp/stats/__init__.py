@@ -13,6 +13,7 @@ from vxp.stats.inference import (
     ROUNDING,
     STANDARD,
     Better,
+    Ends,
     Floats,
     Inference,
     Interval,
@@ -24,11 +25,11 @@ from vxp.stats.inference import (
 )
 from vxp.stats.intervals import count_of_clusters, interval
 from vxp.stats.sets import SET_BLOCK, SET_GROUPS, Kept, set_minimum_detectable, set_paired
-from vxp.stats.summaries import set_summary, summary
+from vxp.stats.summaries import Aggregate, set_summary, summary
 
 __all__ = [
     "BLOCK", "EQUAL", "FEW_CLUSTERS", "KEPT_UNIFORMS", "LEVEL", "MIN_CLUSTERS", "RESAMPLES", "ROUNDING", "SET_BLOCK",
-    "SET_GROUPS", "STANDARD", "Better", "Floats", "Inference", "Interval", "Kept", "Pair", "Paired", "Range", "Scale",
-    "count_of_clusters", "holm", "interval", "minimum_detectable", "paired", "ranking", "set_minimum_detectable",
-    "set_paired", "set_summary", "sign_flip_bounds", "summary", "tie",
+    "SET_GROUPS", "STANDARD", "Aggregate", "Better", "Ends", "Floats", "Inference", "Interval", "Kept", "Pair", "Paired",
+    "Range", "Scale", "count_of_clusters", "holm", "interval", "minimum_detectable", "paired", "ranking", 
+    "set_minimum_detectable", "set_paired", "set_summary", "sign_flip_bounds", "summary", "tie",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from vxp_schemas import typed
 
 from vxp.core import Metric
 
@@ -34,9 +35,10 @@ class Inference:
     correction: Literal["holm", "none"] = "holm"
 
     @classmethod
-    def of(cls, stated: Mapping[str, Any]) -> Inference:
+    def of(cls, stated: typed.TaskStatistics | typed.ResultInference) -> Inference:
         """From a card's `statistics` or a result's `inference`; what neither states is the standard's."""
-        return cls(**{f.name: stated[f.name] for f in fields(cls) if f.name in stated})
+        return cls(stated.get("level", LEVEL), stated.get("resamples", RESAMPLES), stated.get("min_clusters", FEW_CLUSTERS),
+                   stated.get("correction", "holm"))
 
     def adjusted(self, p_values: Sequence[float]) -> list[float]:
         """p values of tests that are made together, corrected for how many they are."""
@@ -68,17 +70,33 @@ class Scale:
         return cls(metric.better, metric.range, metric.binary)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval of a mean, and how it was made."""
+class Ends(TypedDict):
+    """An interval as documents state it, but for the key of its clusters."""
 
     level: float
-    method: str
+    method: Literal["bootstrap-t", "jackknife-t", "wilson"]
     lo: float
     hi: float
     resamples: int
     seed: int
     n_clusters: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of a mean, and how it was made."""
+
+    level: float
+    method: Literal["bootstrap-t", "jackknife-t", "wilson"]
+    lo: float
+    hi: float
+    resamples: int
+    seed: int
+    n_clusters: int
+
+    def document(self) -> Ends:
+        return {"level": self.level, "method": self.method, "lo": self.lo, "hi": self.hi, "resamples": self.resamples,
+                "seed": self.seed, "n_clusters": self.n_clusters}
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from torch import Tensor
+from vxp_schemas import typed
 
 from vxp.core import Reduce
-from vxp.stats.inference import LEVEL, MIN_CLUSTERS, STANDARD, Floats, Inference, Interval, Range, Scale
+from vxp.stats.inference import LEVEL, MIN_CLUSTERS, STANDARD, Ends, Floats, Inference, Interval, Range, Scale
 from vxp.stats.intervals import interval as _interval
 from vxp.stats.sets import Kept, jackknife, left_out
+
+
+class Aggregate(TypedDict):
+    """One number of the items of a set as result.json has it; what cannot be computed is absent."""
+
+    n: int
+    statuses: typed.StatusCounts
+    mean: NotRequired[float]
+    median: NotRequired[float]
+    mean_worst_bound: NotRequired[float]
+    sd: NotRequired[float]
+    ci: NotRequired[Ends]
 
 
 def summary(
     values: Sequence[float] | Floats, statuses: Sequence[str], clusters: Sequence[str], scale: Scale, *, seed: int = 0,
     inference: Inference = STANDARD,
-) -> dict[str, Any]:
+) -> Aggregate:
     """The aggregate of one score as result.json has it: n, statuses, mean, mean_worst_bound, median, sd, ci.
 
     What cannot be computed is absent. mean_worst_bound counts every item without a number as the worst value that the
@@ -27,10 +39,10 @@ def summary(
     """
     numbers = np.asarray(values, float)
     good = numbers[[s == "ok" for s in statuses]]
-    found: dict[str, Any] = {"n": len(statuses), "statuses": dict(sorted(Counter(statuses).items()))}
+    found: Aggregate = {"n": len(statuses), "statuses": dict(sorted(Counter(statuses).items()))}
     if not len(good):
         return found
-    found |= {"mean": float(good.mean()), "median": float(np.median(good))}
+    found["mean"], found["median"] = float(good.mean()), float(np.median(good))
     worst = scale.range[0] if scale.better == "higher" else scale.range[1]
     if worst is not None:
         found["mean_worst_bound"] = float((good.sum() + worst * (len(numbers) - len(good))) / len(numbers))
@@ -39,14 +51,14 @@ def summary(
     kept = np.where([s == "ok" for s in statuses], numbers, np.nan)
     ci = _interval(kept, clusters, range=scale.range, binary=scale.binary, inference=inference, seed=seed)
     if ci is not None:
-        found["ci"] = asdict(ci)
+        found["ci"] = ci.document()
     return found
 
 
 def set_summary(
     reduce: Reduce, statistics: Tensor, statuses: Sequence[str], clusters: Sequence[str], *, range: Range,
     level: float = LEVEL, interval: bool = True,
-) -> dict[str, Any]:
+) -> Aggregate:
     """The aggregate of a metric of the set: n, statuses, the set's number as `mean`, and its interval.
 
     Jackknife as in `set_paired`, clipped to the range; none where a cluster decides whether there is a number at all.
@@ -54,7 +66,7 @@ def set_summary(
     with 60 clusters, where this has 93 %.) What cannot be computed is absent.
     """
     good = np.array([s == "ok" for s in statuses])
-    found: dict[str, Any] = {"n": len(statuses), "statuses": dict(sorted(Counter(statuses).items()))}
+    found: Aggregate = {"n": len(statuses), "statuses": dict(sorted(Counter(statuses).items()))}
     left = left_out(reduce, Kept(statistics, good), good, clusters, without=interval)
     if not np.isfinite(left.number):
         return found
@@ -63,6 +75,6 @@ def set_summary(
         error, usual = jackknife(left.without, level)
         floor, ceiling = range
         lo, hi = left.number - usual * error, left.number + usual * error
-        found["ci"] = asdict(Interval(level, "jackknife-t", lo if floor is None else max(lo, floor),
-                                      hi if ceiling is None else min(hi, ceiling), len(left.without), 0, left.n_clusters))
+        found["ci"] = Interval(level, "jackknife-t", lo if floor is None else max(lo, floor),
+                               hi if ceiling is None else min(hi, ceiling), len(left.without), 0, left.n_clusters).document()
     return found

@@ -17,13 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
+from vxp_schemas import typed
 
 from vxp import bundles
 from vxp.documents import store
 from vxp.documents.findings import Finding, Findings, plain
 from vxp.errors import VxpError
 from vxp.validation import content, integrity, looks, report, structure
-from vxp.validation.report import LEVELS, STOPPED, Report
+from vxp.validation.report import LEVELS, STOPPED, Level, Report
 from vxp.validation.state import State
 
 MEMORY = 4 * 2**30
@@ -36,11 +37,10 @@ LEAST = 8
 def validate(path: Path, level: str = "consistency", *, strict: bool = False, record: bool = False) -> Report:
     """Check a bundle up to a level, in this process; record: its maps and curves may lie elsewhere. VxpError for an unknown
     level; everything else is in the report."""
-    if level not in LEVELS:
-        raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
+    asked = report.level_of(level)
     findings = Findings()
     state = State(bundles.scan(path, findings), findings, record=record)
-    wanted = LEVELS[: LEVELS.index(level) + 1]
+    wanted = LEVELS[: LEVELS.index(asked) + 1]
     looker = looks.Looker(state) if "content" in wanted else None
     steps: dict[str, Callable[[], None]] = {
         "structure": lambda: structure.check(state),
@@ -48,7 +48,8 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
         "content": lambda: content.check(state, looker or looks.Looker(state)),
         "consistency": lambda: _consistency(state),
     }
-    checks, stopped = [], False
+    checks: list[typed.ReportCheck] = []
+    stopped = False
     for name in LEVELS:
         if name not in wanted:
             checks.append({"check": name, "ran": False, "reason": f"the level asked for is {level}"})
@@ -65,7 +66,7 @@ def validate(path: Path, level: str = "consistency", *, strict: bool = False, re
     whole = "consistency" in wanted and not stopped and not findings.errors
     root = store.digest(state.bundle.read(bundles.ROOT)) if _readable(state) else None
     found = [f.document() for f in findings.all]
-    return Report(path.name or str(path), level, root, "E1" if whole else "E0", checks, found, strict, stopped)
+    return Report(path.name or str(path), asked, root, "E1" if whole else "E0", checks, found, strict, stopped)
 
 
 def _consistency(state: State) -> None:
@@ -122,13 +123,13 @@ def fixes(path: Path, *, write: bool) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------ the command
 
 
-def apart(path: Path, level: str, *, strict: bool = False) -> Report:
+def apart(path: Path, level: Level, *, strict: bool = False) -> Report:
     """The same in a process of its own, whose crash, memory or time never passes for a verdict."""
     [(_, found)] = all_apart([path], level, strict=strict)
     return found
 
 
-def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record: bool = False) -> list[tuple[Path, Report]]:
+def all_apart(paths: Sequence[Path], level: Level, *, strict: bool = False, record: bool = False) -> list[tuple[Path, Report]]:
     """Several in as many processes as there are processors; where one ends before its time, what it did not come to could
     not be checked."""
     shares = max(1, min(os.cpu_count() or 1, len(paths) // LEAST))
@@ -138,7 +139,7 @@ def all_apart(paths: Sequence[Path], level: str, *, strict: bool = False, record
     return list(zip(paths, found, strict=True))
 
 
-def _in_one(paths: Sequence[Path], level: str, strict: bool, record: bool) -> list[Report]:
+def _in_one(paths: Sequence[Path], level: Level, strict: bool, record: bool) -> list[Report]:
     """Those of one process."""
     if not paths:
         return []
@@ -158,7 +159,7 @@ def _in_one(paths: Sequence[Path], level: str, strict: bool, record: bool) -> li
     for line in said.splitlines():
         with contextlib.suppress(ValueError, KeyError):  # cut off by the end of the process
             found.append(Report.read(json.loads(line), strict=strict))
-    missing = {"check": level, "ran": False, "reason": why}
+    missing: typed.ReportCheck = {"check": level, "ran": False, "reason": why}
     return found + [Report(p.name or str(p), level, None, "E0", [missing], [], strict, True) for p in paths[len(found):]]
 
 
@@ -168,15 +169,14 @@ def main(
 ) -> int:
     """Validate, print, write what was asked for; returns the exit code. recompute: adds the level of that name, which runs
     the model and so not in the process apart."""
-    if level not in LEVELS:
-        raise VxpError(f"no level is called {level!r}; expected one of {', '.join(LEVELS)}")
+    asked = report.level_of(level)
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
     for out in (json_, junit, sarif, html):
         if out is not None:
             store.outside(path, out)
-    found = apart(path, level, strict=strict)
-    if level == "recompute":
+    found = apart(path, asked, strict=strict)
+    if asked == "recompute":
         found = recompute(found)
     for out, text in ((json_, report.as_json), (junit, report.as_junit), (sarif, report.as_sarif), (html, report.as_html)):
         if out is not None and str(out) == "-":

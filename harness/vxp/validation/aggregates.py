@@ -7,10 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from vxp_schemas import typed
 
 from vxp import metrics, stats
 from vxp.core import OK, Metric, VxpError
@@ -18,16 +19,20 @@ from vxp.models.loading import RELABELLED
 from vxp.runs import result
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
-from vxp.validation.state import AResult, Document, State
+from vxp.validation.state import AResult, State
 
+Number = Literal["mean", "mean_worst_bound", "median", "sd"]
 RTOL = 1e-9
 """Aggregates computed again on another machine differ by the order of sums only."""
 RTOL_CI = 1e-6
-KNOWN: Final[dict[str, Mapping[str, Any]]] = {}
+MADE: Final[tuple[Literal["level", "method", "resamples", "seed", "n_clusters"], ...]] = (
+    "level", "method", "resamples", "seed", "n_clusters")
+"""What an interval says of how it was made."""
+KNOWN: Final[dict[str, stats.Aggregate]] = {}
 """Aggregates by what they are computed from: the references of one task are the same in all of its results."""
 
 
-def inference_of(state: State, document: Document) -> stats.Inference:
+def inference_of(state: State, document: typed.Result) -> stats.Inference:
     """What the task's card fixes, or where nobody here has the card what the result says of it."""
     task = state.entry("tasks", document["task"], document["settings"]["limit"])
     return stats.Inference.of(document["inference"] if task is None else task["statistics"])
@@ -39,7 +44,7 @@ class Rows:
 
     signature: str
     tensor: str
-    field: str
+    field: Literal["statistics", "reference_statistics"]
     values: np.ndarray
     status: Sequence[Any]
 
@@ -50,7 +55,7 @@ class Aggregates:
 
     state: State
     result: AResult
-    task: Document | None
+    task: typed.Task | None
     clusters: Sequence[str]
     inference: stats.Inference
 
@@ -73,20 +78,22 @@ class Aggregates:
             signature = score["signature"]
             rows = Rows(signature, signature, "statistics", samples[signature], samples[f"{signature}#status"])
             self._could_have_run(number, score)
-            self._aggregate(f"/scores/{number}", score, rows, ("mean", "mean_worst_bound", "median", "sd"))
+            self._aggregate(f"/scores/{number}", score, rows, {
+                "mean": score.get("mean"), "mean_worst_bound": score.get("mean_worst_bound"), "median": score.get("median"),
+                "sd": score.get("sd")})
         found = result_.reference_samples
         places = result.reference_rows(document, samples.rows)
         if found is None or found.rows != len(places) * samples.rows:
             return  # VXP-K018 or VXP-C024 says so
         for number, reference in enumerate(document["references"]):
-            for index, score in enumerate(reference["scores"]):
-                place = reference["explainer"], score["signature"]
-                rows = Rows(score["signature"], "/".join(place), "reference_statistics", found["value"][places[place]],
+            for index, beside in enumerate(reference["scores"]):
+                place = reference["explainer"], beside["signature"]
+                rows = Rows(beside["signature"], "/".join(place), "reference_statistics", found["value"][places[place]],
                             found["status"][places[place]])
-                self._aggregate(f"/references/{number}/scores/{index}", score, rows, ("mean",))
+                self._aggregate(f"/references/{number}/scores/{index}", beside, rows, {"mean": beside.get("mean")})
         self._ties(found, places)
 
-    def _could_have_run(self, number: int, score: Mapping[str, Any]) -> None:
+    def _could_have_run(self, number: int, score: typed.ResultScore) -> None:
         """A score that was left out for a reason that the task, the system or the metric does not have."""
         state, result_, task = self.state, self.result, self.task
         metric = _installed(score["signature"])
@@ -104,7 +111,9 @@ class Aggregates:
                 state.findings.add("VXP-K027", result_.path, f"/scores/{number}/statuses", f"{status}: {score['signature']}",
                                    "a number, or the reason that holds")
 
-    def _aggregate(self, where: str, score: Mapping[str, Any], rows: Rows, fields: Sequence[str]) -> None:
+    def _aggregate(
+        self, where: str, score: typed.ResultReferenceScore, rows: Rows, numbers: Mapping[Number, float | None],
+    ) -> None:
         state, result_ = self.state, self.result
         status = [str(s) for s in rows.status]
         counts = dict(Counter(status))
@@ -118,9 +127,9 @@ class Aggregates:
         again = self._again(rows, status, known)
         if again is None:
             return
-        for field in fields:
-            if not _same(score.get(field), again.get(field), RTOL):
-                state.findings.add("VXP-K010", result_.path, f"{where}/{field}", f"{score.get(field)} for {rows.signature}",
+        for field, number in numbers.items():
+            if not _same(number, again.get(field), RTOL):
+                state.findings.add("VXP-K010", result_.path, f"{where}/{field}", f"{number} for {rows.signature}",
                                    f"{again.get(field)}, computed from the samples")
         for problem, expected in _interval(score.get("ci"), again.get("ci"), self.task):
             state.findings.add("VXP-K011", result_.path, f"{where}/ci", f"{problem} for {rows.signature}", expected)
@@ -139,7 +148,7 @@ class Aggregates:
                                         f"the flag {result.TIE}: all references have the same numbers" if wanted else
                                         f"no flag {result.TIE}: the references differ")
 
-    def _again(self, rows: Rows, status: Sequence[str], metric: Metric) -> Mapping[str, Any] | None:
+    def _again(self, rows: Rows, status: Sequence[str], metric: Metric) -> stats.Aggregate | None:
         """The aggregate of one score, computed again."""
         state, result_, clusters, inference = self.state, self.result, self.clusters, self.inference
         seed = int(result_.document["settings"]["seed"])
@@ -157,7 +166,7 @@ class Aggregates:
                 state.findings.add("VXP-C023", result_.path, f"/{rows.field}", f"no statistics of {rows.tensor}",
                                    "what the metric of the set keeps of every item")
                 return None
-            return {}
+            return {"n": len(status), "statuses": {}}
         with state.bundle.stream(result_.document[rows.field]["path"]) as stream:
             kept = torch.from_numpy(arrays.values(stream, tensor).copy())
         if kept.ndim < 2 or len(kept) != len(status):
@@ -183,7 +192,7 @@ def _same(found: float | None, again: float | None, rtol: float) -> bool:
 
 
 def _interval(
-    found: Mapping[str, Any] | None, again: Mapping[str, Any] | None, task: Document | None,
+    found: typed.Ci | None, again: stats.Ends | None, task: typed.Task | None,
 ) -> Iterator[tuple[str, str]]:
     """What differs in an interval, and what was expected."""
     if found is None or again is None:
@@ -192,11 +201,11 @@ def _interval(
         elif found is not None:
             yield "an interval", "none: too few clusters"
         return
-    for field in ("level", "method", "resamples", "seed", "n_clusters"):
+    for field in MADE:
         if found[field] != again[field]:
             yield f"{field} {found[field]}", f"{again[field]}"
-    for field in ("lo", "hi"):
-        if not _same(found[field], again[field], RTOL_CI):
-            yield f"{field} {found[field]}", f"{again[field]}, computed from the samples"
+    for end in ("lo", "hi"):
+        if not _same(found[end], again[end], RTOL_CI):
+            yield f"{end} {found[end]}", f"{again[end]}, computed from the samples"
     if task is not None and found["cluster_key"] != task["cluster_key"]:
         yield f"cluster_key {found['cluster_key']}", f"{task['cluster_key']}, the task's"

@@ -8,29 +8,32 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final, TypedDict, TypeVar, cast
 
 import numpy as np
 import vxp_schemas
 from packaging.version import InvalidVersion, Version
+from vxp_schemas import Registered, typed
 
 from vxp import division, metrics
 from vxp.core import OK, VxpError
-from vxp.documents import referred
+from vxp.documents import listed, referred
 from vxp.explainers import REFERENCES, references
 from vxp.runs import result
 from vxp.validation import statements
 from vxp.validation.aggregates import Aggregates, inference_of
 from vxp.validation.arrays import Table
-from vxp.validation.state import AResult, ASet, Document, State
+from vxp.validation.state import AResult, ASet, Card, State
+
+T = TypeVar("T")
 
 
 def check(state: State) -> None:
     for found in state.sets:
         _entries(state, found.path, found.document, state.limit_of(found))
         _system(state, found)
-    for path, document in state.documents.items():
-        _own_name(state, path, document)
+    for path, card in state.documents.items():
+        _own_name(state, path, card)
     for result_ in state.results:
         document = result_.document
         _entries(state, result_.path, document, document["settings"]["limit"])
@@ -49,10 +52,10 @@ def check(state: State) -> None:
     statements.check(state)
 
 
-def _entries(state: State, path: str, document: Document, limit: int | None) -> None:
+def _entries(state: State, path: str, document: typed.Set | typed.Result, limit: int | None) -> None:
     """Task, data set and model are entries of the registry, or lie in the bundle, by digest."""
-    task = _entry(state, path, document, "task", "VXP-K001", limit)
-    model = _entry(state, path, document, "model", "VXP-K003", None)
+    task = _entry(state, path, "task", document["task"], state.entry("tasks", document["task"], limit), limit)
+    model = _entry(state, path, "model", document["model"], state.entry("models", document["model"]), None)
     if task is None:
         return
     add = state.findings.add
@@ -70,9 +73,8 @@ def _entries(state: State, path: str, document: Document, limit: int | None) -> 
             add("VXP-K013", path, f"/{kind}", f"{entry['id']}@{entry['version']}, a template", "an entry with digests")
 
 
-def _entry(state: State, path: str, document: Document, kind: str, code: str, limit: int | None) -> Document | None:
-    reference = document[kind]
-    found = state.entry(f"{kind}s", reference, limit)
+def _entry(state: State, path: str, kind: str, reference: typed.Ref, found: T | None, limit: int | None) -> T | None:
+    """The entry that was found by digest, unless it takes the name of a registered one; None with a finding."""
     registered = _registered(kind, reference)
     if found is not None and (registered is None or referred(registered, limit) == reference):
         return found
@@ -81,7 +83,7 @@ def _entry(state: State, path: str, document: Document, kind: str, code: str, li
     if registered is not None:
         # a document in the bundle does not take the name of what everybody can look up
         expected = f"{_named(referred(registered, limit))}, the registry's" + (f" under the limit {limit}" if limit else "")
-        state.findings.add(code, path, f"/{kind}", _named(reference), expected)
+        state.findings.add(CODES[kind], path, f"/{kind}", _named(reference), expected)
     else:
         state.findings.add("VXP-K021", path, f"/{kind}", f"{_named(reference)} in neither registry nor bundle",
                            f"its document in the bundle, as results/<id>/{kind}.json")
@@ -91,14 +93,22 @@ def _entry(state: State, path: str, document: Document, kind: str, code: str, li
 CODES: Final[Mapping[str, str]] = {"task": "VXP-K001", "dataset": "VXP-K002", "model": "VXP-K003"}
 
 
-def _own_name(state: State, path: str, document: Document) -> None:
+class Name(TypedDict):
+    """What a document of the registry, and a reference to it, is called."""
+
+    id: str
+    version: int
+
+
+def _own_name(state: State, path: str, document: Card) -> None:
     """A document of the bundle leaves the registry's names to the registry, in every version, and its lists of items too."""
     kind = document["type"].split("/")[-2]
-    named = {kind: document}
+    named: dict[str, Name] = {kind: document}
     if kind == "task":
-        named["dataset"] = document["dataset"]
-        if "items" in document:
-            state.findings.add("VXP-K001", path, "/items", ascii(document["items"]["path"])[1:-1], "items_digest: a list of "
+        task = cast(typed.Task, document)
+        named["dataset"] = task["dataset"]
+        if "items" in task:
+            state.findings.add("VXP-K001", path, "/items", ascii(task["items"]["path"])[1:-1], "items_digest: a list of "
                                "items in the registry is that of a registered task")
     for what, reference in named.items():
         taken = {name.partition("@")[0] for name in vxp_schemas.registry(f"{what}s")}
@@ -109,13 +119,13 @@ def _own_name(state: State, path: str, document: Document) -> None:
                                "registry does not have", f"a name of its own: versions of {reference['id']} are the registry's")
 
 
-def _registered(kind: str, reference: Mapping[str, Any]) -> Document | None:
+def _registered(kind: str, reference: typed.Ref) -> Registered | None:
     """The registry's entry of this name, where it is one with digests."""
     found = vxp_schemas.registry(f"{kind}s").get(f"{reference['id']}@{reference['version']}")
     return found if found is not None and found["status"] != "template" else None
 
 
-def _named(reference: Mapping[str, Any]) -> str:
+def _named(reference: typed.Ref) -> str:
     return f"{reference['id']}@{reference['version']} {reference['digest'][:19]}..."
 
 
@@ -128,7 +138,8 @@ def _system(state: State, found: ASet) -> None:
     if found.document["system"] != own:
         add("VXP-K004", found.path, "/system", found.document["system"], f"{own}, the digest of system.json")
     method, explainer = state.system["method"], found.document["explainer"]
-    if [method[k] for k in ("name", "parameters", "family")] != [explainer[k] for k in ("id", "parameters", "family")]:
+    if (method["name"], method["parameters"], method["family"]) != (
+            explainer["id"], explainer["parameters"], explainer["family"]):
         add("VXP-K008", found.path, "/explainer", f"{explainer['id']} {explainer['parameters']}",
             f"{method['name']} {method['parameters']}, as system.json says")
     if state.system["normalization"] != found.document["semantics"]["normalized"]:
@@ -146,8 +157,8 @@ def _pair(state: State, result_: AResult) -> None:
     if found is None:
         state.findings.add("VXP-K017", result_.path, "/set", document["set"]["path"], "a set that submission.json lists")
         return
-    for field, code in (("task", "VXP-K007"), ("dataset", "VXP-K007"), ("model", "VXP-K007"), ("explainer", "VXP-K008")):
-        ours, theirs = document[field], found.document[field]
+    for field in ("task", "dataset", "model", "explainer"):
+        ours, theirs, code = document[field], found.document[field], "VXP-K008" if field == "explainer" else "VXP-K007"
         if ours != theirs:
             apart = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
             said, expected = (", ".join(f"{k} {d.get(k)}" for k in apart)[:300] for d in (ours, theirs))
@@ -157,7 +168,7 @@ def _pair(state: State, result_: AResult) -> None:
                            f"{found.document['set_id']}, the set's")
 
 
-def _metric(state: State, path: str, where: str, score: Mapping[str, Any]) -> None:
+def _metric(state: State, path: str, where: str, score: typed.ResultScore) -> None:
     """The score's metric is the registry's, its signature is whole, its facts are the metric's."""
     add = state.findings.add
     signature = score["signature"]
@@ -252,7 +263,7 @@ def _settings(state: State, result_: AResult) -> None:
         commit = str(document["harness"].get("commit", "unknown"))[:12]
         state.findings.add("VXP-F013", path, "/harness", f"commit {commit} with changes that it does not have",
                            "a commit without changes")
-    for number, checkout in enumerate((result_.environment or {}).get("git", [])):
+    for number, checkout in enumerate([] if result_.environment is None else result_.environment.get("git", [])):
         if checkout["dirty"] and "diff_digest" not in checkout:
             state.findings.add("VXP-F013", document["environment"]["path"], f"/git/{number}",
                                f"{checkout['name']} at {checkout['commit'][:12]} with changes, and no digest of them",
@@ -281,18 +292,19 @@ def _selection(state: State, result_: AResult) -> None:
             state.findings.add("VXP-K015", result_.path, "/selection", json.dumps(said), "no selection: no limit was set")
         return
     there = {"items": result_.samples.rows, "clusters": len({str(c) for c in result_.samples["cluster"]})}
-    task = _registered("task", result_.document["task"])
-    if task is not None and "items" in task:
-        items = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
+    task = vxp_schemas.registry("tasks").get(f"{result_.document['task']['id']}@{result_.document['task']['version']}")
+    if task is not None and task["status"] != "template" and "items" in task:
+        items = listed(task["items"]["path"])
         there |= {"of_items": len(items), "of_clusters": len({item["cluster"] for item in items})}
-    if said is None or any(said[key] != value for key, value in there.items()):
+    if said is None or any(said.get(key) != value for key, value in there.items()):
         state.findings.add("VXP-K015", result_.path, "/selection", json.dumps(said), f"{json.dumps(there)}, as the rows say")
 
 
 def _cost(state: State, result_: AResult, items: Table) -> None:
     """The cost of explaining is the sum over rows; and what cannot be is flagged."""
     cost, path = result_.document["cost"]["explain"], result_.path
-    for field, column in (("forward_rows", "n_forwards"), ("backward_rows", "n_backwards")):
+    for field in ("forward_rows", "backward_rows"):
+        column = "n_forwards" if field == "forward_rows" else "n_backwards"
         total = int(items[column].astype(np.int64).sum())
         if cost[field] != total:
             state.findings.add("VXP-K016", path, f"/cost/explain/{field}", str(cost[field]), f"{total}, the sum of {column}")
@@ -342,7 +354,7 @@ def _whole(state: State) -> None:
         _code(state, state.system["implementation"])
 
 
-def _code(state: State, implementation: Document) -> None:
+def _code(state: State, implementation: typed.Implementation) -> None:
     known = set(implementation)
     if not known & {"commit", "source_digest", "container_digest"} and not known >= {"package", "version"}:
         state.findings.add("VXP-K020", "system.json", "/implementation", f"only {', '.join(implementation)}",

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import division
 from vxp.catalogue import nearest
-from vxp.documents import RULES, reference_rows, referred
+from vxp.documents import RULES, Beside, Listed, listed, reference_rows, referred
 from vxp.errors import OK
 from vxp.validation import arrays
 from vxp.validation.arrays import Table
 from vxp.validation.looks import ALIKE, MOVED_ALIKE, Looker, Maps, alike, moved
-from vxp.validation.state import AResult, ASet, Document, State
+from vxp.validation.state import AResult, ASet, State
 
 FIVE = 5
 MAX_MAP = 64 * 2**20
@@ -80,13 +80,13 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
 
 
-def expected_items(state: State, found: ASet) -> list[Document] | None:
+def expected_items(state: State, found: ASet) -> list[Listed] | None:
     """The items of the set's task, under its limit; None where nobody here has the list."""
     limit = state.limit_of(found)
     task = vxp_schemas.registry("tasks").get(f"{found.document['task']['id']}@{found.document['task']['version']}")
     if task is None or "items" not in task or referred(task, limit) != found.document["task"]:
         return None
-    items: list[Document] = vxp_schemas.loads(vxp_schemas.registry_bytes(task["items"]["path"]))
+    items = listed(task["items"]["path"])
     return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
 
 
@@ -244,8 +244,9 @@ def _likeness(state: State, found: ASet, small: Sequence[np.ndarray]) -> None:
 
 def _copies(state: State, found: ASet, items: Table) -> None:
     """Copies of one map by their digests, where the maps lie elsewhere. Of constant maps only those of zeros can be told."""
-    facts = found.document["shards"][0]["tensors"].get("values", {"dtype": "", "shape": [0]})
-    size = (arrays.DTYPES[facts["dtype"]].itemsize if facts["dtype"] in arrays.DTYPES else 0) * math.prod(facts["shape"][1:])
+    facts = found.document["shards"][0]["tensors"].get("values")
+    known = facts is not None and facts["dtype"] in arrays.DTYPES
+    size = arrays.DTYPES[facts["dtype"]].itemsize * math.prod(facts["shape"][1:]) if facts is not None and known else 0
     flat = hashlib.sha256(bytes(min(size, MAX_MAP))).digest()
     digests = [d for d, s in zip(items["payload_digest"], items["status"], strict=True) if s == OK and d != flat]
     _repeated(state, found, digests)
@@ -342,7 +343,7 @@ def _references(state: State, result: AResult, samples: Table, references: Table
 
 
 def _score(
-    state: State, path: str, samples: Table, signature: str, score: Mapping[str, Any], *, of: str = ""
+    state: State, path: str, samples: Table, signature: str, score: typed.ResultScore, *, of: str = ""
 ) -> None:
     values, status = samples[signature], samples[f"{signature}#status"]
     known = np.array([s in vxp_schemas.STATUSES for s in status], bool)
@@ -369,8 +370,9 @@ def _arrays(state: State, result: AResult, samples: Table) -> None:
     own = {s["signature"] for s in result.document["scores"]}
     beside = {f"{name}/{signature}" for name, signature in reference_rows(result.document, samples.rows)}
     add = state.findings.add
-    for kind, tensors in (("curves", result.curves), ("statistics", result.statistics),
-                          ("reference_statistics", result.reference_statistics)):
+    found: dict[Beside, Mapping[str, arrays.Tensor] | None] = {
+        "curves": result.curves, "statistics": result.statistics, "reference_statistics": result.reference_statistics}
+    for kind, tensors in found.items():
         if tensors is None:
             continue
         signatures = beside if kind == "reference_statistics" else own

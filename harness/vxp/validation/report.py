@@ -6,18 +6,26 @@ import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, Literal
 from xml.sax.saxutils import quoteattr
 
 from rich.console import Console
 from rich.text import Text
+from vxp_schemas import typed
 
 from vxp import documents
 from vxp.documents.findings import plain, rules
+from vxp.errors import VxpError
 
-LEVELS: Final = ("structure", "integrity", "content", "consistency", "recompute")
-VALID, INVALID, PARTIAL, STOPPED = "valid", "invalid", "no-errors-found (partial)", "could-not-complete"
-CODES: Final[Mapping[str, int]] = {VALID: 0, PARTIAL: 0, INVALID: 1, STOPPED: 3}
+Level = Literal["structure", "integrity", "content", "consistency", "recompute"]
+Verdict = Literal["valid", "invalid", "no-errors-found (partial)", "could-not-complete"]
+Evidence = Literal["E0", "E1", "E2", "E3"]
+LEVELS: Final[tuple[Level, ...]] = ("structure", "integrity", "content", "consistency", "recompute")
+VALID: Final = "valid"
+INVALID: Final = "invalid"
+PARTIAL: Final = "no-errors-found (partial)"
+STOPPED: Final = "could-not-complete"
+CODES: Final[Mapping[Verdict, Literal[0, 1, 3]]] = {VALID: 0, PARTIAL: 0, INVALID: 1, STOPPED: 3}
 STRICT: Final = 4
 SAID: Final[Mapping[str, str]] = {
     VALID: "valid: everything was checked and nothing was found",
@@ -27,28 +35,36 @@ SAID: Final[Mapping[str, str]] = {
 }
 
 
+def level_of(name: str) -> Level:
+    """The level of this name; VxpError where none has it."""
+    found = next((level for level in LEVELS if level == name), None)
+    if found is None:
+        raise VxpError(f"no level is called {name!r}; expected one of {', '.join(LEVELS)}")
+    return found
+
+
 @dataclass(frozen=True)
 class Report:
     """What was checked and found. Verdict and exit code come from the same fields, here and nowhere else."""
 
     bundle: str
-    level: str
+    level: Level
     root_digest: str | None
-    evidence: str
-    checks: list[dict[str, Any]]
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    evidence: Evidence
+    checks: list[typed.ReportCheck]
+    findings: list[typed.Finding] = field(default_factory=list)
     strict: bool = False
     stopped: bool = False
 
-    def of(self, severity: str) -> list[dict[str, Any]]:
+    def of(self, severity: str) -> list[typed.Finding]:
         return [f for f in self.findings if f["severity"] == severity]
 
     @property
-    def flags(self) -> list[dict[str, Any]]:
+    def flags(self) -> list[typed.Finding]:
         return self.of("flag")
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         if self.of("error"):
             return INVALID
         if self.stopped:
@@ -56,7 +72,7 @@ class Report:
         return VALID if all(c["ran"] for c in self.checks) else PARTIAL
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> Literal[0, 1, 3, 4]:
         code = CODES[self.verdict]
         return STRICT if code == 0 and self.strict and self.of("warning") else code
 
@@ -66,16 +82,16 @@ class Report:
         strict = "; warnings count (--strict)" if self.exit_code == STRICT else ""
         return f"{SAID[self.verdict]} ({counts}){strict}"
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> typed.Report:
         """The report as a document of the standard."""
-        return documents.header("report") | {
+        return documents.header(typed.Report) | {
             "bundle": self.bundle, **({"root_digest": self.root_digest} if self.root_digest else {}), "level": self.level,
             "verdict": self.verdict, "exit_code": self.exit_code, "evidence": self.evidence, "checks": self.checks,
             "findings": self.findings,
         }
 
     @staticmethod
-    def read(document: Mapping[str, Any], *, strict: bool = False) -> Report:
+    def read(document: typed.Report, *, strict: bool = False) -> Report:
         return Report(document["bundle"], document["level"], document.get("root_digest"), document["evidence"],
                       document["checks"], document["findings"], strict, document["verdict"] == STOPPED)
 
@@ -84,7 +100,7 @@ OF_MAPS: Final = frozenset(f"VXP-{code}" for code in ("F001", "F002", "F003", "F
 """Flags that only maps raise, which a record is without."""
 
 
-def findings_of_record(again: Report, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+def findings_of_record(again: Report, stored: typed.Report) -> list[typed.Finding]:
     """Warnings and flags of a record (12.7.5): those that its own files give when it is validated `again`, and after them the
     flags of maps that the `stored` report has and that nothing gave again for the same file."""
     given = [f for f in again.findings if f["severity"] != "error"]
@@ -103,7 +119,7 @@ def show(console: Console, report: Report) -> None:
     console.print(Text(f"{plain(report.bundle)}: {report.last_line}"), soft_wrap=True)
 
 
-def show_findings(console: Console, findings: Sequence[Mapping[str, Any]]) -> None:
+def show_findings(console: Console, findings: Sequence[typed.Finding]) -> None:
     """Each finding says where, what, what was expected, why and what to do."""
     colours = {"error": "bold red", "warning": "bold yellow", "flag": "bold cyan"}
     for finding in findings:
@@ -114,7 +130,7 @@ def show_findings(console: Console, findings: Sequence[Mapping[str, Any]]) -> No
         console.print()
 
 
-def _lines(finding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _lines(finding: typed.Finding) -> Iterator[tuple[str, str]]:
     yield "what", finding["title"]
     for example in finding["examples"]:
         if example["where"]:
@@ -127,7 +143,7 @@ def _lines(finding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "do", finding["fix"]
 
 
-def _sentence(finding: Mapping[str, Any]) -> str:
+def _sentence(finding: typed.Finding) -> str:
     example = finding["examples"][0]
     where = f"{example['where']}: " if example["where"] else ""
     more = f" (and {finding['count'] - 1} more)" if finding["count"] > 1 else ""

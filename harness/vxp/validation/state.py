@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypedDict, overload
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.bundles import Bundle
 from vxp.documents import referred
 from vxp.documents.findings import Findings, plain
 from vxp.validation.arrays import Table, Tensor
 
-Document = Mapping[str, Any]
+Card = typed.Task | typed.Model | typed.Dataset
+"""What a bundle holds of what the registry has not."""
+Document = typed.Submission | typed.System | typed.Set | typed.Result | typed.Environment | Card
+
+
+class Facts(TypedDict, total=False):
+    """What descriptors of one file agree on; nothing of the root, which none describes."""
+
+    mediaType: str
+    size: int
+    digest: str
 
 
 @dataclass(eq=False)
@@ -21,7 +32,7 @@ class ASet:
     """An explanation set that could be read; tensors are None where a shard could not."""
 
     path: str
-    document: Document
+    document: typed.Set
     items: Table | None = None
     shards: list[Tensor | None] = field(default_factory=list)
 
@@ -43,13 +54,13 @@ class AResult:
     """A result that could be read."""
 
     path: str
-    document: Document
+    document: typed.Result
     samples: Table | None = None
     curves: Mapping[str, Tensor] | None = None
     statistics: Mapping[str, Tensor] | None = None
     reference_samples: Table | None = None
     reference_statistics: Mapping[str, Tensor] | None = None
-    environment: Document | None = None
+    environment: typed.Environment | None = None
 
     @property
     def samples_path(self) -> str:
@@ -62,12 +73,12 @@ class State:
 
     bundle: Bundle
     findings: Findings
-    submission: Document | None = None
-    system: Document | None = None
+    submission: typed.Submission | None = None
+    system: typed.System | None = None
     sets: list[ASet] = field(default_factory=list)
     results: list[AResult] = field(default_factory=list)
-    documents: dict[str, Document] = field(default_factory=dict)
-    described: dict[str, Document] = field(default_factory=dict)
+    documents: dict[str, Card] = field(default_factory=dict)
+    described: dict[str, Facts] = field(default_factory=dict)
     incomplete: dict[str, str] = field(default_factory=dict)
     record: bool = False
     """Whether maps and curves may lie elsewhere, as in a record of a leaderboard."""
@@ -85,7 +96,11 @@ class State:
         limit = next(stated, None)
         return None if limit is None else int(limit)
 
-    def entry(self, kind: str, reference: Document, limit: int | None = None) -> Document | None:
+    @overload
+    def entry(self, kind: Literal["tasks"], reference: typed.Ref, limit: int | None = None) -> typed.Task | None: ...
+    @overload
+    def entry(self, kind: Literal["models"], reference: typed.Ref, limit: int | None = None) -> typed.Model | None: ...
+    def entry(self, kind: str, reference: typed.Ref, limit: int | None = None) -> Any:
         """The registry's or the bundle's document that a reference names by id, version and digest."""
         candidates = [vxp_schemas.registry(kind).get(f"{reference['id']}@{reference['version']}"),
                       *(d for d in self.documents.values() if d["type"].endswith(f"/{kind.removesuffix('s')}/v1"))]

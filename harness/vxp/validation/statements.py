@@ -117,7 +117,7 @@ def _dates(state: State) -> None:
             continue
         if not FIRST <= when[path] <= now + AHEAD:
             state.findings.add("VXP-K025", path, "/created", text, f"a time from {FIRST:%Y-%m-%d} to now")
-    pairs = [(d["path"], "submission.json") for d in (state.submission or {}).get("results", ())]
+    pairs = [(d["path"], "submission.json") for d in ([] if state.submission is None else state.submission["results"])]
     pairs += [(str(r.document["set"]["path"]), r.path) for r in state.results]
     for earlier, later in pairs:
         if earlier in when and later in when and when[earlier] > when[later]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp import bundles
 from vxp.documents import FILES, GRIDS, TEXTS, store
 from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
-from vxp.validation.state import AResult, ASet, Document, State
+from vxp.validation.state import AResult, ASet, Card, Facts, State
 
 T = TypeVar("T")
 TYPE = re.compile(r"https://vxp\.example/([a-z-]+)/v([1-9][0-9]*)")
@@ -22,28 +23,28 @@ MAX_TENSORS_OF_SHARD = 16
 
 
 def check(state: State) -> None:
-    root = document(state, bundles.ROOT, "submission")
+    root = document(state, bundles.ROOT, typed.Submission)
     if root is None:
         return
     state.submission = root
     state.described[bundles.ROOT] = {}
     if listed(state, root["system"], bundles.ROOT, store.JSON):
-        state.system = document(state, root["system"]["path"], "system")
+        state.system = document(state, root["system"]["path"], typed.System)
     for described in root["sets"]:
         if listed(state, described, bundles.ROOT, store.JSON):
-            found = document(state, described["path"], "set")
-            if found is not None:
-                state.sets.append(_set(state, ASet(described["path"], found)))
+            manifest = document(state, described["path"], typed.Set)
+            if manifest is not None:
+                state.sets.append(_set(state, ASet(described["path"], manifest)))
     for described in root["results"]:
         if listed(state, described, bundles.ROOT, store.JSON):
-            found = document(state, described["path"], "result")
-            if found is not None:
-                state.results.append(_result(state, AResult(described["path"], found)))
+            result = document(state, described["path"], typed.Result)
+            if result is not None:
+                state.results.append(_result(state, AResult(described["path"], result)))
     for described in root["documents"]:
         if listed(state, described, bundles.ROOT, store.JSON):
-            found = document(state, described["path"], "task", "model", "dataset")
-            if found is not None:
-                state.documents[described["path"]] = found
+            card: Card | None = document(state, described["path"], typed.Task, typed.Model, typed.Dataset)
+            if card is not None:
+                state.documents[described["path"]] = card
     for described in root["documentation"]:
         if listed(state, described, bundles.ROOT, *sorted(set(TEXTS.values()))):
             _text(state, described["path"])
@@ -54,41 +55,41 @@ def check(state: State) -> None:
                                "only files that a document lists")
 
 
-def _layout(state: State, root: Document) -> None:
+def _layout(state: State, root: typed.Submission) -> None:
     """Every file lies where its role and its set's id put it, so that ids are unique in a bundle."""
-    def place(described: Document, wanted: str, by: str, folder: str = "") -> None:
-        path = f"{folder}/{described['path']}" if folder else described["path"]
+    def place(inside: str, wanted: str, by: str, folder: str = "") -> None:
+        path = f"{folder}/{inside}" if folder else inside
         if path != wanted:
             state.findings.add("VXP-S014", path, f"listed in {by}", f"the place {path}", wanted)
 
-    place(root["system"], "system.json", bundles.ROOT)
+    place(root["system"]["path"], "system.json", bundles.ROOT)
     for found in state.sets:
         home = f"explanations/{found.document['set_id']}"
-        place({"path": found.path}, f"{home}/set.json", bundles.ROOT)
-        place(found.document["items"], f"{home}/items.parquet", found.path, found.folder)
+        place(found.path, f"{home}/set.json", bundles.ROOT)
+        place(found.document["items"]["path"], f"{home}/items.parquet", found.path, found.folder)
     for result in state.results:
         home = f"results/{result.document['result_id']}"
-        place({"path": result.path}, f"{home}/result.json", bundles.ROOT)
+        place(result.path, f"{home}/result.json", bundles.ROOT)
         for kind, name in FILES.items():
             if kind in result.document:
-                place(result.document[kind], f"{home}/{name}", result.path)
+                place(result.document[kind]["path"], f"{home}/{name}", result.path)
     for described in root["documents"]:
         if not re.fullmatch(r"results/[^/]+/(task|model)\.json", described["path"]):
-            place(described, "results/<set>/task.json or model.json", bundles.ROOT)
+            place(described["path"], "results/<set>/task.json or model.json", bundles.ROOT)
     for described in root["documentation"]:
         if not described["path"].startswith("documentation/"):
-            place(described, "documentation/<name>", bundles.ROOT)
+            place(described["path"], "documentation/<name>", bundles.ROOT)
 
 
-def listed(state: State, described: Document, by: str, *media: str, folder: str = "", payload: bool = False) -> bool:
+def listed(state: State, described: typed.Descriptor, by: str, *media: str, folder: str = "", payload: bool = False) -> bool:
     """Whether a described file is there, in its size, under one description; anything else is a finding. A record is
     without its payload."""
     path = f"{folder}/{described['path']}" if folder else str(described["path"])
-    facts = {k: described[k] for k in ("mediaType", "size", "digest")}
+    facts: Facts = {"mediaType": described["mediaType"], "size": described["size"], "digest": described["digest"]}
     # the set's manifest stands in the submission and in its result; any other file is listed once
     if path in state.described and (state.described[path] != facts or not path.endswith("/set.json")):
-        apart = [k for k in facts if state.described[path].get(k) != facts[k]]
-        said, other = (", ".join(f"{k} {d[k]}" for k in apart) for d in (facts, state.described[path] or facts))
+        apart = [k for k, said in facts.items() if state.described[path].get(k) != said]
+        said, other = (", ".join(f"{k} {d.get(k)}" for k in apart) for d in (facts, state.described[path] or facts))
         state.findings.add("VXP-I006", path, f"listed in {by}", said or "listed a second time",
                            f"{other}, as it is listed elsewhere" if apart else "each file listed once, in one role")
         return False
@@ -110,9 +111,13 @@ def listed(state: State, described: Document, by: str, *media: str, folder: str 
     return True
 
 
-def document(state: State, path: str, *names: str) -> Document | None:
+@overload
+def document(state: State, path: str, kind: type[T], /) -> T | None: ...
+@overload
+def document(state: State, path: str, /, *kinds: type[Any]) -> Any: ...
+def document(state: State, path: str, *kinds: type[Any]) -> Any:
     """A document of one of these types that its schema accepts; None with findings otherwise."""
-    add = state.findings.add
+    add, names = state.findings.add, [kind.__name__.lower() for kind in kinds]
     if path not in state.bundle.entries:
         return None
     if state.bundle.size(path) > store.MAX_JSON:
@@ -141,7 +146,7 @@ def document(state: State, path: str, *names: str) -> Document | None:
             hint = f"{fault.expected} ({fault.hint})" if fault.hint else fault.expected
             add("VXP-S011", path, fault.pointer, fault.found, hint)
         return None
-    return dict(found)
+    return found
 
 
 def _set(state: State, found: ASet) -> ASet:
@@ -157,7 +162,9 @@ def _set(state: State, found: ASet) -> ASet:
     return found
 
 
-def _values(state: State, found: ASet, shard: Document, tensors: Mapping[str, arrays.Tensor] | None) -> arrays.Tensor | None:
+def _values(
+    state: State, found: ASet, shard: typed.SetShard, tensors: Mapping[str, arrays.Tensor] | None,
+) -> arrays.Tensor | None:
     """The maps of a shard, where its header is what the manifest says."""
     if tensors is None:
         return None
@@ -197,7 +204,7 @@ def _result(state: State, found: AResult) -> AResult:
         found.reference_samples = opened(state, beside["path"], lambda stream, size: arrays.table(
             stream, size, arrays.REFERENCES, beside.get("rows")))
     if listed(state, document_["environment"], found.path, store.JSON):
-        found.environment = document(state, document_["environment"]["path"], "environment")
+        found.environment = document(state, document_["environment"]["path"], typed.Environment)
     for kind in ("curves", "statistics", "reference_statistics"):
         if kind in document_ and listed(
                 state, document_[kind], found.path, store.SAFETENSORS, payload=kind == "curves"):

@@ -19,7 +19,7 @@ LAYERS = [
     {"core"},
     {"interpolation", "machine", "origin", "doubts"},
     {"perturb"},
-    {"metrics", "models", "datasets", "segments", "doors", "explaining"},
+    {"metrics", "models", "datasets", "segments", "doors"},
     {"engine", "explainers", "stats", "data_get", "foreign"},
     {"division"},
     {"api", "store", "tasks", "findings"},

@@ -29,9 +29,19 @@ from torch import Tensor
 from vxp import division, doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.datasets import Sample
-from vxp.engine import READOUTS, Engine, Job, Precision, Tally, best_batch_size, failed, without_numbers
+from vxp.engine import (
+    READOUTS,
+    Engine,
+    Job,
+    Precision,
+    Tally,
+    attempted,
+    best_batch_size,
+    failed,
+    on_one_grid,
+    without_numbers,
+)
 from vxp.explainers import BoundExplainer
-from vxp.explaining import attempted, on_one_grid
 from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all

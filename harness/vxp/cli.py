@@ -67,6 +67,8 @@ Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every c
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
+Memory = Annotated[str | None, typer.Option(help="Bytes that the rows of a model batch take at most, such as 500MB; by default "
+                                            "2GB.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
@@ -89,13 +91,13 @@ def list_(what: Annotated[str, typer.Argument(metavar="tasks|metrics|explainers|
 def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     order = vxp.commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+                               batch_size, threads, memory)
     with progress.shown(errors) as shown:
         paths = vxp.commands.run_(order, out, shown)
     _finish(out, paths)
@@ -105,12 +107,13 @@ def run(
 def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
-    batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
-    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
+                               memory)
     with progress.shown(errors) as shown:
         path = vxp.commands.explain(order, out, shown)
     _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
@@ -145,11 +148,11 @@ def score(
     set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     order = vxp.commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+                               batch_size, threads, memory)
     with progress.shown(errors) as shown:
         paths = vxp.commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -351,7 +354,7 @@ def import_(
     milliseconds: Annotated[float, typer.Option("--ms", min=0, help="Milliseconds per map.")] = 0.0,
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     if maps is None or not name or signed is None:
@@ -359,7 +362,8 @@ def import_(
     given = dict(_pair(text) for text in parameter or [])
     method = vxp.importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
-    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads,
+                               memory)
     with progress.shown(errors) as shown:
         path = vxp.commands.import_(order, maps, method, out, shown)
     _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))

@@ -15,7 +15,7 @@ import torch
 from vxp import datasets, explainers, fitting, importing, models, result, run, store, tasks, trial
 from vxp.catalogue import split
 from vxp.core import VxpError
-from vxp.engine import Precision
+from vxp.engine import Precision, budget
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
@@ -43,6 +43,7 @@ class Order:
     limit: int | None = None
     batch_size: int | None = None
     threads: int | None = None
+    memory: str | None = None
 
 
 def named(order: Order) -> list[str]:
@@ -230,4 +231,5 @@ def _task(order: Order) -> tuple[Task, Model]:
 def _settings(order: Order, task: Task, model: Model, out: Path) -> run.Settings:
     task = task.limited(order.limit)
     return run.choose_settings(task, model, out, device=device(order.device), precision=precision(order.precision),
-                               batch_size=order.batch_size, threads=order.threads, limit=task.limit)
+                               batch_size=order.batch_size, threads=order.threads, limit=task.limit,
+                               memory=budget(order.memory))

@@ -30,6 +30,7 @@ from vxp import division, doubts, explainers, models, result, store
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Unchanged, VxpError
 from vxp.datasets import Sample
 from vxp.engine import (
+    MEMORY,
     READOUTS,
     Engine,
     Job,
@@ -38,6 +39,7 @@ from vxp.engine import (
     attempted,
     best_batch_size,
     failed,
+    fitting,
     on_one_grid,
     without_numbers,
 )
@@ -83,13 +85,15 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run computes. Chosen once, stored with the run and used again by resume."""
+    """How a run computes. Chosen once, stored with the run and used again by resume; memory is not stored, since no number
+    depends on more of it than the batch size."""
 
     device: str = "cpu"
     precision: Precision = "fp32"
     batch_size: int = 16
     threads: int = 1
     limit: int | None = None
+    memory: int = MEMORY
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,7 @@ class Context:
     @property
     def settings_document(self) -> dict[str, Any]:
         own = dataclasses.asdict(self.settings)
+        del own["memory"]
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
         return own | {"deterministic": True, "seed": self.task.seed, "limit": self.task.limit}
 
@@ -130,7 +135,7 @@ class Context:
         """One engine for the run: a randomised copy of the model is made once."""
         twin = models.relabelled(self.model.id)
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=None if twin is None else twin.to(self.settings.device))
+                      relabelled=None if twin is None else twin.to(self.settings.device), memory=self.settings.memory)
 
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
         """Items start..stop, with these classes to explain, on the device of the run."""
@@ -194,21 +199,24 @@ def explain_set(
 
 def choose_settings(
     task: Task, model: Model, out: Path, *, device: str, precision: Precision, batch_size: int | None,
-    threads: int | None, limit: int | None,
+    threads: int | None, limit: int | None, memory: int = MEMORY,
 ) -> Settings:
-    """The settings of a run: those stored in `out` where a run is there, else as given, with the best batch size."""
+    """The settings of a run: those stored in `out` where a run is there, else as given, with the best batch size that the
+    memory for rows holds; VxpError where it holds no row."""
     stored = out / "run.json"
     if stored.exists():
         settings = store.read_document(stored)["settings"]
         batch_size = batch_size or int(settings["batch_size"])
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
+    first = task.load(0, 1, model).inputs
+    most = fitting(first[0], memory)
     if batch_size is None:
-        first = task.load(0, 1, model).inputs.to(device)
+        largest = min(most, 1024 if device == "cuda" else 64)
         with computing(threads):
-            batch_size = best_batch_size(model.module, first, limit=1024 if device == "cuda" else 64)
+            batch_size = best_batch_size(model.module, first.to(device), start=min(8, most), limit=largest)
         log.info("batch size %d gives the best throughput on %s", batch_size, device)
-    return Settings(device, precision, batch_size, threads, limit)
+    return Settings(device, precision, min(batch_size, most), threads, limit, memory)
 
 
 def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:

@@ -6,7 +6,7 @@ are counted. The bound is the time of the same number of plain forward passes.
 """
 
 from vxp.engine.attempts import attempted, on_one_grid
-from vxp.engine.batches import best_batch_size
+from vxp.engine.batches import MEMORY, best_batch_size, budget, fitting
 from vxp.engine.jobs import ExplainCall, Job, Replay, SegmentCall, Tally
 from vxp.engine.outcomes import failed, with_statuses, without_numbers
 from vxp.engine.readouts import READOUTS, readouts
@@ -14,6 +14,6 @@ from vxp.engine.rounds import Engine
 from vxp.engine.running import Precision
 
 __all__ = [
-    "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Tally", "attempted", "best_batch_size",
-    "failed", "on_one_grid", "readouts", "with_statuses", "without_numbers",
+    "MEMORY", "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Tally", "attempted",
+    "best_batch_size", "budget", "failed", "fitting", "on_one_grid", "readouts", "with_statuses", "without_numbers",
 ]

@@ -87,7 +87,7 @@ class Maps:
         builder = Builder(self.batch, {job.case.key: job.case})
         plan = [(i, edit) for edit in edits for i in range(len(self.batch))]
         made: list[Tensor] = []
-        size, start = self.runner.batch_size, 0
+        size, start = self.runner.fitting(self.batch.inputs), 0
         while start < len(plan):
             chunk = plan[start : start + size]
             try:

@@ -61,7 +61,7 @@ class Rows:
         plan = [(i, edit) for i in range(B) for edit in sorted(edits, key=chain)]
         builder = Builder(self.batch, held)
         same: list[tuple[int, Edit]] = []
-        size, start = self.runner.batch_size, 0
+        size, start = self.runner.fitting(self.batch.inputs), 0
         while start < len(plan):
             chunk = plan[start : start + size]
             try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vxp import models
 from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
+from vxp.engine.batches import MEMORY, fitting
 from vxp.engine.jobs import SegmentCall, Tally
 from vxp.segments import slic
 
@@ -29,7 +30,8 @@ class Runner:
     """Runs one model. `rows` is called with the number of rows after every model batch (progress).
 
     relabelled is the model of the same architecture trained on permuted labels, where there is one; segment cuts the
-    images of a batch into about n regions, labels [B, H, W].
+    images of a batch into about n regions, labels [B, H, W]. A model batch has at most batch_size rows and `memory` bytes of
+    rows; what the model needs for them is its own.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class Runner:
     classes: int | None = None  # of the model, once it has been run
     relabelled: nn.Module | None = None
     segment: SegmentCall = slic
+    memory: int = MEMORY
     _copies: dict[tuple[State, int], nn.Module] = field(default_factory=dict)
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -52,16 +55,25 @@ class Runner:
     def predict_all(self, inputs: Tensor) -> Tensor:
         """predict, in batches that fit."""
         found: list[Tensor] = []
-        start = 0
+        size, start = self.fitting(inputs), 0
         while start < len(inputs):
-            rows = inputs[start : start + self.batch_size]
+            rows = inputs[start : start + size]
             try:
                 found.append(self.predict(rows))
             except torch.OutOfMemoryError:
-                self.halved(self.batch_size)
+                size = self.halved(size)
                 continue
             start += len(rows)
         return torch.cat(found)
+
+    def fitting(self, inputs: Tensor) -> int:
+        """The batch size for rows like inputs [N, C, *space], which from here on is at most what the memory holds; VxpError
+        where it holds no row."""
+        most = fitting(inputs[0], self.memory)
+        if most < self.batch_size:
+            log.info("the memory for rows holds %d, fewer than the batch size %d", most, self.batch_size)
+            self.batch_size = most
+        return self.batch_size
 
     def halved(self, size: int) -> int:
         """Half of a batch size that memory did not suffice for; everything after runs with it. VxpError for one row."""

@@ -48,6 +48,7 @@ from vxp.kinds import KINDS, Map
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
+from vxp.models.clips import LateFusion
 from vxp.tasks import Task
 
 log = logging.getLogger("vxp")
@@ -596,6 +597,8 @@ def _score(context: Context, bound: BoundExplainer, folder: Path, baselines: Map
     context.progress.stage(f"scoring {bound.name}", len(expected))
     done, excluded = _runnable(context, bound)
     units, tally = [], {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
+    if isinstance(context.model.module, LateFusion):
+        tally["frames_run"] = 0
     lost = OK not in status  # nothing to score
     for start, stop in () if lost else context.ranges():
         name = f"score/{document['set_id']}/{start:06d}"
@@ -658,7 +661,7 @@ def _score_unit(
             tensors[f"statistics/{signature}"] = outcome.statistics
         notes[signature] = {"status": outcome.status, "x": outcome.x}
     tally = {"rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
-             "seconds": time.perf_counter() - began}
+             "frames_run": engine.tally.frames, "seconds": time.perf_counter() - began}
     return tensors, {"scores": notes, "tally": tally, "batch_size": engine.batch_size}
 
 

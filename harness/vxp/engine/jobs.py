@@ -31,11 +31,13 @@ class Job:
 
 @dataclass
 class Tally:
-    """Rows that metrics asked for, rows that were run, and maps that were made again."""
+    """Rows that metrics asked for, rows that were run, and maps that were made again; and frames that went through a
+    late-fusion model."""
 
     asked: int = 0
     run: int = 0
     explained: int = 0
+    frames: int = 0
 
 
 __all__ = ["ExplainCall", "Job", "Replay", "SegmentCall", "Tally"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Plan, Predict, Request, Unchanged
+from vxp.engine import frames
 from vxp.engine.again import Maps
 from vxp.engine.jobs import Job
 from vxp.engine.outcomes import broken, failed, finite_only, with_statuses
 from vxp.engine.rows import Rows
 from vxp.engine.running import Runner
+from vxp.models.clips import LateFusion
 
 Who = tuple[int, str]
 """A metric of a job: the place of the job, and the metric's signature."""
@@ -37,6 +40,22 @@ class Engine(Runner):
         while rounds.waiting:
             rounds.turn()
         return rounds.outcomes()
+
+    def predict_all(self, inputs: Tensor) -> Tensor:
+        """predict, in batches that fit; a late-fusion model frame by frame, whose logits are kept."""
+        if isinstance(self.model, LateFusion):
+            return frames.predicted(self, self.model, inputs)
+        found: list[Tensor] = []
+        size, start = self.fitting(inputs), 0
+        while start < len(inputs):
+            rows = inputs[start : start + size]
+            try:
+                found.append(self.predict(rows))
+            except torch.OutOfMemoryError:
+                size = self.halved(size)
+                continue
+            start += len(rows)
+        return torch.cat(found)
 
     def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
         """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""

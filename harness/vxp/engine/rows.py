@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from vxp import models
-from vxp.core import Batch, Case, Edit, Readout, Request, Unchanged
+from vxp.core import Batch, Case, Edit, Filled, Readout, Removed, Request, Unchanged
 from vxp.engine.building import Builder, chain
+from vxp.engine.frames import Frames
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
 from vxp.engine.running import Runner
+from vxp.models.clips import LateFusion
 
 FEW = 997
 """Of so many values of a row one is compared before all are."""
@@ -60,6 +62,7 @@ class Rows:
         vectors: dict[tuple[Edit, Readout], list[Tensor]] = {key: [] for key in kept}
         plan = [(i, edit) for i in range(B) for edit in sorted(edits, key=chain)]
         builder = Builder(self.batch, held)
+        frames = None if kept else self._frames(builder, edits)
         same: list[tuple[int, Edit]] = []
         size, start = self.runner.fitting(self.batch.inputs), 0
         while start < len(plan):
@@ -68,7 +71,7 @@ class Rows:
                 inputs = builder.build(chunk)
                 alike = _unchanged(inputs, self.batch.inputs, [i for i, _ in chunk])
                 with models.last_linear_input(self.runner.model, wanted=bool(kept)) as seen:
-                    logits = self.runner.predict(inputs)
+                    logits = self.runner.predict(inputs) if frames is None else frames.predict(inputs, [i for i, _ in chunk])
                 self.represented &= not kept or (len(seen) == 1 and len(seen[0]) == len(chunk))
                 items = torch.tensor([i for i, _ in chunk], device=logits.device)
                 read = readouts(logits, self.batch.targets[items]).cpu()
@@ -94,6 +97,14 @@ class Rows:
             for i, edit in same:
                 self.read_of[edit][i] = whole[i]
         self.vectors |= {key: torch.stack(found) for key, found in vectors.items() if len(found) == B}
+
+    def _frames(self, builder: Builder, edits: Mapping[Edit, None]) -> Frames | None:
+        """How rows go through a late-fusion model; None for any other."""
+        model = self.runner.model
+        if not isinstance(model, LateFusion):
+            return None
+        shown = {edit.fill for edit in edits if isinstance(edit, Filled | Removed)}
+        return Frames(self.runner, model, builder, sorted(shown & set(self.batch.medium.painted)))
 
 
 def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:

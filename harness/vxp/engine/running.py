@@ -15,6 +15,7 @@ from vxp import models
 from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
 from vxp.engine.batches import MEMORY, fitting
 from vxp.engine.jobs import SegmentCall, Tally
+from vxp.models.clips import LateFusion
 from vxp.segments import slic
 
 log = logging.getLogger("vxp")
@@ -43,6 +44,7 @@ class Runner:
     relabelled: nn.Module | None = None
     segment: SegmentCall = slic
     memory: int = MEMORY
+    kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)  # logits [M, K] of frames (vxp.engine.frames)
     _copies: dict[tuple[State, int], nn.Module] = field(default_factory=dict)
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -50,21 +52,9 @@ class Runner:
         with torch.no_grad(), self.arithmetic(inputs.device):
             logits = models.check_logits(self.model(inputs), len(inputs)).float()
         self.classes = logits.shape[1]
+        if isinstance(self.model, LateFusion):
+            self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
-
-    def predict_all(self, inputs: Tensor) -> Tensor:
-        """predict, in batches that fit."""
-        found: list[Tensor] = []
-        size, start = self.fitting(inputs), 0
-        while start < len(inputs):
-            rows = inputs[start : start + size]
-            try:
-                found.append(self.predict(rows))
-            except torch.OutOfMemoryError:
-                size = self.halved(size)
-                continue
-            start += len(rows)
-        return torch.cat(found)
 
     def fitting(self, inputs: Tensor) -> int:
         """The batch size for rows like inputs [N, C, *space], which from here on is at most what the memory holds; VxpError

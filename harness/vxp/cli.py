@@ -189,7 +189,8 @@ def bench(
     model: Annotated[str, typer.Option(help="The model whose forward passes are the bound.")] = "efficientnet-lite0",
     device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1, precision: Precision = "fp32",
     items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
-    every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue.")] = False,
+    every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue, and curves of "
+                                        "clips.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also time quantus and captum on the same model and images.")] = False,
     validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,

@@ -18,6 +18,7 @@ from vxp.engine import Engine, Job
 from vxp.engine.frames import Distinct, frames_of
 from vxp.media import CLIP
 from vxp.metrics import Bound, bind
+from vxp.metrics._curves import VOXEL_FILLS
 from vxp.models.clips import FUSIONS
 
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))
@@ -132,7 +133,7 @@ def test_predictions_are_of_the_frames_that_are_kept() -> None:
 def test_scores_are_those_of_plain_passes(fusion: str) -> None:
     batch, model = clips(5), vxp.late_fusion(OfFrames(), fusion)
     wanted = bound(*FRAME_CURVES, *(f"st-{which}|steps:7|fill:{fill}" for which in ("deletion", "insertion", "srg")
-                                    for fill in CLIP.fills if fill != "reverse"), "tube-deletion|steps:4")
+                                    for fill in VOXEL_FILLS), "tube-deletion|steps:4")
     some = cases(batch, 2)
     engine = Engine(model, 7)
     for case in some:

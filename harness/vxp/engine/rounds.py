@@ -29,8 +29,9 @@ class Engine(Runner):
 
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
-        A metric of the representation is `not-run:no-representation` where the model has none, and one that is not defined for
-        this kind of explanation `not-run:kind`.
+        A metric of the representation is `not-run:no-representation` where the model has none, one that leaves frames out
+        `not-run:fixed-length` where the model takes no fewer frames, and one that is not defined for this kind of explanation
+        `not-run:kind`.
         """
         if not jobs:
             return []
@@ -103,10 +104,11 @@ class _Rounds:
 
     def _answer(self, who: Who, plan: Plan, request: Request) -> None:
         job = self.jobs[who[0]]
-        if request.readout == "representation" and not self.rows.represented:
+        refused = self.rows.refused(request)
+        if refused is not None:
             plan.close()
             del self.waiting[who]
-            self.done[who[0]][who[1]] = failed(len(self.rows.batch), "no-representation", "not-run")
+            self.done[who[0]][who[1]] = failed(len(self.rows.batch), refused, "not-run")
             return
         self.lost.setdefault(who, {}).update(self.maps.failures.get((id(job), request.call), {}))
         answer = self.rows.read(request) if isinstance(request.call, Predict) else self.maps.read(job, request)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vxp import models
 from vxp.core import Batch, Case, Edit, Filled, Readout, Removed, Request, Unchanged
+from vxp.engine import shorter
 from vxp.engine.building import Builder, chain
 from vxp.engine.frames import Frames
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
@@ -29,6 +30,7 @@ class Rows:
     read_of: dict[Edit, Tensor]  # [B, 4]
     vectors: dict[tuple[Edit, Readout], Tensor] = field(default_factory=dict)  # [B, D]
     represented: bool = True  # whether the model has a representation of every row
+    shortens: bool = True  # whether the model takes clips of fewer frames
 
     def fetch(self, requests: Sequence[Request], held: Mapping[str, Case]) -> None:
         """Run what these requests ask for and is not there yet."""
@@ -51,10 +53,25 @@ class Rows:
             return rows[..., 0].exp()
         return rows[..., READOUTS.index(request.readout)]
 
+    def refused(self, request: Request) -> str | None:
+        """Why the model cannot answer, the code of a status; None where it can."""
+        if request.readout == "representation" and not self.represented:
+            return "no-representation"
+        if not self.shortens and any(shorter.leaves_out(edit, self.batch) for edit in request.edits):
+            return "fixed-length"
+        return None
+
     def predict(
         self, edits: Mapping[Edit, None], held: Mapping[str, Case], kept: Set[tuple[Edit, Readout]] = frozenset()
     ) -> None:
         """Run the rows of these edits for every item and keep their readouts, and the vectors that are in `kept`."""
+        less = [edit for edit in edits if shorter.leaves_out(edit, self.batch)]
+        if less and self.shortens:
+            builder = Builder(self.batch, held)
+            found = shorter.run(self.runner, builder, less, self._frames(builder, edits))
+            self.read_of |= found or {}
+            self.shortens = found is not None
+        edits = {edit: None for edit in edits if edit not in less}
         if not edits:
             return
         B = len(self.batch)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from vxp.bench.catalogue import AGAIN, QUICK, counted, settings, whole_case, whole_catalogue
+from vxp.bench.clips import clip_cases
+from vxp.bench.clips import counted as frames_counted
 from vxp.bench.measure import Line, NearFree
 from vxp.bench.peers import PEERS
 from vxp.bench.validator import checked, large
@@ -84,3 +86,9 @@ def test_the_validator_is_measured_while_it_checks(tmp_path: Path) -> None:
     (bundle / "system.json").write_bytes((bundle / "system.json").read_bytes()[:-1])
     with pytest.raises(RuntimeError, match="VXP-"):
         checked(bundle, "integrity")
+
+
+def test_frames_of_curves_of_clips_by_hand() -> None:
+    (case,) = clip_cases((224, 224), "cpu")
+    assert frames_counted((bind("frame-deletion"), bind("frame-insertion")), [case]) == (17 + 15, 16 + 1)
+    assert frames_counted((bind("st-deletion|steps:4"),), [case]) == (5, 16 + 1 + 3 * 16)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vxp import explainers, media, models
 from vxp.core import Batch, Case, Filled, Normalization, Removed, Request, Unchanged, VxpError
 from vxp.core.segments import slic
-from vxp.engine import _Builder
+from vxp.engine.building import Builder
 from vxp.kinds import HEATMAP3D
 from vxp.models.clips import late_fusion
 
@@ -119,7 +119,7 @@ def test_rows_of_held_positions_and_of_everything() -> None:
     case = Case(some, torch.rand(2, T, H, W, generator=torch.Generator().manual_seed(9)))
     request = case.removed([0, 7, T * H * W], "hold")
     assert request == Request((Unchanged(), Removed(case.key, 0, 7, "hold"), Filled("mean")))
-    rows = _Builder(some, {case.key: case}).build([(1, edit) for edit in request.edits]).clone()
+    rows = Builder(some, {case.key: case}).build([(1, edit) for edit in request.edits]).clone()
     gone = torch.zeros(T * H * W, dtype=torch.bool)
     gone[case.order[1, :7]] = True
     assert torch.equal(rows[0], some.inputs[1])

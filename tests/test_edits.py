@@ -40,7 +40,8 @@ from vxp.core import (
     outcome,
     perturb,
 )
-from vxp.engine import Engine, Job, _Builder
+from vxp.engine import Engine, Job
+from vxp.engine.building import Builder
 from vxp.metrics import Bound
 
 H, W = 12, 10
@@ -87,7 +88,7 @@ def test_groups_go_whole_and_items_may_have_different_numbers_of_them(case: Case
     order = case.grouped("some", lambda: ranks)
     request = case.removed([0, 1, 2, 5, 9], fill, order=order)
     assert request.edits[0] == Unchanged()
-    builder, plain = _Builder(case.batch, {case.key: case}), None if fill == "nli" else Plain(case.batch).fill(fill).flatten(2)
+    builder, plain = Builder(case.batch, {case.key: case}), None if fill == "nli" else Plain(case.batch).fill(fill).flatten(2)
     rows = builder.build([(i, e) for i in range(3) for e in request.edits]).clone().view(3, 5, 3, H * W)
     for i in range(3):
         for k, row in zip((0, 1, 2, 5, 9), rows[i], strict=True):
@@ -111,7 +112,7 @@ def test_groups_of_single_positions_are_the_order_itself(case: Case) -> None:
     ranks = case.order.argsort(1)
     order = case.grouped("each", lambda: ranks)
     alone, grouped = case.removed([1, 30, 100], "mean"), case.removed([1, 30, 100], "mean", order=order)
-    builder = _Builder(case.batch, {case.key: case})
+    builder = Builder(case.batch, {case.key: case})
     one = builder.build([(0, e) for e in alone.edits]).clone()
     assert torch.equal(one, builder.build([(0, e) for e in grouped.edits]))
 
@@ -142,7 +143,7 @@ PARTS = [Scattered("m@1/s", 5, 17), *(Square("m@1/q", d, 6) for d in range(8)), 
 
 @pytest.mark.parametrize("which", PARTS, ids=repr)
 def test_a_part_is_what_its_words_say_in_the_row_and_for_the_metric(case: Case, which: Part) -> None:
-    builder, plain = _Builder(case.batch, {}), Plain(case.batch).fill("black").flatten(2)
+    builder, plain = Builder(case.batch, {}), Plain(case.batch).fill("black").flatten(2)
     for i, item in enumerate(case.batch.ids):
         expected = torch.zeros(H * W, dtype=torch.bool)
         expected[sorted(by_hand(which, item))] = True
@@ -189,7 +190,7 @@ def test_rows_without_a_part_are_shared_by_all_explainers(batch: Batch) -> None:
 
 @pytest.mark.parametrize(("down", "across"), [(0, 0), (2, 0), (0, -3), (-4, 5), (20, 0)])
 def test_a_translated_image_shows_the_fill_where_it_left(case: Case, down: int, across: int) -> None:
-    row, black = _Builder(case.batch, {}).build([(1, Translated(down, across, "black"))])[0], Plain(case.batch).fill("black")[1]
+    row, black = Builder(case.batch, {}).build([(1, Translated(down, across, "black"))])[0], Plain(case.batch).fill("black")[1]
     for y in range(H):
         for x in range(W):
             inside = 0 <= y - down < H and 0 <= x - across < W
@@ -250,7 +251,7 @@ def test_stages_are_counted_from_the_output() -> None:
 def test_copies_of_the_model_are_kept_within_their_bytes(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(net(), 4)
     size = sum(p.numel() * p.element_size() for p in engine.model.parameters())
-    monkeypatch.setattr("vxp.engine.COPIES", 2 * size)
+    monkeypatch.setattr("vxp.engine.running.COPIES", 2 * size)
     states = [Randomised("m@1", "cascading", s, 3) for s in (1, 2, 3)]
     first = [engine.state(s, 0) for s in states]
     assert len(engine._copies) == 2
@@ -289,7 +290,7 @@ def test_all_logits_and_the_representation_are_read_in_the_same_pass(case: Case,
     engine.score([Job(case, wanted)])
     assert engine.tally.run == 9  # one pass for three readouts
     rows = torch.stack([case.batch.inputs, case.batch.inputs + 0.5, torch.stack(
-        [_Builder(case.batch, {}).build([(i, edits[2])])[0].clone() for i in range(3)])], 1)
+        [Builder(case.batch, {}).build([(i, edits[2])])[0].clone() for i in range(3)])], 1)
     with torch.no_grad():
         logits = model(rows.flatten(0, 1)).view(3, 3, 5)
         inner = model[:-1](rows.flatten(0, 1)).view(3, 3, 6)  # type: ignore[index]

@@ -30,7 +30,8 @@ from vxp.core import (
     metric,
 )
 from vxp.core.perturb import IMAGES, levels
-from vxp.engine import Engine, Job, _Builder, _difference, best_batch_size, readouts
+from vxp.engine import Engine, Job, best_batch_size, readouts
+from vxp.engine.building import Builder, difference
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, bind_all
 
@@ -98,7 +99,7 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     generator = torch.Generator().manual_seed(1)
     shuffled = [plan[i] for i in torch.randperm(len(plan), generator=generator).tolist()]
     for rows in (plan, shuffled):
-        built = _Builder(case.batch, {case.key: case}).build(rows)
+        built = Builder(case.batch, {case.key: case}).build(rows)
         for row, (i, edit) in zip(built, rows, strict=True):
             torch.testing.assert_close(row, brute(case, i, edit), atol=1e-6, rtol=0)
 
@@ -107,12 +108,12 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
 def test_a_blended_row_is_that_of_the_oracle_to_the_bit(batch: Batch, fill: str) -> None:
     """With masks that are 0, 1 and between, and an image of which a part has the fill's values already."""
     case = Case(batch, torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(4)), "none")
-    plain = _Builder(batch, {}).fill(fill)
+    plain = Builder(batch, {}).fill(fill)
     same = torch.rand(3, 1, 12, 10, generator=torch.Generator().manual_seed(5)) < 0.3
     batch.inputs.copy_(torch.where(same & (fill != "image-mean"), plain, batch.inputs))
     soft = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(6)) * 1.4 - 0.2
     name = case.mask("m", lambda: soft.clamp(0, 1))
-    rows = _Builder(batch, {case.key: case}).build([(i, Blended(name, fill)) for i in range(3)])
+    rows = Builder(batch, {case.key: case}).build([(i, Blended(name, fill)) for i in range(3)])
     for i, (x, row) in enumerate(zip(batch.inputs, rows, strict=True)):
         norm = batch.normalization
         other = fills.fill(fill, x.double().numpy(), norm.mean, norm.std, batch.seed, batch.ids[i])
@@ -134,7 +135,7 @@ def test_an_image_that_is_the_fill_has_one_row(batch: Batch) -> None:
 def test_both_builders_agree_to_the_bit(case: Case) -> None:
     """The one that copies the previous row (CPU) and the one that selects in one pass (GPU)."""
     spans = [Removed(case.key, a, b, "mean") for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]]
-    builder = _Builder(case.batch, {case.key: case})
+    builder = Builder(case.batch, {case.key: case})
     together = torch.empty(len(spans), *case.batch.inputs.shape[1:])
     builder._removed_together(together, 1, spans)
     assert torch.equal(together, builder.build([(1, s) for s in spans]))
@@ -142,7 +143,7 @@ def test_both_builders_agree_to_the_bit(case: Case) -> None:
 
 def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:
     edit = Removed(case.key, 0, 60, "nli")
-    row = _Builder(case.batch, {case.key: case}).build([(2, edit)])[0].flatten(1)
+    row = Builder(case.batch, {case.key: case}).build([(2, edit)])[0].flatten(1)
     gone, kept = case.order[2, :60], case.order[2, 60:]
     assert torch.equal(row[:, kept], case.batch.inputs[2].flatten(1)[:, kept])
     assert (row[:, gone] != case.batch.inputs[2].flatten(1)[:, gone]).all()
@@ -150,13 +151,13 @@ def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:
 
 def test_noise_is_keyed_by_item_and_stays_in_the_ball(case: Case) -> None:
     edits = [Noised("max-sensitivity@1/noise", draw, 0.2) for draw in (0, 1)]
-    builder = _Builder(case.batch, {})
+    builder = Builder(case.batch, {})
     noise = builder.build([(i, e) for i in range(3) for e in edits]) - case.batch.inputs.repeat_interleave(2, 0)
     assert noise.abs().max() <= 0.2 + 1e-6
     assert noise.abs().max() > 0.19
     assert abs(float(noise.mean())) < 0.01
     assert len({round(float(n.sum()), 4) for n in noise}) == 6
-    alone = _Builder(case.batch.select([1]), {}).build([(0, edits[1])])[0]
+    alone = Builder(case.batch.select([1]), {}).build([(0, edits[1])])[0]
     assert torch.equal(alone, builder.build([(1, edits[1])])[0])
 
 
@@ -216,7 +217,7 @@ def test_complement_does_not_cancel() -> None:
 def test_difference_of_spans() -> None:
     for a, b, c, d in itertools.product(range(6), repeat=4):
         if a < b and c < d:
-            left = {x for s, t in _difference((a, b), (c, d)) for x in range(s, t)}
+            left = {x for s, t in difference((a, b), (c, d)) for x in range(s, t)}
             assert left == set(range(a, b)) - set(range(c, d))
 
 

@@ -18,7 +18,7 @@ LAYERS = [
     {"media"},
     {"kinds"},
     {"core"},
-    {"metrics", "models", "datasets", "explaining"},
+    {"metrics", "models", "datasets"},
     {"engine", "explainers", "stats"},
     {"division"},
     {"api", "tasks"},

@@ -30,7 +30,8 @@ from vxp.core import (
     Translated,
     perturb,
 )
-from vxp.engine import Engine, Job, _Builder, readouts
+from vxp.engine import Engine, Job, readouts
+from vxp.engine.building import Builder
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import _masked, bind
 from vxp.models import randomise
@@ -80,7 +81,7 @@ def small(**truth: Tensor) -> Case:
 
 def row(edit: Edit, case: Case | None = None) -> Tensor:
     held = Case(batch(), native(), "nearest") if case is None else case
-    return _Builder(held.batch, {held.key: held}).build([(0, edit)])[0].clone()
+    return Builder(held.batch, {held.key: held}).build([(0, edit)])[0].clone()
 
 
 def removing() -> Tensor:

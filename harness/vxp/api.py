@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vxp import explainers, kinds, metrics, models, stats
 from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning, doors, doubts
-from vxp.engine import Engine, Job, with_statuses
+from vxp.engine import Engine, Job, budget, with_statuses
 from vxp.explainers import foreign
 
 Given = doors.Given
@@ -138,7 +138,7 @@ def score(
     truth: Given | Mapping[str, Given] | None = None, metrics: Sequence[MetricLike] = ("deletion", "insertion"),
     explainer: ExplainerLike | None = None, normalization: Any = None, seed: int = 0, batch_size: int | None = None,
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
-    pool: str | None = None,
+    pool: str | None = None, memory: str | int | None = None,
 ) -> Scores:
     """Scores of the maps `attributions` [B, h, w] for images `inputs` [B, 3, H, W], or [B, t, h, w] for clips [B, 3, T, H, W],
     per item and metric. A metric that is not defined for such maps is `not-run:kind`.
@@ -152,7 +152,8 @@ def score(
     [B, 4]) of x0, y0, x1, y1, half-open, padded with zeros. explainer, as in `explain`, is needed by the metrics that explain
     again. normalization is (mean, std) per channel, raw = inputs*std + mean in [0, 1]; without it mean 0 and std 1, which
     fixes what `black`, `mean` and masking in raw space are. seed and ids ("0", "1", ... by default) key every random draw.
-    batch_size changes the speed only. clusters name what belongs together (photo, stamp; by default every item alone), for
+    batch_size, and memory, the bytes that the rows of a model batch take at most (`500MB`, a number; by default 2 GB), change
+    the speed only. clusters name what belongs together (photo, stamp; by default every item alone), for
     metrics of the set. relabelled is the model of the same architecture trained on permuted labels, for label-randomisation.
 
     A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
@@ -168,7 +169,7 @@ def score(
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
         rule = kind.rule("bilinear" if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
-        engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled)
+        engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
         case = Case(batch, maps, rule, signed)
         found = engine.score([Job(case, wanted, again)])[0]
     names = batch.ids if clusters is None else tuple(clusters)

@@ -65,6 +65,8 @@ Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every c
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
+Memory = Annotated[str | None, typer.Option(help="Bytes that the rows of a model batch take at most, such as 500MB; by default "
+                                            "2GB.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
@@ -87,7 +89,7 @@ def list_(what: Annotated[str, typer.Argument(metavar="tasks|metrics|explainers|
 def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -95,7 +97,7 @@ def run(
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     order = commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                           batch_size, threads)
+                           batch_size, threads, memory)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -105,14 +107,15 @@ def run(
 def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
-    batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
 
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
-    order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
+                           memory)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -149,13 +152,13 @@ def score(
     set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
 
     order = commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                           batch_size, threads)
+                           batch_size, threads, memory)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -194,7 +197,8 @@ def bench(
     model: Annotated[str, typer.Option(help="The model whose forward passes are the bound.")] = "efficientnet-lite0",
     device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1, precision: Precision = "fp32",
     items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
-    every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue.")] = False,
+    every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue, and curves of "
+                                        "clips.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also time quantus and captum on the same model and images.")] = False,
     validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
@@ -365,7 +369,7 @@ def import_(
     milliseconds: Annotated[float, typer.Option("--ms", min=0, help="Milliseconds per map.")] = 0.0,
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
-    limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     from vxp.runs import commands, importing
@@ -375,7 +379,7 @@ def import_(
     given = dict(_pair(text) for text in parameter or [])
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
-    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory)
     with progress.shown(errors) as shown:
         path = commands.import_(order, maps, method, out, shown)
     _next(f"Wrote {path}", "Score it", commands.to_score(order, out))

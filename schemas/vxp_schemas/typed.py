@@ -14,7 +14,7 @@ Status = Literal["ok", "undefined:constant-map", "undefined:constant-groups", "u
     "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class", "failed:non-finite-score",
     "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory", "failed:untrained-class", "failed:changed-model",
     "failed:model-non-finite", "not-run:budget", "not-run:no-truth", "not-run:reference", "not-run:no-relabelled-model",
-    "not-run:no-explainer", "not-run:no-representation", "not-run:kind"]
+    "not-run:no-explainer", "not-run:no-representation", "not-run:fixed-length", "not-run:kind"]
 """The state of one score, from the registry's one list of codes."""
 
 StatusCounts = dict[str, int]
@@ -626,6 +626,7 @@ class ResultCostScore(TypedDict):
 
     rows_asked: int
     rows_run: int
+    frames_run: NotRequired[int]
     explain_rows: int
     seconds: float
 

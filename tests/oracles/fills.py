@@ -14,7 +14,7 @@ from scipy.sparse.linalg import spsolve
 
 from oracles import philox
 
-IMPUTED = ("nli", "hold")
+IMPUTED = ("nli", "hold", "remove")
 """The fills that depend on what is left."""
 
 
@@ -114,6 +114,8 @@ def removed(
         return noisy_linear_imputation(image, positions, mean, std, seed, item)
     if name == "hold":
         return held(image, positions)
+    if name == "remove":
+        return shortened(image, positions)
     source = fill(name, image, mean, std, seed, item) if made is None else made
     out = image.reshape(len(image), -1).copy()
     for place in positions:
@@ -133,6 +135,13 @@ def held(clip: np.ndarray, positions: Sequence[int]) -> np.ndarray:
         before, after = [s for s in kept if s < t], [s for s in kept if s > t]
         out[:, t, y, x] = clip[:, before[-1], y, x] if before else clip[:, after[0], y, x] if after else 0.0
     return out
+
+
+def shortened(clip: np.ndarray, positions: Sequence[int]) -> np.ndarray:
+    """The frames of the clip [3, T, H, W] that keep their positions, one after another."""
+    _, T, H, W = clip.shape
+    gone = {int(place) for place in positions}
+    return clip[:, [t for t in range(T) if t * H * W not in gone]]
 
 
 def noisy_linear_imputation(

@@ -28,4 +28,5 @@ VARIANTS = [
     {"fill": "noise"},
     {"fill": "mean-frame"},
     {"fill": "reverse"},
+    {"fill": "remove"},
 ]

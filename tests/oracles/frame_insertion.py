@@ -24,4 +24,4 @@ def frame_insertion(
     return curves.area(curves.kept(curve), range(len(order) + 1), len(order))
 
 
-VARIANTS = [{"fill": "hold"}, {"fill": "mean"}, {"fill": "mean-frame"}, {"fill": "reverse"}]
+VARIANTS = [{"fill": "hold"}, {"fill": "mean"}, {"fill": "mean-frame"}, {"fill": "reverse"}, {"fill": "remove"}]

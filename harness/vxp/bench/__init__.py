@@ -20,6 +20,7 @@ from rich.table import Table
 
 from vxp import models
 from vxp.bench.catalogue import over_the_bound, whole_catalogue
+from vxp.bench.clips import by_late_fusion
 from vxp.bench.imputation import imputation
 from vxp.bench.measure import Line, photo_like
 from vxp.bench.peers import beside_peers
@@ -35,8 +36,9 @@ def main(
     console: Console, *, model: str, device: str, threads: int, precision: Any, items: int, json_path: Path | None = None,
     every: bool = False, peers: bool = False, validator: bool = False,
 ) -> list[Line]:
-    """Measure the core suite, print the tables, and return the figures; `every` times the whole catalogue, `peers` the
-    public libraries beside it, each in minutes more; `validator` measures the validator alone, on a bundle of 0.5 GB."""
+    """Measure the core suite, print the tables, and return the figures; `every` times the whole catalogue and curves of clips,
+    `peers` the public libraries beside it, each in minutes more; `validator` measures the validator alone, on a bundle of
+    0.5 GB."""
     if validator:
         return _said(console, against_one_read(), json_path)
     with computing(threads):
@@ -53,6 +55,7 @@ def main(
         lines += against_bound(loaded.module, batch, size, precision)
         if every:
             lines += over_the_bound(loaded.module, size, items, precision, device)
+            lines += by_late_fusion(loaded.module, loaded.image_size, precision, device)
         if peers:
             lines += beside_peers(loaded.module, size, items, device)
     return _said(console, lines, json_path)

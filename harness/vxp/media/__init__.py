@@ -1,7 +1,7 @@
 """What items are made of: images and clips, a file each."""
 
 from vxp.errors import VxpError
-from vxp.media._types import RAW, Fill, Imputed, Medium, Normalization, Painted
+from vxp.media._types import RAW, Fill, Imputed, Medium, Normalization, Painted, Shortened
 from vxp.media.clip import CLIP
 from vxp.media.image import IMAGE
 
@@ -18,4 +18,5 @@ def of_axes(axes: int) -> Medium:
     return found
 
 
-__all__ = ["CLIP", "IMAGE", "MEDIA", "RAW", "Fill", "Imputed", "Medium", "Normalization", "Painted", "of_axes"]
+__all__ = ["CLIP", "IMAGE", "MEDIA", "RAW", "Fill", "Imputed", "Medium", "Normalization", "Painted", "Shortened",
+           "of_axes"]

@@ -82,7 +82,16 @@ class Imputed:
     whole: str
 
 
-Fill = Painted | Imputed
+@dataclass(frozen=True, eq=False)
+class Shortened:
+    """A fill that is none: whole frames of a clip are left out, so that it is shorter. whole: the fill of an item of which
+    nothing is left."""
+
+    id: str
+    whole: str
+
+
+Fill = Painted | Imputed | Shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +118,9 @@ class Medium:
         """What a fill puts at every position, [B, C, *space]; VxpError for an unknown one, and for one that depends on what is
         left."""
         found = self.fill(id)
+        if isinstance(found, Shortened):
+            raise VxpError(f"no fill image is called {id!r}; `{id}` leaves frames out, so it shows nothing in their place; "
+                           f"expected one of {', '.join(self.painted)}")
         if isinstance(found, Imputed):
             raise VxpError(f"no fill image is called {id!r}; `{id}` imputes from what is left, so it only fills removed "
                            f"positions; expected one of {', '.join(self.painted)}")
@@ -119,4 +131,4 @@ def by_id(*fills: Fill) -> dict[str, Fill]:
     return {fill.id: fill for fill in fills}
 
 
-__all__ = ["RAW", "Fill", "Imputed", "Items", "Medium", "Normalization", "Painted", "by_id"]
+__all__ = ["RAW", "Fill", "Imputed", "Items", "Medium", "Normalization", "Painted", "Shortened", "by_id"]

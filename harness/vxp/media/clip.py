@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vxp.media import _fills
-from vxp.media._types import Imputed, Items, Medium, Painted, by_id
+from vxp.media._types import Imputed, Items, Medium, Painted, Shortened, by_id
 
 
 def _blur(batch: Items) -> Tensor:
@@ -46,6 +46,7 @@ def _hold(batch: Items, items: Tensor, removed: Tensor) -> Tensor:
 
 CLIP = Medium("clip", ("t", "y", "x"), by_id(
     Imputed("hold", _hold, whole="mean"), Painted("black", _fills.black), Painted("mean", _fills.mean), Painted("blur", _blur),
-    Painted("noise", _fills.noise), Painted("mean-frame", _mean_frame), Painted("reverse", _reverse)))
+    Painted("noise", _fills.noise), Painted("mean-frame", _mean_frame), Painted("reverse", _reverse),
+    Shortened("remove", whole="mean")))
 
 __all__ = ["CLIP"]

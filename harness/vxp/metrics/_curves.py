@@ -13,8 +13,8 @@ from vxp.media import CLIP
 
 CLIP_FILLS = tuple(CLIP.fills)
 """The fills of clips."""
-VOXEL_FILLS = tuple(fill for fill in CLIP_FILLS if fill != "reverse")
-"""Those that say something at a single position: a clip run backwards is one for whole frames."""
+VOXEL_FILLS = tuple(fill for fill in CLIP_FILLS if fill not in ("reverse", "remove"))
+"""Those that say something at a single position: a clip run backwards, and one without some frames, are for whole frames."""
 
 
 def deletion_area(

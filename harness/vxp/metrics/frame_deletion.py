@@ -18,7 +18,7 @@ def frame_deletion(case: Case, *, fill: str = "hold") -> Plan:
     Frames go by q_t, the sum of the positive part of the map over frame t, ties by index; the curve has T + 1 points, the area
     is the trapezoid rule over k/T. Range [0, 1], lower is better. Undefined where all frames have one q_t. Under `hold` the
     last kept frame stands still (the freeze of Maenttaeri et al. 2020, who never replace frame 0: here it takes the first kept
-    one).
+    one). Under `remove` the clip is shorter, for models that take clips of any length.
     """
     undefined = {"constant-groups": alike(frame_relevance(case))}
     return (yield from deletion_area(case, range(case.batch.space[0] + 1), fill, undefined, order=by_frame(case)))

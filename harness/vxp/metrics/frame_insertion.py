@@ -17,7 +17,8 @@ def frame_insertion(case: Case, *, fill: str = "hold") -> Plan:
 
     Frames come by q_t, the sum of the positive part of the map over frame t, ties by index; the curve has T + 1 points, the
     area is the trapezoid rule over k/T. Range [0, 1], higher is better. Undefined where all frames have one q_t. Under `hold`
-    the last shown frame stands still until the next one, and before any is shown the clip carries the mean.
+    the last shown frame stands still until the next one, and before any is shown the clip carries the mean. Under `remove` the
+    clip has the shown frames only, for models that take clips of any length.
     """
     undefined = {"constant-groups": alike(frame_relevance(case))}
     return (yield from insertion_area(case, range(case.batch.space[0] + 1), fill, undefined, order=by_frame(case)))

@@ -196,7 +196,7 @@ def _cost(system: System) -> dict[str, Any]:
     return {"name": system.name, "reference": system.reference, "forward": explain["forward_rows"] / maps,
             "backward": explain["backward_rows"] / maps, "ms": 1000 * explain["seconds"] / maps,
             "asked": score["rows_asked"], "run": score["rows_run"], "again": score["explain_rows"], "seconds": score["seconds"],
-            "peak": system.document["cost"].get("peak_memory_bytes")}
+            "frames": score.get("frames_run"), "peak": system.document["cost"].get("peak_memory_bytes")}
 
 
 def _command(run: Run) -> str:

@@ -16,7 +16,7 @@ from vxp import datasets, explainers, models, tasks
 from vxp.catalogue import split
 from vxp.core import VxpError
 from vxp.documents import store
-from vxp.engine import Precision
+from vxp.engine import Precision, budget
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
@@ -46,6 +46,7 @@ class Order:
     limit: int | None = None
     batch_size: int | None = None
     threads: int | None = None
+    memory: str | None = None
 
 
 def named(order: Order) -> list[str]:
@@ -231,5 +232,6 @@ def _task(order: Order) -> tuple[Task, Model]:
 
 def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
     task = task.limited(order.limit)
-    asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit)
+    asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
+                  budget(order.memory))
     return choose_settings(task, model, out, asked)

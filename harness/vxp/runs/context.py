@@ -17,7 +17,7 @@ from vxp_schemas import typed
 from vxp import division, models
 from vxp.core import Batch
 from vxp.documents import store
-from vxp.engine import Engine, Precision, best_batch_size
+from vxp.engine import MEMORY, Engine, Precision, best_batch_size, fitting
 from vxp.errors import VxpError
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
@@ -54,13 +54,15 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run computes. Chosen once, stored with the run and used again by resume."""
+    """How a run computes. Chosen once, stored with the run and used again by resume; memory is not stored, since no number
+    depends on more of it than the batch size."""
 
     device: str = "cpu"
     precision: Precision = "fp32"
     batch_size: int = 16
     threads: int = 1
     limit: int | None = None
+    memory: int = MEMORY
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +114,7 @@ class Context:
         """One engine for the run: a randomised copy of the model is made once."""
         twin = models.relabelled(self.model.id)
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=None if twin is None else twin.to(self.settings.device))
+                      relabelled=None if twin is None else twin.to(self.settings.device), memory=self.settings.memory)
 
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
         """Items start..stop, with these classes to explain, on the device of the run."""
@@ -137,10 +139,12 @@ class Asked:
     batch_size: int | None
     threads: int | None
     limit: int | None
+    memory: int = MEMORY
 
 
 def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settings:
-    """The settings of a run: those stored in `out` where a run is there, else as asked, with the best batch size."""
+    """The settings of a run: those stored in `out` where a run is there, else as asked, with the best batch size that the
+    memory for rows holds; VxpError where it holds no row."""
     batch_size, threads = asked.batch_size, asked.threads
     stored = out / "run.json"
     if stored.exists():
@@ -148,9 +152,11 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settin
         batch_size = batch_size or int(settings["batch_size"])
         threads = threads or int(settings["threads"])
     threads = threads or os.cpu_count() or 1
+    first = task.load(0, 1, model).inputs
+    most = fitting(first[0], asked.memory)
     if batch_size is None:
-        first = task.load(0, 1, model).inputs.to(asked.device)
+        largest = min(most, 1024 if asked.device == "cuda" else 64)
         with computing(threads):
-            batch_size = best_batch_size(model.module, first, limit=1024 if asked.device == "cuda" else 64)
+            batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest)
         log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
-    return Settings(asked.device, asked.precision, batch_size, threads, asked.limit)
+    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory)

@@ -17,9 +17,8 @@ from vxp_schemas import typed
 from vxp import models
 from vxp.core import OK, Batch, Unchanged
 from vxp.documents import store
-from vxp.engine import READOUTS
+from vxp.engine import READOUTS, attempted, on_one_grid
 from vxp.explainers import BoundExplainer
-from vxp.explaining import attempted, on_one_grid
 from vxp.models import Model
 from vxp.runs import result
 from vxp.runs.baselines import BROKEN, Baseline

@@ -17,6 +17,7 @@ from vxp.documents import store
 from vxp.engine import Engine, Job, Tally, failed, without_numbers
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
+from vxp.models.clips import LateFusion
 from vxp.runs.baselines import Baseline
 from vxp.runs.context import Context
 from vxp.runs.writing import Scored
@@ -52,6 +53,8 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
     done, excluded = _runnable(context, bound)
     units: list[tuple[dict[str, Tensor], Notes]] = []
     tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
+    if isinstance(context.model.module, LateFusion):
+        tally["frames_run"] = 0
     lost = OK not in status  # nothing to score
     for start, stop in () if lost else context.ranges():
         name = f"score/{document['set_id']}/{start:06d}"
@@ -62,8 +65,7 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
             unit = _score_unit(context.engine, Job(case, tuple(done), bound), baselines[start])
             context.units.save(name, *unit)
         units.append(unit)
-        for key in ("rows_asked", "rows_run", "explain_rows", "seconds"):
-            tally[key] += unit[1]["tally"][key]
+        tally = _added(tally, unit[1]["tally"])
         context.progress.items(stop - start)
     scores = {b.signature: without_numbers(status) if lost else _joined(units, b.signature, status) for b in done}
     scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
@@ -75,6 +77,16 @@ def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapp
                               "device": _device_name(context.settings.device)}
     least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
     return Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
+
+
+def _added(a: typed.ResultCostScore, b: typed.ResultCostScore) -> typed.ResultCostScore:
+    """The cost of both; frames where the model looks at frames one by one."""
+    total: typed.ResultCostScore = {
+        "rows_asked": a["rows_asked"] + b["rows_asked"], "rows_run": a["rows_run"] + b["rows_run"],
+        "explain_rows": a["explain_rows"] + b["explain_rows"], "seconds": a["seconds"] + b["seconds"]}
+    if "frames_run" in a:
+        total["frames_run"] = a["frames_run"] + b.get("frames_run", 0)
+    return total
 
 
 def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
@@ -114,7 +126,7 @@ def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str,
         scores[signature] = {"status": outcome.status, "x": outcome.x}
     tally: typed.ResultCostScore = {
         "rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
-        "seconds": time.perf_counter() - began}
+        "frames_run": engine.tally.frames, "seconds": time.perf_counter() - began}
     return tensors, {"scores": scores, "tally": tally, "batch_size": engine.batch_size}
 
 

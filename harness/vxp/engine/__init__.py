@@ -1,0 +1,19 @@
+"""The only place that calls a model: answers the requests of all metrics, each distinct row once.
+
+Rounds: every metric's plan says what it needs next; equal rows of all of them are collected, put in an order in which
+consecutive rows differ little, built chunk by chunk on the model's device, run, and answered. Rows asked and rows run
+are counted. The bound is the time of the same number of plain forward passes.
+"""
+
+from vxp.engine.attempts import attempted, on_one_grid
+from vxp.engine.batches import MEMORY, best_batch_size, budget, fitting
+from vxp.engine.jobs import ExplainCall, Job, Replay, SegmentCall, Tally
+from vxp.engine.outcomes import failed, with_statuses, without_numbers
+from vxp.engine.readouts import READOUTS, readouts
+from vxp.engine.rounds import Engine
+from vxp.engine.running import Precision
+
+__all__ = [
+    "MEMORY", "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Tally", "attempted",
+    "best_batch_size", "budget", "failed", "fitting", "on_one_grid", "readouts", "with_statuses", "without_numbers",
+]

@@ -1,0 +1,146 @@
+"""Rows of clips through a late-fusion model: every distinct frame once, then the fusion of the logits of frames.
+
+Curves over frames show frames of the clip and frames of a fill, whichever map orders them: the logits of these are computed
+once a clip, and kept for all explainers. Their batches hold nothing else, so that a run that was stopped ends with the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vxp.engine.building import Builder
+from vxp.engine.running import Runner
+from vxp.models.clips import FUSIONS, LateFusion
+
+FEW = 997
+"""Of so many values of a frame one is compared before all are."""
+
+
+@dataclass(eq=False)
+class Distinct:
+    """Frames [C, H, W] that differ, in the order in which they came."""
+
+    frames: list[Tensor] = field(default_factory=list)
+    places: dict[bytes, list[int]] = field(default_factory=dict)  # of the frames that look alike
+
+    def find(self, frame: Tensor, look: bytes) -> int | None:
+        """The place of the frame that is equal in every value; None where there is none."""
+        return next((p for p in self.places.get(look, ()) if torch.equal(self.frames[p], frame)), None)
+
+    def place(self, frame: Tensor, look: bytes) -> int:
+        """The place of this frame, which is added where it is new."""
+        found = self.find(frame, look)
+        if found is None:
+            found = len(self.frames)
+            self.frames.append(frame)
+            self.places.setdefault(look, []).append(found)
+        return found
+
+
+Known = tuple[Distinct, Tensor]
+"""Frames, and their logits [M, K]."""
+
+
+@dataclass(eq=False)
+class Frames:
+    """The frames of a batch of clips. fills: those of which a row may show whole frames."""
+
+    runner: Runner
+    model: LateFusion
+    builder: Builder
+    fills: Sequence[str]
+    known: dict[int, list[Known]] = field(default_factory=dict)  # by item
+
+    def predict(self, rows: Tensor, items: Sequence[int]) -> Tensor:
+        """Logits [N, K] float32 of rows [N, C, T, H, W] of these items; only frames of unknown logits are run."""
+        new = Distinct()
+        found: list[Tensor | int] = []
+        for row, item in zip(rows, items, strict=True):
+            known = self._of_item(item)
+            for frame, look in frames_of(row):
+                logits = _among(known, frame, look)
+                found.append(new.place(frame, look) if logits is None else logits)
+        fresh = _run(self.runner, new.frames) if new.frames else torch.empty(0)
+        return _fused(self.model, [fresh[f] if isinstance(f, int) else f for f in found], len(rows))
+
+    def _of_item(self, item: int) -> list[Known]:
+        """The frames of a clip and those that its fills add, with their logits."""
+        if item not in self.known:
+            clip = self.builder.batch.inputs[item]
+            name = digest(clip)
+            own = _of_clip(self.runner, clip, name)
+            self.known[item] = [own]
+            for fill in self.fills:
+                image, added = self.builder.fill(fill)[item], Distinct()
+                for frame, look in frames_of(image):
+                    if own[0].find(frame, look) is None:
+                        added.place(frame, look)
+                if added.frames:
+                    self.known[item].append((added, _kept(self.runner, (name, digest(image)), added.frames)))
+        return self.known[item]
+
+
+def predicted(runner: Runner, model: LateFusion, clips: Tensor) -> Tensor:
+    """Logits [N, K] float32 of clips [N, C, T, H, W]; those of their frames are kept."""
+    found = []
+    for clip in clips:
+        known = _of_clip(runner, clip, digest(clip))
+        found += [known[1][known[0].place(frame, look)] for frame, look in frames_of(clip)]
+    return _fused(model, found, len(clips))
+
+
+def _of_clip(runner: Runner, clip: Tensor, name: str) -> Known:
+    own = Distinct()
+    for frame, look in frames_of(clip):
+        own.place(frame, look)
+    return own, _kept(runner, (name,), own.frames)
+
+
+def _kept(runner: Runner, key: tuple[str, ...], frames: Sequence[Tensor]) -> Tensor:
+    """Logits [M, K] of the frames of a clip, or of those that a fill adds. The oldest go where they take more than the
+    runner's memory."""
+    if key not in runner.kept:
+        runner.kept[key] = logits = _run(runner, frames)
+        while len(runner.kept) > 1 and sum(some.nbytes for some in runner.kept.values()) > runner.memory:
+            del runner.kept[next(iter(runner.kept))]
+        return logits
+    return runner.kept[key]
+
+
+def _run(runner: Runner, frames: Sequence[Tensor]) -> Tensor:
+    """Logits [M, K] of frames: a clip of one frame has the logits of that frame, whatever the fusion."""
+    return runner.predict(torch.stack(list(frames))[:, :, None])
+
+
+def _fused(model: LateFusion, logits: Sequence[Tensor], rows: int) -> Tensor:
+    return FUSIONS[model.fusion](torch.stack(list(logits)).unflatten(0, (rows, -1)))
+
+
+def _among(known: Sequence[tuple[Distinct, Tensor]], frame: Tensor, look: bytes) -> Tensor | None:
+    """The logits [K] of this frame; None where it is none of the known ones."""
+    for distinct, logits in known:
+        place = distinct.find(frame, look)
+        if place is not None:
+            return logits[place]
+    return None
+
+
+def frames_of(clip: Tensor) -> list[tuple[Tensor, bytes]]:
+    """The frames [C, H, W] of a clip [C, T, H, W], each with a few of its values, which are equal for equal frames."""
+    # -0 equals 0, and has other bytes
+    few = (clip.flatten(2)[..., ::FEW] + 0.0).transpose(0, 1).cpu().contiguous().numpy()
+    return [(frame, look.tobytes()) for frame, look in zip(clip.unbind(1), few, strict=True)]
+
+
+def digest(clip: Tensor) -> str:
+    """SHA-256 of the values of a clip."""
+    return hashlib.sha256(clip.cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+__all__ = ["Distinct", "Frames", "digest", "frames_of", "predicted"]

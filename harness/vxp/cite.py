@@ -13,6 +13,7 @@ import vxp_schemas
 
 from vxp import store
 from vxp.bundles import ROOT, open_bundle
+from vxp.division import OPEN_CLIPS
 from vxp.errors import VxpError
 from vxp.findings import plain
 from vxp.origin import OWN_FILE
@@ -34,7 +35,7 @@ def command(
     parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     if card is None:
-        parts += ["--images", "IMAGES"]
+        parts += ["--clips", "CLIPS"] if task["id"].startswith(OPEN_CLIPS) else ["--images", "IMAGES"]
     elif not scored:
         parts.append(task["id"])
     if card is not None and card["status"] == "template":

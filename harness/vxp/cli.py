@@ -71,6 +71,13 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by defaul
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
                                              "imagenet-val.")]
+Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK (an open task): a folder of video files, or a "
+                                            "manifest (.csv, .parquet); needs the extra `video`.")]
+Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip that the model is shown; by default the model's own "
+                                            "number, or 16.")]
+Layout = Annotated[str | None, typer.Option(help="How your model takes clips: bcthw, or btchw as those of transformers.")]
+Fusion = Annotated[str | None, typer.Option(help="How a model of images sees clips: its logits for every frame, fused by "
+                                            "log-mean-exp (the default), mean or max.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
 Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
@@ -90,12 +97,14 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
+    model = vxp.commands.formed(model, frames, layout, fusion)
     order = vxp.commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+                               batch_size, threads, clips)
     with progress.shown(errors) as shown:
         paths = vxp.commands.run_(order, out, shown)
     _finish(out, paths)
@@ -106,11 +115,14 @@ def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
-    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads)
+    model = vxp.commands.formed(model, frames, layout, fusion)
+    order = vxp.commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
+                               clips)
     with progress.shown(errors) as shown:
         path = vxp.commands.explain(order, out, shown)
     _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
@@ -146,10 +158,12 @@ def score(
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
+    model = vxp.commands.formed(model, frames, layout, fusion)
     order = vxp.commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                               batch_size, threads)
+                               batch_size, threads, clips)
     with progress.shown(errors) as shown:
         paths = vxp.commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -273,6 +287,7 @@ def verify(
                                              "bundle.")] = None,
     device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
     threads: Threads = None, images: Images = None, model: ModelName = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
     that a verdict needs could not be computed."""
@@ -286,9 +301,10 @@ def verify(
         drawn = vxp.audit.nonces.opened(opening)
     else:
         drawn = vxp.audit.nonces.own(nonce) if beacon is None else vxp.audit.nonces.drawn(beacon)
+    model = vxp.commands.formed(model, frames, layout, fusion)
     order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, vxp.commands.device(device),
                             vxp.commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
-                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES)
+                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES, clips)
     with progress.shown(errors) as shown:
         code = vxp.audit.main(console, bundle, order, out, shown)
     raise typer.Exit(code)
@@ -352,6 +368,7 @@ def import_(
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     if maps is None or not name or signed is None:
@@ -359,7 +376,9 @@ def import_(
     given = dict(_pair(text) for text in parameter or [])
     method = vxp.importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
-    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads)
+    model = vxp.commands.formed(model, frames, layout, fusion)
+    order = vxp.commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads,
+                               clips)
     with progress.shown(errors) as shown:
         path = vxp.commands.import_(order, maps, method, out, shown)
     _next(f"Wrote {path}", "Score it", vxp.commands.to_score(order, out))
@@ -448,9 +467,11 @@ def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> No
 def export(
     task: TaskName = None, out: Out = Path("vxp-items"), images: Images = None, model: ModelName = None,
     device: Device = "auto", limit: Limit = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
-    order = vxp.commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
+    model = vxp.commands.formed(model, frames, layout, fusion)
+    order = vxp.commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, clips)
     with progress.shown(errors) as shown:
         path = vxp.commands.export(order, out, shown)
     _next(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",

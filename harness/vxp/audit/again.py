@@ -21,7 +21,7 @@ import torch
 import vxp_schemas
 from torch import Tensor
 
-from vxp import explainers, models, result, stats, store, tasks, validation
+from vxp import commands, explainers, models, result, stats, store, tasks, validation
 from vxp.audit import apart, nonces, sampling, tolerances
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, Batch, Case, Outcome, Unchanged, VxpError
@@ -51,7 +51,7 @@ ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
 @dataclass(frozen=True)
 class Order:
     """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
-    that computing them took at most so many minutes; images and model: for unregistered tasks."""
+    that computing them took at most so many minutes; images, clips and model: for unregistered tasks."""
 
     sample: int | None = SAMPLE
     nonce: nonces.Nonce = field(default_factory=nonces.own)
@@ -64,6 +64,7 @@ class Order:
     images: Path | None = None
     model: str | None = None
     all_within: float = 0.0
+    clips: Path | None = None
 
 
 @dataclass(eq=False)
@@ -289,14 +290,11 @@ def _task(
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
-    if order.images is not None:
-        if order.model is None:
-            raise VxpError("--images needs --model: a name or file.py:factory")
-        source = order.model
-        model = models.load(source, device=order.device)
-        task = tasks.opened(order.images, model)
+    if order.images is not None or order.clips is not None:
+        task, model = commands.own_task(order.images, order.clips, order.model, order.device)
+        source = str(order.model) if order.clips is None else models.settled(str(order.model), model)
         if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
-            task = dataclasses.replace(task, document=own)  # the same images in a folder of another name
+            task = dataclasses.replace(task, document=own)  # the same images or clips in a folder of another name
     else:
         task = tasks.load(name, model=order.model, data=order.data)
         source = task.model

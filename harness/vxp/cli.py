@@ -349,13 +349,14 @@ def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C0
 @app.command("import")
 def import_(
     task: TaskName = None,
-    maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w] in the task's order, or a "
-                                              "folder with a file for each item.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w], of clips [N, t, h, w], in "
+                                              "the task's order, or a folder with a file for each item.")] = None,
     name: Annotated[str, typer.Option(help="Id of the method: a-z 0-9 . _ -.")] = "",
     signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Whether negative values mean evidence "
                                                 "against.")] = None,
     out: Out = Path("vxp-set"),
-    resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none.")] = "bilinear",
+    resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none; frames of maps of "
+                                       "clips whose steps of time stay apart.")] = "bilinear",
     class_independent: Annotated[bool, typer.Option("--class-independent", help="Maps do not depend on the class.")] = False,
     family: Annotated[str, typer.Option(help="gradient, cam, perturbation, attention, ... or other.")] = "other",
     source: Annotated[str, typer.Option(help="The paper or other source of the method.")] = "",
@@ -469,7 +470,7 @@ def export(
     device: Device = "auto", limit: Limit = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
-    """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
+    """Write a task's images, or frames of clips, as PNG and the classes to explain as CSV, for methods outside Python."""
     model = vxp.commands.formed(model, frames, layout, fusion)
     order = vxp.commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, clips)
     with progress.shown(errors) as shown:

@@ -71,6 +71,13 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by defaul
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
                                              "imagenet-val.")]
+Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK (an open task): a folder of video files, or a "
+                                            "manifest (.csv, .parquet); needs the extra `video`.")]
+Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip that the model is shown; by default the model's own "
+                                            "number, or 16.")]
+Layout = Annotated[str | None, typer.Option(help="How your model takes clips: bcthw, or btchw as those of transformers.")]
+Fusion = Annotated[str | None, typer.Option(help="How a model of images sees clips: its logits for every frame, fused by "
+                                            "log-mean-exp (the default), mean or max.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
 Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
@@ -90,14 +97,16 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
 
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
+    model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                           batch_size, threads, memory)
+                           batch_size, threads, memory, clips)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -108,14 +117,16 @@ def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
 
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
+    model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory)
+                           memory, clips)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -153,12 +164,14 @@ def score(
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
 
+    model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(None, images, model, data, tuple(explainer), _split(metrics), device, precision, limit,
-                           batch_size, threads, memory)
+                           batch_size, threads, memory, clips)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -289,6 +302,7 @@ def verify(
                                              "bundle.")] = None,
     device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
     threads: Threads = None, images: Images = None, model: ModelName = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
     that a verdict needs could not be computed."""
@@ -304,9 +318,10 @@ def verify(
         drawn = vxp.audit.nonces.opened(opening)
     else:
         drawn = vxp.audit.nonces.own(nonce) if beacon is None else vxp.audit.nonces.drawn(beacon)
+    model = commands.formed(model, frames, layout, fusion)
     order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, commands.device(device),
                             commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
-                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES)
+                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES, clips)
     with progress.shown(errors) as shown:
         code = vxp.audit.main(console, bundle, order, out, shown)
     raise typer.Exit(code)
@@ -351,13 +366,14 @@ def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C0
 @app.command("import")
 def import_(
     task: TaskName = None,
-    maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w] in the task's order, or a "
-                                              "folder with a file for each item.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w], of clips [N, t, h, w], in "
+                                              "the task's order, or a folder with a file for each item.")] = None,
     name: Annotated[str, typer.Option(help="Id of the method: a-z 0-9 . _ -.")] = "",
     signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Whether negative values mean evidence "
                                                 "against.")] = None,
     out: Out = Path("vxp-set"),
-    resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none.")] = "bilinear",
+    resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none; frames of maps of "
+                                       "clips whose steps of time stay apart.")] = "bilinear",
     class_independent: Annotated[bool, typer.Option("--class-independent", help="Maps do not depend on the class.")] = False,
     family: Annotated[str, typer.Option(help="gradient, cam, perturbation, attention, ... or other.")] = "other",
     source: Annotated[str, typer.Option(help="The paper or other source of the method.")] = "",
@@ -370,6 +386,7 @@ def import_(
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     from vxp.runs import commands, importing
@@ -379,7 +396,8 @@ def import_(
     given = dict(_pair(text) for text in parameter or [])
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
-    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory)
+    model = commands.formed(model, frames, layout, fusion)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips)
     with progress.shown(errors) as shown:
         path = commands.import_(order, maps, method, out, shown)
     _next(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -470,11 +488,13 @@ def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> No
 def export(
     task: TaskName = None, out: Out = Path("vxp-items"), images: Images = None, model: ModelName = None,
     device: Device = "auto", limit: Limit = None, data: Data = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
-    """Write a task's images as PNG and the classes to explain as CSV, for methods outside Python."""
+    """Write a task's images, or frames of clips, as PNG and the classes to explain as CSV, for methods outside Python."""
     from vxp.runs import commands
 
-    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None)
+    model = commands.formed(model, frames, layout, fusion)
+    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, None, clips)
     with progress.shown(errors) as shown:
         path = commands.export(order, out, shown)
     _next(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",

@@ -14,6 +14,8 @@ NAMED = 3
 """Metrics that are named of those that were left out."""
 OPEN = "open-"
 """What the ids of tasks of one's own images begin with."""
+OPEN_CLIPS = "open-clips."
+"""What those of one's own clips begin with; an id of images has no dot."""
 
 
 # --------------------------------------------------------------------------------------------------------- under a limit
@@ -76,7 +78,8 @@ def reasons(
     """
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     if card is None or card["status"] != "active":
-        words = "own images" if task["id"].startswith(OPEN) else (
+        own = "own clips" if task["id"].startswith(OPEN_CLIPS) else "own images"
+        words = own if task["id"].startswith(OPEN) else (
             "a template, whose items are drawn from a copy of one's own" if card else "no task of the registry")
         yield Reason(words, "/task", "an active task of the registry")
     if limit is not None:

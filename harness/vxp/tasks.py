@@ -169,7 +169,7 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
         document = vxp_schemas.registry_document("tasks", name)
     except vxp_schemas.UnknownName:
         raise VxpError(f"no task is called {name!r}{nearest(name, [*known, *(k.split('@')[0] for k in known)])}; "
-                       "`vxp list tasks` shows all; your own images go through --images") from None
+                       "`vxp list tasks` shows all; your own images go through --images, clips through --clips") from None
     source = datasets.source(document["dataset"]["id"])
     if data is not None:
         source = datasets.at(source, data)
@@ -197,19 +197,43 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
     """
     items, source = datasets.opened(images, model.image_size, model.class_names)
     kind = {"own-images": "folder", "manifest": "manifest"}.get(source.id)
-    name = re.sub("[^a-z0-9]+", "-", images.resolve().name.lower()).strip("-") or "images" if kind else source.id
+    name = _slug(images, "images") if kind else source.id
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]
     grouped = kind == "manifest" and any(item.cluster != item.id for item in items)
+    return _own(model, items, source, seed, {
+        "id": f"{division.OPEN}{name}"[:54].rstrip("-"), "dataset": f"{kind or 'own'}-{name}"[:54].rstrip("-"),
+        "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted, "cluster_key": "cluster" if grouped else "image"})
+
+
+def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+    """An unregistered task of one's own clips: a folder, or a manifest. VxpError for a model of images."""
+    if len(model.input_size) != 3:
+        raise VxpError(f"model {model.id} takes images, and --clips are clips: make a model of clips of it (models.of_clips)")
+    items, source = datasets.own_clips.opened(clips, model.input_size, model.class_names)
+    name = _slug(clips, "clips")
+    grouped = any(item.cluster != item.id for item in items)
+    return _own(model, items, source, seed, {
+        "id": f"{division.OPEN_CLIPS}{name}"[:54].rstrip("-"), "dataset": f"clips-{name}"[:54].rstrip("-"),
+        "kinds": ["heatmap3d"], "metrics": list(metrics) or [*CLIP_METRICS, *(CLIP_TRUTH if source.truth else ())],
+        "cluster_key": "cluster" if grouped else "clip"})
+
+
+def _slug(place: Path, otherwise: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", place.resolve().name.lower()).strip("-") or otherwise
+
+
+def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, seed: int, facts: Mapping[str, Any]) -> Task:
+    """The unregistered task of these items; facts are what differs between media: id, dataset's id, kinds, metrics, cluster."""
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
     truth: list[Any] = list(source.truth)  # in words of the data set, which are checked below
     document: typed.Task = undated(typed.Task) | {
-        "id": f"open-{name}"[:54].rstrip("-"), "version": 1, "title": source.about,
+        "id": facts["id"], "version": 1, "title": source.about,
         "status": "unregistered",
-        "dataset": {"id": f"{kind or 'own'}-{name}"[:54].rstrip("-"), "version": 1, "digest": content},
+        "dataset": {"id": facts["dataset"], "version": 1, "digest": content},
         "model": vxp_schemas.reference(model.document), "input_size": list(model.input_size),
         "targets": "list" if any(item.target is not None for item in items) else "predicted",
-        "truth": truth, "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted,
-        "primary_family": "faithfulness", "cluster_key": "cluster" if grouped else "image", "seed": seed,
+        "truth": truth, "kinds": facts["kinds"], "metrics": facts["metrics"],
+        "primary_family": "faithfulness", "cluster_key": facts["cluster_key"], "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
     }
@@ -230,3 +254,15 @@ LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 
 BOXES = ("max-box-acc-v2",)
 """What is added where there are boxes."""
+
+CLIP_METRICS = (
+    "st-deletion|steps:28", "st-insertion|steps:28", "st-srg|steps:28", "tube-deletion|steps:28", "frame-deletion",
+    "frame-insertion", "max-sensitivity|samples:4", "entropy", "gini",
+)
+"""The same for clips."""
+
+CLIP_TRUTH = (
+    "mask-auc", "mask-average-precision", "relevance-rank", "energy-pointing-game", "iou-at-area|area:truth", "st-pointing",
+    "frame-pointing", "t-pointing", "t-energy", "t-iou", "t-auc",
+)
+"""What is added for clips with truth, in space and in time."""

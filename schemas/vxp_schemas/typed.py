@@ -339,6 +339,7 @@ class Model(TypedDict):
     num_params: NotRequired[int]
     eval_mode: NotRequired[bool]
     input: ModelInput
+    fusion: NotRequired[Literal["log-mean-exp", "mean", "max"]]
     classes: ModelClasses
     probe: NotRequired[ModelProbe]
     accuracy: NotRequired[ModelAccuracy]
@@ -371,6 +372,7 @@ class ModelInput(TypedDict):
 
     size: list[int]
     channels: NotRequired[Literal["rgb"]]
+    layout: NotRequired[Literal["bcthw", "btchw"]]
     normalization: ModelInputNormalization
     preprocessing: NotRequired[list[ModelInputPreprocessing]]
 

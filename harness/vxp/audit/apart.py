@@ -116,12 +116,13 @@ def _explainer(head: str) -> str:
 
 def _model(name: str) -> str:
     """The same for a model, and for its weights."""
+    name, bar, form = name.partition("|")
     own = SPEC.fullmatch(name)
     if own is not None:
         head, weights = _whole(own["factory"]), own["weights"]
     else:
         head, _, weights = name.partition("@")
-    return head if not weights else f"{head}@{Path(weights).expanduser().absolute()}"
+    return (head if not weights else f"{head}@{Path(weights).expanduser().absolute()}") + bar + form
 
 
 def _whole(spec: str) -> str:

@@ -22,6 +22,7 @@ from vxp.audit.statement import Order
 from vxp.bundles import Bundle
 from vxp.core import VxpError
 from vxp.models import Model
+from vxp.runs import commands
 from vxp.tasks import Task
 from vxp.validation import arrays
 
@@ -120,14 +121,11 @@ def task_of(
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
-    if order.images is not None:
-        if order.model is None:
-            raise VxpError("--images needs --model: a name or file.py:factory")
-        source = order.model
-        model = models.load(source, device=order.device)
-        task = tasks.opened(order.images, model)
+    if order.images is not None or order.clips is not None:
+        task, model = commands.own_task(order.images, order.clips, order.model, order.device)
+        source = str(order.model) if order.clips is None else models.settled(str(order.model), model)
         if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
-            task = dataclasses.replace(task, document=own)  # the same images in a folder of another name
+            task = dataclasses.replace(task, document=own)  # the same images or clips in a folder of another name
     else:
         task = tasks.load(name, model=order.model, data=order.data)
         source = task.model

@@ -25,7 +25,7 @@ ALL_MINUTES = 10.0
 @dataclass(frozen=True)
 class Order:
     """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
-    that computing them took at most so many minutes; images and model: for unregistered tasks."""
+    that computing them took at most so many minutes; images, clips and model: for unregistered tasks."""
 
     sample: int | None = SAMPLE
     nonce: nonces.Nonce = field(default_factory=nonces.own)
@@ -38,6 +38,7 @@ class Order:
     images: Path | None = None
     model: str | None = None
     all_within: float = 0.0
+    clips: Path | None = None
 
 
 @dataclass(eq=False)

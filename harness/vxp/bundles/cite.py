@@ -12,6 +12,7 @@ import vxp_schemas
 from vxp_schemas import typed
 
 from vxp.bundles import ROOT, open_bundle
+from vxp.division import OPEN_CLIPS
 from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.errors import VxpError
@@ -34,7 +35,7 @@ def command(
     parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     if card is None:
-        parts += ["--images", "IMAGES"]
+        parts += ["--clips", "CLIPS"] if task["id"].startswith(OPEN_CLIPS) else ["--images", "IMAGES"]
     elif not scored:
         parts.append(task["id"])
     if card is not None and card["status"] == "template":

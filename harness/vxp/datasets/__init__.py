@@ -10,11 +10,12 @@ from typing import Any
 
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
+from vxp.datasets import own_clips
 from vxp.datasets._types import Item, Sample, Source
 from vxp.datasets.manifest import SUFFIXES, manifest
 from vxp.datasets.own_images import folder
 
-__all__ = ["Item", "Sample", "Source", "at", "folder", "manifest", "opened", "own_items", "source", "sources"]
+__all__ = ["Item", "Sample", "Source", "at", "folder", "manifest", "opened", "own_clips", "own_items", "source", "sources"]
 
 
 def sources() -> dict[str, Source]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,11 +41,8 @@ def manifest(path: Path, size: tuple[int, int], names: Sequence[str]) -> tuple[l
     unknown column, a row without path, a file that is absent or unreadable, a mask of another size, a class that the
     model does not have, an id that is not A-Z a-z 0-9 . _ / - or that is there twice.
     """
-    rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    if not rows:
-        raise VxpError(f"{path}: no row in it, expected one per image")
     items: dict[str, Item] = {}
-    for where, row in rows:
+    for where, row in rows(path, COLUMNS, "--images"):
         item = _item(path.parent, where, row, names)
         if item.id in items:
             raise VxpError(f"{where}: the id {item.id!r} is there twice, expected one row per id: set the column id")
@@ -62,11 +60,19 @@ def manifest(path: Path, size: tuple[int, int], names: Sequence[str]) -> tuple[l
     return sorted(items.values(), key=lambda item: item.id.encode()), own
 
 
-def _csv(path: Path) -> list[Row]:
+def rows(path: Path, known: Sequence[str], option: str) -> list[Row]:
+    """The rows of a manifest with any of the known columns, `path` among them; option names the file in the VxpError."""
+    found = _parquet(path, known, option) if path.suffix.lower() == ".parquet" else _csv(path, known, option)
+    if not found:
+        raise VxpError(f"{path}: no row in it, expected one per {option[2:-1]}")
+    return found
+
+
+def _csv(path: Path, known: Sequence[str], option: str) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            columns = _known(path, next(reader, []))
+            columns = _known(path, next(reader, []), known)
             rows: list[Row] = []
             for values in reader:
                 if values and len(values) != len(columns):
@@ -76,28 +82,28 @@ def _csv(path: Path) -> list[Row]:
                     rows.append((f"{path}, line {reader.line_num}", _filled(dict(zip(columns, values, strict=True)))))
             return rows
     except FileNotFoundError:
-        raise VxpError(f"--images {path}: no such file, expected a manifest with the column path") from None
+        raise VxpError(f"{option} {path}: no such file, expected a manifest with the column path") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise VxpError(f"{path}: {error}, expected a CSV file in UTF-8") from None
 
 
-def _parquet(path: Path) -> list[Row]:
+def _parquet(path: Path, known: Sequence[str], option: str) -> list[Row]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise VxpError(f"--images {path}: no such file, expected a manifest with the column path") from None
+        raise VxpError(f"{option} {path}: no such file, expected a manifest with the column path") from None
     except (pa.ArrowException, OSError) as error:
         raise VxpError(f"{path}: {error}, expected a Parquet file") from None
-    _known(path, table.column_names)
+    _known(path, table.column_names, known)
     return [(f"{path}, row {n}", _filled({key: "" if value is None else str(value) for key, value in row.items()}))
             for n, row in enumerate(table.to_pylist(), start=1)]
 
 
-def _known(path: Path, columns: Sequence[str]) -> list[str]:
+def _known(path: Path, columns: Sequence[str], known: Sequence[str]) -> list[str]:
     named = [column.strip() for column in columns]
     for column in named:
-        if column not in COLUMNS:
-            raise VxpError(f"{path}: the column {column!r} is unknown{nearest(column, COLUMNS)}; expected {', '.join(COLUMNS)}")
+        if column not in known:
+            raise VxpError(f"{path}: the column {column!r} is unknown{nearest(column, known)}; expected {', '.join(known)}")
     if "path" not in named or len(set(named)) < len(named):
         raise VxpError(f"{path}: the columns are {', '.join(named) or 'none'}, expected path and each column once")
     return named
@@ -118,12 +124,20 @@ def _item(folder: Path, where: str, row: Mapping[str, str], names: Sequence[str]
     recipe = {"file": row["path"], "sha256": vxp_schemas.file_digest(files["path"])}
     if "mask" in row:
         recipe |= {"mask": row["mask"], "mask_sha256": vxp_schemas.file_digest(files["mask"])}
-    id = row.get("id", clean(row["path"]))
-    for column, value in (("id", id), ("cluster", row.get("cluster", id))):
+    return item_of(where, row, recipe, names, clean(row["path"]))
+
+
+def item_of(
+    where: str, row: Mapping[str, str], recipe: Mapping[str, Any], names: Sequence[str], id: str, alike: str = "",
+) -> Item:
+    """The item of a row. id: where the row has none; alike: the cluster where the row has none, by default the id."""
+    id = row.get("id", id)
+    cluster = row.get("cluster", alike or id)
+    for column, value in (("id", id), ("cluster", cluster)):
         if not NAME.fullmatch(value):
             raise VxpError(f"{where}: the {column} {value!r}, expected at most 128 of A-Z a-z 0-9 . _ / -")
     target, label = (_class(where, key, row.get(key), names) for key in ("target", "label"))
-    return Item(id, row.get("cluster", id), recipe, target, () if label is None else (label,))
+    return Item(id, cluster, recipe, target, () if label is None else (label,))
 
 
 def _class(where: str, column: str, value: str | None, names: Sequence[str]) -> int | None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vxp.core import VxpError
+from vxp.models.clips import misfit
+from vxp.models.forms import named, of_clips, settled
 from vxp.models.identity import described, state_dict_digest
 from vxp.models.layers import find_layer, last_linear_input, last_spatial_layer, spatial_layers, token_grid
 from vxp.models.loaded import Model
@@ -20,8 +22,8 @@ from vxp.models.torchvision_models import templates
 
 __all__ = [
     "Model", "Passes", "available", "check_logits", "check_some_finite", "compensated", "described", "evaluating", "find_layer",
-    "from_file", "last_linear_input", "last_spatial_layer", "load", "model_names", "predict", "predicted", "randomised",
-    "relabelled", "spatial_layers", "state_dict_digest", "templates", "token_grid",
+    "from_file", "last_linear_input", "last_spatial_layer", "load", "model_names", "named", "of_clips", "predict", "predicted",
+    "randomised", "relabelled", "settled", "spatial_layers", "state_dict_digest", "templates", "token_grid",
 ]
 
 
@@ -38,8 +40,13 @@ def check_logits(logits: object, rows: int) -> Tensor:
 
 def predict(model: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
     """Logits [B, K] without gradients; VxpError for a wrong shape, and where no item has finite ones."""
-    with torch.no_grad():
-        logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
+    try:
+        with torch.no_grad():
+            logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
+    except (RuntimeError, ValueError) as error:
+        if said := "" if isinstance(error, VxpError) else misfit(model, inputs):
+            raise VxpError(said) from error
+        raise
     check_some_finite(logits)
     return logits
 

@@ -27,7 +27,9 @@ class FramesFirst(nn.Module):
         self.model = model
 
     def forward(self, clips: Tensor) -> Tensor:
-        return self.model(clips.transpose(1, 2))  # type: ignore[no-any-return]
+        found = self.model(clips.transpose(1, 2))
+        logits: Tensor = getattr(found, "logits", found)  # transformers' models return them among other things
+        return logits
 
 
 class LateFusion(nn.Module):
@@ -47,7 +49,8 @@ class LateFusion(nn.Module):
 
 
 def frames_first(model: nn.Module) -> nn.Module:
-    """A model that takes clips [B, T, C, H, W], such as those of transformers, as one that takes [B, C, T, H, W]."""
+    """A model that takes clips [B, T, C, H, W], such as those of transformers, as one that takes [B, C, T, H, W]. It returns
+    logits, or an object that has them as `logits`."""
     return FramesFirst(model)
 
 
@@ -57,4 +60,28 @@ def late_fusion(model: nn.Module, fusion: str = "log-mean-exp") -> nn.Module:
     return LateFusion(model, fusion)
 
 
-__all__ = ["FUSIONS", "FramesFirst", "LateFusion", "frames_first", "late_fusion"]
+def misfit(model: nn.Module, inputs: Tensor) -> str:
+    """What to do with a model that failed on these inputs, in words, where it takes the like in another form; else nothing."""
+    one = inputs[:1]
+    if inputs.ndim == 5 and _takes(model, one.transpose(1, 2)):
+        return (f"the model takes clips as [B, T, C, H, W] and was given {tuple(one.shape)}, [B, C, T, H, W]: wrap it, "
+                "vxp.frames_first(model), or on the command line --layout btchw")
+    if inputs.ndim == 5 and _takes(model, one[:, :, 0]):
+        return (f"the model takes images [B, C, H, W] and was given clips {tuple(one.shape)}: wrap it, vxp.late_fusion(model), "
+                "or on the command line give an input_size of two numbers, and --fusion")
+    if inputs.ndim == 4 and _takes(model, one[:, :, None].expand(-1, -1, 16, -1, -1)):
+        return (f"the model takes clips and was given an image {tuple(one.shape)}: let the factory say input_size (T, H, W), "
+                "and give --clips")
+    return ""
+
+
+def _takes(model: nn.Module, inputs: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            model(inputs)
+    except Exception:  # whatever somebody's code does
+        return False
+    return True
+
+
+__all__ = ["FUSIONS", "FramesFirst", "LateFusion", "frames_first", "late_fusion", "misfit"]

@@ -16,7 +16,8 @@ from torch import nn
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
-from vxp.models import own, timm_models, torchvision_models
+from vxp.models import forms, own, timm_models, torchvision_models, torchvision_video
+from vxp.models.forms import Form
 from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id
 from vxp.models.motion_net import MotionNet
@@ -27,28 +28,40 @@ SHAPES = Normalization((0.5,) * 3, (0.25,) * 3)
 MOTION = SHAPES
 
 
-def load(name: str, *, device: str = "cpu") -> Model:
+def load(name: str, *, device: str = "cpu", clips: bool = False) -> Model:
     """A model by name (`vxp list models`), by its id in the registry, or `file.py:factory`.
 
-    `torchvision/NAME`, `timm/NAME` and `file.py:factory` take weights of one's own behind an @. VxpError says what is
+    `torchvision/NAME`, `timm/NAME` and `file.py:factory` take weights of one's own behind an @, and every name how it takes
+    clips: `NAME|frames:16|layout:btchw|fusion:mean`. clips: make a model of clips of one of images. VxpError says what is
     missing and where to put it.
     """
-    model = _loaded(name)
+    head, form = forms.parted(name)
+    model = _loaded(head, form)
+    if clips or form.said:
+        model = forms.of_clips(model, form)
     doubts.check_classes(int(model.document["classes"]["count"]), f"model {name}")
     model.module.to(device).eval()
     if device == "cpu":  # the convolutions of a CPU are a fifth to a half faster on it, and their sums are the same to 1e-6
-        model.module.to(memory_format=torch.channels_last if len(model.input_size) == 2 else torch.channels_last_3d)
+        _channels_last(model.module)
     return model
 
 
-def _loaded(name: str) -> Model:
+def _channels_last(module: nn.Module) -> None:
+    axes = {p.ndim for p in (*module.parameters(), *module.buffers()) if p.ndim >= 4}
+    if axes <= {4} or axes == {5}:  # there is no format for both
+        module.to(memory_format=torch.channels_last_3d if axes == {5} else torch.channels_last)
+
+
+def _loaded(name: str, form: Form) -> Model:
     if ".py:" in name:
-        return own.load(name)
+        return own.load(name, form)
     base, at, weights = name.partition("@")
     base = {document_id(known): known for known in model_names()}.get(base, base)
     file = Path(weights).expanduser() if at else None
     if base in LOADERS and file is None:
         return LOADERS[base]()
+    if torchvision_video.known(base):
+        return torchvision_video.load(base, file, form.frames)
     family = FAMILIES.get(base.partition("/")[0])
     if family is not None:
         return family(base, file)
@@ -66,7 +79,7 @@ FAMILIES: dict[str, Callable[[str, Path | None], Model]] = {"torchvision": torch
 
 def _meant(name: str) -> str:
     """The nearest name of the registry or of torchvision; of a name without its family, the family that has it."""
-    builders = torchvision_models.builders()
+    builders = [*torchvision_models.builders(), *torchvision_video.builders()]
     if name in builders:
         return f"; did you mean 'torchvision/{name}'?"
     return nearest(name, [*model_names(), *FAMILIES, *(f"torchvision/{builder}" for builder in builders)])

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
+from vxp.models import forms
 from vxp.models import weights as files
+from vxp.models.forms import Form
 from vxp.models.identity import described
 from vxp.models.loaded import Model, document_id
 from vxp.origin import OWN_FILE
@@ -46,8 +47,10 @@ def from_file(spec: str) -> Any:
     return getattr(module, name)
 
 
-def load(spec: str) -> Model:
+def load(spec: str, form: Form = Form()) -> Model:  # noqa: B008
     """A module, or (module, facts) with any of FACTS, from one's own factory; with the weights of a file, where one is named.
+
+    An input_size of three numbers, or a layout in the form, says that the module takes clips; the form's frames come first.
 
     VxpError says which of the two files, facts, shapes or keys is wrong.
     """
@@ -56,31 +59,32 @@ def load(spec: str) -> Model:
         raise VxpError(f"{spec}: expected file.py:factory or file.py:factory@FILE")
     factory, file = parts["factory"], Path(parts["weights"]).expanduser() if parts["weights"] else None
     module, facts = _made(factory)
-    normalization, (H, W) = _normalization(factory, facts), _size(factory, facts)
+    normalization, size = _normalization(factory, facts), _size(factory, facts)
     if file is not None:
         files.put(module, files.read(file, spec), spec,
                   hint="; where the number of classes differs, let the factory build as many as the file has")
     module.eval()
-    classes, names = _classes(factory, module, (H, W)), tuple(facts.get("class_names", ()))
+    if form.layout or len(size) == 3:
+        frames = form.frames or (size[0] if len(size) == 3 else forms.FRAMES)
+        module, size = forms.first(module, form.layout), (frames, *size[-2:])
+    classes, names = _classes(factory, module, size), tuple(facts.get("class_names", ()))
     if names and len(names) != classes:
         raise VxpError(f"{factory}: {len(names)} class names for {classes} logits, expected as many")
     path, _, symbol = factory.rpartition(":")
     title = f"{symbol} of {Path(path).name}" + (f", weights of {file.name}" if file else "")
     document = described(module, id=document_id("own", Path(path).stem, *([file.stem] if file else [])), title=title,
-                         license="not stated", symbol=symbol, size=(H, W), normalization=normalization, classes=classes,
+                         license="not stated", symbol=symbol, size=size, normalization=normalization, classes=classes,
                          status="unregistered")
-    return Model(document["id"], module, normalization, (H, W), names, document)
+    if form.layout is not None:
+        document["input"]["layout"] = form.layout
+    return Model(document["id"], module, normalization, size, names, document)
 
 
-def _classes(spec: str, module: nn.Module, size: tuple[int, int]) -> int:
+def _classes(spec: str, module: nn.Module, size: tuple[int, ...]) -> int:
     """How many logits the module returns; VxpError where it returns something else."""
-    with torch.no_grad():
-        out = module(torch.zeros(1, 3, *size))
-    if not isinstance(out, torch.Tensor) or out.ndim != 2:
-        got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise VxpError(f"{spec}: the model returned {got} for an input (1, 3, {size[0]}, {size[1]}), expected logits [1, K]")
-    doubts.check_classes(out.shape[1], f"{spec}: the model")
-    return out.shape[1]
+    found = forms.classes(module, size, spec)
+    doubts.check_classes(found, f"{spec}: the model")
+    return found
 
 
 def _made(spec: str) -> tuple[nn.Module, Mapping[str, Any]]:
@@ -115,10 +119,11 @@ def _normalization(spec: str, facts: Mapping[str, Any]) -> Normalization:
     return Normalization(values["mean"], values["std"])
 
 
-def _size(spec: str, facts: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the facts: one number for both, or two."""
+def _size(spec: str, facts: Mapping[str, Any]) -> tuple[int, ...]:
+    """Height and width of the facts: one number for both, or two; three, frames before them, of a model of clips."""
     got = facts.get("input_size", 224)
     pair = (got, got) if isinstance(got, int) else tuple(got) if isinstance(got, Sequence) else ()
-    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
-        raise VxpError(f"{spec}: input_size is {got!r}, expected a number of pixels, or height and width")
-    return pair[0], pair[1]
+    if len(pair) not in (2, 3) or not all(isinstance(v, int) and v > 0 for v in pair):
+        raise VxpError(f"{spec}: input_size is {got!r}, expected a number of pixels, or height and width, of a model of clips "
+                       "frames, height and width")
+    return pair

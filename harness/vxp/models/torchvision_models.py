@@ -53,8 +53,8 @@ def load(name: str, file: Path | None = None) -> Model:
     if not classes:
         raise VxpError(f"model {name}: these weights are no classifier's (torchvision lists no categories for them), expected "
                        f"one of {', '.join(_classifiers(builder))}")
-    module = _built(builder, weights, len(classes))
-    files.put(module, _named_as_now(builder, _cached(name, builder, weights)), f"model {name}")
+    module = built(builder, weights, len(classes))
+    files.put(module, _named_as_now(builder, cached(name, builder, weights)), f"model {name}")
     size, normalization = preprocessing(weights)
     id, facts = _identity(builder, weights)
     document = described(module, title=f"torchvision {builder}, {weights.name}", symbol=f"torchvision.models:{builder}",
@@ -76,15 +76,15 @@ def _identity(builder: str, weights: Any) -> tuple[str, dict[str, Any]]:
 def _with_file(name: str, builder: str, weights: Any, file: Path) -> Model:
     what = f"model {name}@{file}"
     state = _named_as_now(builder, files.read(file, what))
-    module = _built(builder, weights, CLASSES)
-    classes = _classes(module, state)
-    if classes != CLASSES:
-        module = _built(builder, weights, classes)
+    module = built(builder, weights, CLASSES)
+    count = classes(module, state)
+    if count != CLASSES:
+        module = built(builder, weights, count)
     files.put(module, state, what)
     size, normalization = preprocessing(weights)
     document = described(module, id=document_id("torchvision", builder, file.stem), status="unregistered",
                          title=f"torchvision {builder}, weights of {file.name}", license="not stated",
-                         symbol=f"torchvision.models:{builder}", size=size, normalization=normalization, classes=classes,
+                         symbol=f"torchvision.models:{builder}", size=size, normalization=normalization, classes=count,
                          more={"input": _input(weights)})
     return Model(document["id"], module, normalization, size, (), document)
 
@@ -140,7 +140,7 @@ def _arguments(builder: str, weights: Any) -> dict[str, Any]:
     return {}
 
 
-def _built(builder: str, weights: Any, classes: int) -> nn.Module:
+def built(builder: str, weights: Any, classes: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         module: nn.Module = library().get_model(builder, weights=None, num_classes=classes, **_arguments(builder, weights))
     return module.eval()
@@ -150,10 +150,11 @@ CLASSES = 1000
 """What every builder makes of itself."""
 
 
-def _classes(module: nn.Module, state: Mapping[str, Tensor]) -> int:
-    """As many classes as the head of a state dict has; CLASSES, as the module, where it has no head of the module's name."""
-    head = [key for key, value in module.state_dict().items() if value.ndim > 1 and len(value) == CLASSES][-1]
-    return len(state[head]) if head in state and state[head].ndim > 1 else CLASSES
+def classes(module: nn.Module, state: Mapping[str, Tensor], known: int = CLASSES) -> int:
+    """As many classes as the head of a state dict has; those of the module, which are known, where it has no head of the
+    module's name."""
+    head = [key for key, value in module.state_dict().items() if value.ndim > 1 and len(value) == known][-1]
+    return len(state[head]) if head in state and state[head].ndim > 1 else known
 
 
 AUXILIARY = re.compile(r"^(aux[12]|AuxLogits)\.")
@@ -176,7 +177,7 @@ def checkpoint(weights: Any) -> Path:
     return folder() / str(weights.url).rsplit("/", 1)[-1]
 
 
-def _cached(name: str, builder: str, weights: Any) -> OrderedDict[str, Tensor]:
+def cached(name: str, builder: str, weights: Any) -> OrderedDict[str, Tensor]:
     """The state dict in torchvision's cache; VxpError where it is absent or not what its name promises."""
     url, file = str(weights.url), checkpoint(weights)
     if not file.exists():

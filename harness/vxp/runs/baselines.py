@@ -34,7 +34,8 @@ class Baseline:
 
 def baselines_of(context: Context) -> dict[int, Baseline]:
     """The unchanged and the filled rows of every range of items, from its unit or computed."""
-    fills = sorted({fill for b in context.metrics for fill in b.fills})
+    # a metric of another kind is not run, and its fills may be none of this medium
+    fills = sorted({fill for b in context.metrics if context.task.kind.id in b.metric.kinds for fill in b.fills})
     context.progress.stage("unperturbed outputs", len(context.task.items))
     found: dict[int, Baseline] = {}
     for start, stop in context.ranges():

@@ -47,11 +47,17 @@ class Order:
     batch_size: int | None = None
     threads: int | None = None
     memory: str | None = None
+    clips: Path | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether the task is made of one's own images or clips."""
+        return self.images is not None or self.clips is not None
 
 
 def named(order: Order) -> list[str]:
     """The words of a further command by which it finds the same images, data and model."""
-    given = (("--images", order.images), ("--model", order.model), ("--data", order.data))
+    given = (("--images", order.images), ("--clips", order.clips), ("--model", order.model), ("--data", order.data))
     return [word for option, value in given if value is not None for word in (option, str(value))]
 
 
@@ -91,10 +97,11 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
         raise VxpError(f"one set has one explainer, got {', '.join(order.explainers)}")
     document = store.read_document(_set_of(set_folder) / "set.json")
     wanted = _explainers(order.explainers)
-    name = None if order.images else f"{document['task']['id']}@{document['task']['version']}"
+    name = None if order.own else f"{document['task']['id']}@{document['task']['version']}"
     if name is not None and name not in tasks.names():
         raise VxpError(f"set {set_folder} is of {name}, which is no task of the registry: of images of your own, which a set "
-                       "does not carry. Name them and the model as when it was made: --images DIR --model MODEL")
+                       "does not carry. Name them and the model as when it was made: --images DIR --model MODEL, or --clips "
+                       "DIR for clips")
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
@@ -218,16 +225,30 @@ def _able(order: Order, task: Task, model: Model) -> list[BoundExplainer]:
 
 
 def _task(order: Order) -> tuple[Task, Model]:
-    if (order.task is None) == (order.images is None):
-        raise VxpError("name a registered TASK, or your own images with --images DIR: one of the two")
+    if [order.task is not None, order.images is not None, order.clips is not None].count(True) != 1:
+        raise VxpError("name a registered TASK, your own images with --images DIR, or your own clips with --clips DIR: one of "
+                       "the three")
     where = device(order.device)
     if order.task is not None:
         task = tasks.load(order.task, model=order.model, data=order.data)
         return task, models.load(task.model, device=where)
-    if order.model is None:
-        raise VxpError("--images needs --model: a name (vxp list models) or file.py:factory")
-    model = models.load(order.model, device=where)
-    return tasks.opened(Path(str(order.images)), model), model
+    return own_task(order.images, order.clips, order.model, where)
+
+
+def formed(model: str | None, frames: int | None, layout: str | None, fusion: str | None) -> str | None:
+    """The model's name with the options that say how it takes clips (`vxp.models.named`)."""
+    if model is None and (frames or layout or fusion):
+        raise VxpError("--frames, --layout and --fusion say how a model takes clips: name the model with --model")
+    return None if model is None else models.named(model, frames=frames, layout=layout, fusion=fusion)
+
+
+def own_task(images: Path | None, clips: Path | None, name: str | None, device: str) -> tuple[Task, Model]:
+    """The task of one's own images, or else clips, and the model."""
+    if name is None:
+        option = "--clips" if images is None else "--images"
+        raise VxpError(f"{option} needs --model: a name (vxp list models) or file.py:factory")
+    model = models.load(name, device=device, clips=images is None)
+    return (tasks.opened(images, model) if images is not None else tasks.opened_clips(Path(str(clips)), model)), model
 
 
 def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:

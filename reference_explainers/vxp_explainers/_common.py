@@ -173,23 +173,30 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def read(model: nn.Module, inputs: Tensor, target: Tensor, readout: str) -> Tensor:
-    """The target's probability or logit [N], float64, of inputs [N, C, H, W]; readout is one of READOUTS."""
+    """The target's probability or logit [N], float64, of inputs [N, C, *space]; readout is one of READOUTS."""
     logits: Tensor = model(inputs)
     said: Tensor = (probabilities(logits) if readout == "probability" else logits.double())[:, target]
     return said
 
 
 def regions(explainer: str, batch: Batch, kind: str, n: int) -> list[Tensor]:
-    """Per item labels int64 [H, W], 0, 1, ..., of about n regions: `slic` superpixels, or a regular `grid` of
-    round(sqrt(n)) cells a side.
+    """Per item labels int64 [*space], 0, 1, ..., of about n regions: `slic` superpixels, of clips supervoxels, or a regular
+    `grid` of round(sqrt(n)) cells a side, of clips round(cbrt(n)), in time as many as there are frames at most.
 
     VxpError for another kind, for n below 1 and where superpixels have no scikit-image.
     """
     check_one_of(explainer, "regions", kind, REGIONS)
     check_at_least(explainer, 1, superpixels=n)
     if kind == "grid":
-        side = min(round(math.sqrt(n)), *batch.space)
-        return [cells(side, *batch.space, device=batch.inputs.device).view(batch.space)] * len(batch)
+        *time, H, W = batch.space
+        wanted = round(n ** (1 / len(batch.space)))
+        side = min(wanted, H, W)
+        labels = cells(side, H, W, device=batch.inputs.device).view(H, W)
+        for frames in time:
+            steps = min(wanted, frames)
+            at = torch.arange(frames, device=labels.device) * steps // frames
+            labels = at[:, None, None] * side**2 + labels
+        return [labels] * len(batch)
     if find_spec("skimage") is None:
         raise VxpError(f"explainer {explainer!r} needs scikit-image for superpixels: pip install 'vxp[demo]', or set "
                        "regions to 'grid'")
@@ -199,7 +206,7 @@ def regions(explainer: str, batch: Batch, kind: str, n: int) -> list[Tensor]:
 def read_coalitions(
     model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, labels: Tensor, kept: Tensor, readout: str,
 ) -> Tensor:
-    """What the model says [N], float64, of one item [C, H, W] where the regions kept, bool [N, M], stay and the others are
+    """What the model says [N], float64, of one item [C, *space] where the regions kept, bool [N, M], stay and the others are
     replaced by the fill."""
     parts = [read(model, blended(inputs, fill, kept[part].float()[:, labels]), target, readout)
              for part in rows(len(kept), inputs.shape[1:])]
@@ -207,18 +214,18 @@ def read_coalitions(
 
 
 def at_once(space: Sequence[int]) -> int:
-    """How many rows of this grid (H, W) go forward together."""
+    """How many rows of this grid, (H, W) or (T, H, W), go forward together."""
     return max(1, min(ROWS, POSITIONS // math.prod(space)))
 
 
 def rows(count: int, space: Sequence[int]) -> list[slice]:
-    """0..count in slices of as many rows of this grid (H, W) as go forward together."""
+    """0..count in slices of as many rows of this grid, (H, W) or (T, H, W), as go forward together."""
     size = at_once(space)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def blended(inputs: Tensor, fill: Tensor, masks: Tensor) -> Tensor:
-    """One item [C, H, W] kept where a mask [N, H, W] is 1 and replaced by the fill where it is 0: [N, C, H, W].
+    """One item [C, *space] kept where a mask [N, *space] is 1 and replaced by the fill where it is 0: [N, C, *space].
 
     Normalisation is affine, so that this in input space is the same blend in raw space.
     """

@@ -64,7 +64,8 @@ def _drops(say: Say, i: int, windows: list[tuple[slice, ...]], batch: Batch) -> 
     """float32 [T, H, W] of one item: the mean drop of the windows that cover each position."""
     device = batch.inputs.device
     whole = say(i, torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=device))
-    total, count = torch.zeros(2, *batch.space, dtype=torch.float64, device=device)
+    total = torch.zeros(batch.space, dtype=torch.float64, device=device)
+    count = torch.zeros_like(total)
     for part in rows(len(windows), batch.space):
         covered = torch.zeros(len(windows[part]), *batch.space, dtype=torch.bool, device=device)
         for row, where in zip(covered, windows[part], strict=True):

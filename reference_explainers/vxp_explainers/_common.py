@@ -60,32 +60,29 @@ def cam_layer(model: nn.Module, batch: Batch, layer: str | None) -> tuple[str, n
     return name, models.find_layer(model, name)
 
 
-def gridded(name: str, output: object, batch: Batch) -> Tensor:
-    """A layer's output as [B, C, h, w], or [B, C, t, h, w] of clips: as it is, of a model of frames put side by side, or a
-    transformer's tokens [B, N, D] on their grid of patches, without the class token and whatever else stands before the
-    patches. VxpError for any other output."""
-    *time, H, W = batch.space
-    if isinstance(output, Tensor):
-        if output.ndim == batch.inputs.ndim and len(output) == len(batch):
-            return output
-        framed = _framed(output, len(batch) * math.prod(time), (H, W))
-        if framed is not None:
-            return framed.unflatten(0, (len(batch), *time)).transpose(1, 2) if time else framed
+def gridded(model: nn.Module, name: str, output: object, batch: Batch) -> Tensor:
+    """A layer's output as [B, C, h, w], or [B, C, t, h, w] of clips: as it is, with its channels brought forward, of a model of
+    frames put side by side, or a transformer's tokens [B, N, D] on their grid of patches, without the class token and whatever
+    else stands before the patches. VxpError for any other output."""
+    placed = _placed(model, output, batch) if isinstance(output, Tensor) else None
+    if placed is not None:
+        return placed
     got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w], or tokens [{len(batch)}, N, D] on "
                    "a grid: name a layer with spatial output, or none to have it found")
 
 
-def _framed(output: Tensor, n: int, frame: tuple[int, int]) -> Tensor | None:
-    """Features [n, C, h, w] of n images: as they are, or tokens on their grid; None for any other output."""
-    if len(output) != n:
-        return None
-    if output.ndim == 4:
+def _placed(model: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
+    time = batch.space[:-2]
+    if output.ndim == batch.inputs.ndim and len(output) == len(batch):
+        return models.channels_first(output, batch.space) if time else output
+    if output.ndim == 3 and (place := models.token_place(model, output, len(batch), batch.space)):
+        output = output[:, place[0]:].transpose(1, 2).unflatten(2, place[1:])
+    if output.ndim == batch.inputs.ndim and len(output) == len(batch):
         return output
-    if output.ndim == 3 and (found := models.token_grid(output.shape[1], frame)):
-        prefix, h, w = found
-        patches: Tensor = output[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
-        return patches
+    if time and output.ndim == 4 and len(output) == len(batch) * math.prod(time):
+        beside: Tensor = output.unflatten(0, (len(batch), *time)).transpose(1, 2)
+        return beside
     return None
 
 
@@ -95,7 +92,7 @@ def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Te
 
     with using(name), torch.no_grad():
         output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
-    return gridded(name, output, batch).detach().double()
+    return gridded(model, name, output, batch).detach().double()
 
 
 def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -103,7 +100,7 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        gridded(name, output, batch)
+        gridded(model, name, output, batch)
         # cut off from what comes before, and handed on as a copy: later modules may work in place
         outputs.append(output.detach().requires_grad_())
         return outputs[-1].clone()
@@ -119,8 +116,8 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     if not outputs:
         raise unused(name)
     (gradient,) = torch.autograd.grad(score, outputs[-1])
-    activation = gridded(name, outputs[-1].detach(), batch).double()
-    return activation, gridded(name, gradient, batch).double()
+    activation = gridded(model, name, outputs[-1].detach(), batch).double()
+    return activation, gridded(model, name, gradient, batch).double()
 
 
 def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Tensor, list[Tensor], dict[str, int]]:
@@ -131,7 +128,7 @@ def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Ten
 
     def keep(name: str, output: Tensor) -> None:
         uses[name] += 1
-        outputs[name] = gridded(name, output, batch).detach().clone()  # later modules may work in place
+        outputs[name] = gridded(model, name, output, batch).detach().clone()  # later modules may work in place
 
     with hooked({name: lambda _m, _i, out, name=name: keep(name, out) for name in layers}, model):
         logits: Tensor = model(batch.inputs)

@@ -410,20 +410,18 @@ def test_rise_finds_the_voxels_that_are_looked_at() -> None:
 # --------------------------------------------------------------------------------------------- extremal perturbation
 
 
-def test_the_smooth_maximum_of_a_volume_by_plain_loops() -> None:
-    """Half as many cells in time as a side has: there the distance counts twice."""
+def test_the_smooth_maximum_of_a_clip_is_that_of_its_frames() -> None:
     cells = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(1))
     got = extremal_perturbation._raised(cells, 1.0)
-    for u in itertools.product(range(2), range(4), range(4)):
+    for t, row, column in itertools.product(range(2), range(4), range(4)):
         values = []
-        for d in itertools.product(range(-1, 2), range(-2, 3), range(-2, 3)):  # 2*smooth cells, in time half as many
-            v = tuple(a + b for a, b in zip(u, d, strict=True))
-            here = all(0 <= p < n for p, n in zip(v, (2, 4, 4), strict=True))
-            distance = (2 * d[0]) ** 2 + d[1] ** 2 + d[2] ** 2
-            values.append(math.exp(-distance / 2) * float(cells[v]) if here else 0.0)
+        for down, right in itertools.product(range(-2, 3), range(-2, 3)):  # within 2*smooth cells
+            y, x = row + down, column + right
+            here = 0 <= y < 4 and 0 <= x < 4
+            values.append(math.exp(-(down**2 + right**2) / 2) * float(cells[t, y, x]) if here else 0.0)
         weights = [math.exp(value / 0.05) for value in values]
         expected = sum(a * b for a, b in zip(values, weights, strict=True)) / sum(weights)
-        assert float(got[u]) == pytest.approx(expected, rel=1e-4)
+        assert float(got[t, row, column]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_extremal_mask_of_a_clip_lies_where_and_when_the_model_looks() -> None:

@@ -24,7 +24,7 @@ def _passes(*, steps: int, area: float, grid: int, smooth: float, fill: str) -> 
 
 @explainer("extremal-perturbation", signed=False, resample="none", needs=("gradients",), passes=_passes,
            family="perturbation", kinds=MAPS,
-           source="Fong, Patrick and Vedaldi 2019, eq. 2 to 6; of clips Li et al. 2021, section III")
+           source="Fong, Patrick and Vedaldi 2019, eq. 2 to 6; of clips Li et al. 2021 (STEP)")
 def extremal_perturbation(
     model: nn.Module, batch: Batch, *, steps: int = 300, area: float = 0.1, grid: int = 32, smooth: float = 3.0,
     fill: str = "mean",
@@ -36,13 +36,13 @@ def extremal_perturbation(
     replaced by the fill. Minimised is weight*mean((mask - nearest)^2) - logit, where `nearest` is 1 on the mask's largest
     `area` of the positions and 0 on the others, with a weight that grows geometrically, by `steps` steps of Adam from a
     mask of 1/2. No number is drawn. Each item is optimised alone, so that its map does not depend on neighbours. The mask of a
-    clip has cells in time as well, one a frame but no more than a side has, and the Gaussian is as much narrower there as
-    there are fewer; it is upsampled trilinearly, and the area is a share of the volume. Returns the mask [B, *space] float32,
-    in [0, 1]. Raises VxpError for an unknown fill, an area outside (0, 1), steps or grid below 1 and smooth below 0.1.
+    clip has such cells in every frame, smooth in space, and the area is a share of the volume, which the frames divide among
+    themselves. Returns the mask [B, *space] float32, in [0, 1]. Raises VxpError for an unknown fill, an area outside (0, 1),
+    steps or grid below 1 and smooth below 0.1.
 
     Departs from the paper: one fill in place of a blur that grows where the mask falls; Adam and a steeper weight, since
     budgets allow fewer than the paper's 800 steps; positions of equal value share what `nearest` gives them, so that no
-    index decides which of them is kept; no jitter.
+    index decides which of them is kept; no jitter. Of clips without the later term that gathers the mask in ellipsoids.
     """
     check_at_least("extremal-perturbation", 1, steps=steps, grid=grid)
     check_at_least("extremal-perturbation", 0.1, smooth=smooth)
@@ -51,23 +51,16 @@ def extremal_perturbation(
     fills = batch.fill_image(fill)
     with evaluating(model), torch.enable_grad():
         maps = [_mask(model, batch.inputs[i].detach(), fills[i].detach(), batch.targets[i], steps, area,
-                      _cells(grid, batch.space), smooth) for i in range(len(batch))]
+                      min(grid, *batch.space[-2:]), smooth) for i in range(len(batch))]
     return torch.stack(maps)
 
 
-def _cells(grid: int, space: tuple[int, ...]) -> tuple[int, ...]:
-    """How many cells the mask has along each axis."""
-    *time, H, W = space
-    side = min(grid, H, W)
-    return (*(min(side, frames) for frames in time), side, side)
-
-
 def _mask(
-    model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, steps: int, area: float, grid: tuple[int, ...],
-    smooth: float,
+    model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, steps: int, area: float, grid: int, smooth: float,
 ) -> Tensor:
     """float32 [*space]: the optimised mask of one item [C, *space]."""
-    cells = torch.full(grid, 0.5, device=inputs.device, requires_grad=True)
+    frames = inputs.shape[1:-2]
+    cells = torch.full((*frames, grid, grid), 0.5, device=inputs.device, requires_grad=True)
     optimiser = torch.optim.Adam([cells], lr=RATE)
     size = inputs.shape[1:]
     for n in range(steps):
@@ -92,24 +85,18 @@ def _nearest(mask: Tensor, area: float) -> Tensor:
 
 
 def _raised(cells: Tensor, smooth: float) -> Tensor:
-    """The smooth maximum over neighbours v of k(u - v)*cells(v), k(d) = exp(-|d|^2/(2*smooth^2)): [*grid] of [*grid].
+    """The smooth maximum over neighbours v of k(u - v)*cells(v), k(d) = exp(-|d|^2/(2*smooth^2)): [..., g, g] of [..., g, g].
 
-    smax of values f is sum(f*exp(f/T))/sum(exp(f/T)), over the neighbours within 2*smooth cells. An axis with fewer cells than
-    a side has longer ones.
+    smax of values f is sum(f*exp(f/T))/sum(exp(f/T)), over the neighbours within 2*smooth cells.
     """
-    stretch = [cells.shape[-1] / n for n in cells.shape]
-    reach = [max(1, round(2 * smooth / by)) for by in stretch]
-    near = [torch.arange(-r, r + 1, device=cells.device, dtype=cells.dtype) * by for r, by in zip(reach, stretch, strict=True)]
-    squares = torch.stack([d**2 for d in torch.meshgrid(*near, indexing="ij")]).sum(0)
-    kernel = torch.exp(-squares / (2 * smooth**2))
-    # an image, or every time step with those around it as its channels
-    slabs = cells[None, None]
-    if cells.ndim > 2:
-        slabs = F.pad(cells, (0, 0, 0, 0, reach[0], reach[0])).unfold(0, len(near[0]), 1).movedim(-1, 1)
-    around = F.unfold(F.pad(slabs, (reach[-1],) * 4), len(near[-1])) * kernel.flatten()[:, None]
+    reach = max(1, round(2 * smooth))
+    near = torch.arange(-reach, reach + 1, device=cells.device, dtype=cells.dtype)
+    kernel = torch.exp(-(near[:, None] ** 2 + near**2) / (2 * smooth**2))
+    planes = cells.view(-1, 1, *cells.shape[-2:])
+    around = F.unfold(F.pad(planes, (reach,) * 4), len(near)) * kernel.flatten()[:, None]
     return (around * (around / TEMPERATURE).softmax(1)).sum(1).view_as(cells)
 
 
 def _upsampled(cells: Tensor, size: torch.Size) -> Tensor:
-    mode = "bilinear" if cells.ndim == 2 else "trilinear"
-    return F.interpolate(cells[None, None], size=tuple(size), mode=mode, align_corners=False)[0, 0]
+    planes = cells.view(-1, 1, *cells.shape[-2:])
+    return F.interpolate(planes, size=tuple(size[-2:]), mode="bilinear", align_corners=False).view(size)

@@ -208,6 +208,7 @@ def _passes(explainer: Explainer) -> int:
 def _explainer(explainer: Explainer) -> list[str]:
     listed = facts((
         ("Parameters and defaults", settings(explainer.parameters)), ("Family", _family(explainer)),
+        ("Explanations", ", ".join(map(code, explainer.kinds))),
         ("Values", "signed: negative is evidence against" if explainer.signed else "unsigned"),
         ("Resampled to the input grid", explainer.resample), ("Depends on the target", _yes(explainer.target_specific)),
         ("Needs", ", ".join(sorted(explainer.needs)) or "nothing but the model's outputs"),

@@ -13,6 +13,9 @@ import pytest
 import torch
 import torchvision
 import vxp_explainers._attention as attention
+import vxp_explainers._class_maps as class_maps
+import vxp_explainers._training as training
+import vxp_explainers._weights as weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp import datasets, explainers, models
@@ -20,7 +23,9 @@ from vxp.core import Batch, Normalization, NotExplainedError, VxpError
 from vxp.runs import fitting
 from vxp.runs.context import Quiet
 from vxp_explainers import _l_cam, l_cam_fm, l_cam_img, p_tame, t_tame, tame
-from vxp_explainers._attention import Recipe, Tame, area, regularised_maps, variation
+from vxp_explainers._class_maps import Recipe, Tame
+from vxp_explainers._common import observed
+from vxp_explainers._training import area, regularised_maps, variation
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 
@@ -72,7 +77,7 @@ def session(**changes: Any) -> fitting.Session:
 QUICK = Recipe(epochs=2, batch=4, rate=0.05)
 
 
-def trained(design: attention.Design, model: nn.Module, tmp_path: Path, recipe: Recipe = QUICK) -> Path:
+def trained(design: class_maps.Design, model: nn.Module, tmp_path: Path, recipe: Recipe = QUICK) -> Path:
     """Weights on disk, as `vxp fit` writes them."""
     out = tmp_path / f"{design.id}.safetensors"
     document = {"id": "tiny", "version": 1}
@@ -86,17 +91,17 @@ def trained(design: attention.Design, model: nn.Module, tmp_path: Path, recipe: 
 # --------------------------------------------------------------------------------------------------------- architecture
 
 
-def network_of(design: attention.Design, model: nn.Module, side: int = 224) -> tuple[nn.Module, list[Tensor]]:
+def network_of(design: class_maps.Design, model: nn.Module, side: int = 224) -> tuple[nn.Module, list[Tensor]]:
     """The network that training would build for a model, and the features it would read; on the meta device, so that only
     shapes are computed."""
     with torch.device("meta"):
         inputs = torch.zeros(1, 3, side, side)
         batch = Batch(("a",), inputs, torch.zeros(1, dtype=torch.long))
         layers = design.layers(model, inputs)
-        logits, features, _ = attention.observed(model, layers, batch)
+        logits, features, _ = observed(model, layers, batch)
         facts = {"kind": design.kind, "channels": [f.shape[1] for f in features], "classes": logits.shape[1], "skip": True,
                  "norm": True, "activation": "relu", "fuser_bias": design.fuser_bias}
-        return attention.built(facts), features
+        return class_maps.built(facts), features
 
 
 ARCHITECTURES = [
@@ -111,7 +116,7 @@ ARCHITECTURES = [
 
 @pytest.mark.parametrize(("design", "name", "parameters", "grid"), ARCHITECTURES,
                          ids=[f"{d.id}-{name}" for d, name, *_ in ARCHITECTURES])
-def test_published_sizes(design: attention.Design, name: str, parameters: int, grid: tuple[int, int]) -> None:
+def test_published_sizes(design: class_maps.Design, name: str, parameters: int, grid: tuple[int, int]) -> None:
     with torch.device("meta"):
         model = torchvision.models.get_model(name, weights=None).eval()
     network, features = network_of(design, model)
@@ -215,11 +220,11 @@ def test_which_maps_enter_the_regularisers() -> None:
 
 
 def first_step(
-    model: nn.Module, design: attention.Design, recipe: Recipe, data: fitting.Images,
+    model: nn.Module, design: class_maps.Design, recipe: Recipe, data: fitting.Images,
 ) -> tuple[Any, dict[str, float]]:
-    with attention.frozen(model), torch.random.fork_rng(devices=[]):
+    with training.frozen(model), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = attention._Training(model, data, session(), recipe, design)
+        made = training._Training(model, data, session(), recipe, design)
         before = {k: v.clone() for k, v in made.network.state_dict().items()}
         terms = made._step(data.batch(range(4)))
         made.network.load_state_dict(before)
@@ -272,18 +277,18 @@ def test_cross_entropy_alone(model: Tiny) -> None:
 # --------------------------------------------------------------------------------------------------------- the training
 
 
-DESIGNS: list[attention.Design] = [l_cam_fm.DESIGN, l_cam_img.DESIGN, tame.DESIGN]
+DESIGNS: list[class_maps.Design] = [l_cam_fm.DESIGN, l_cam_img.DESIGN, tame.DESIGN]
 every_design = pytest.mark.parametrize("design", DESIGNS, ids=lambda d: d.id)
 
 
 @every_design
-def test_training_leaves_the_model_alone(design: attention.Design, model: Tiny) -> None:
+def test_training_leaves_the_model_alone(design: class_maps.Design, model: Tiny) -> None:
     digest, data = models.state_dict_digest(model), images(model=model)
     model.train()
     model.head.weight.requires_grad_(False)
     flags = [p.requires_grad for p in model.parameters()]
     outside = torch.random.get_rng_state()
-    made = attention.fit(model, data, session(), replace(QUICK, flip=False), design)
+    made = training.fit(model, data, session(), replace(QUICK, flip=False), design)
     assert models.state_dict_digest(model) == digest
     assert model.training
     assert model.norm.training
@@ -310,20 +315,20 @@ class Drifting(Tiny):
 
 def test_a_model_that_changes_is_found() -> None:
     with pytest.raises(VxpError, match="training l-cam-img changed the model"):
-        attention.fit(Drifting().eval(), images(), session(), QUICK, l_cam_img.DESIGN)
+        training.fit(Drifting().eval(), images(), session(), QUICK, l_cam_img.DESIGN)
 
 
 @every_design
-def test_training_lowers_the_loss(design: attention.Design, model: Tiny) -> None:
-    log = attention.fit(model, images(24, model=model), session(), replace(QUICK, epochs=12, flip=False), design).card["log"]
+def test_training_lowers_the_loss(design: class_maps.Design, model: Tiny) -> None:
+    log = training.fit(model, images(24, model=model), session(), replace(QUICK, epochs=12, flip=False), design).card["log"]
     assert log[-1]["loss"] < log[0]["loss"]
 
 
 def test_labels_are_predicted_or_given(model: Tiny) -> None:
     data = replace(images(8, model=model), targets=torch.full((8,), 2))
-    given = attention.fit(model, data, session(), replace(QUICK, labels="given"), tame.DESIGN).card["trained_classes"]
+    given = training.fit(model, data, session(), replace(QUICK, labels="given"), tame.DESIGN).card["trained_classes"]
     assert set(given) == {"2"}
-    found = attention.fit(model, data, session(), replace(QUICK, flip=False), tame.DESIGN).card["trained_classes"]
+    found = training.fit(model, data, session(), replace(QUICK, flip=False), tame.DESIGN).card["trained_classes"]
     predicted = model(data.batch(range(8)).inputs).argmax(1).tolist()
     assert found == {str(k): 2 * predicted.count(k) for k in set(predicted)}
 
@@ -333,7 +338,7 @@ def test_labels_are_predicted_or_given(model: Tiny) -> None:
                          ids=["sgd", "adamw", "epochs"])
 def test_a_training_that_was_stopped_ends_with_the_same_weights(recipe: Recipe, model: Tiny, tmp_path: Path) -> None:
     data, recipe = images(model=model), replace(recipe, epochs=3)
-    whole = attention.fit(model, data, session(), recipe, tame.DESIGN)
+    whole = training.fit(model, data, session(), recipe, tame.DESIGN)
 
     class StopError(Exception):
         pass
@@ -346,21 +351,21 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(recipe: Recipe, 
 
     file = tmp_path / "t.checkpoint"
     with pytest.raises(StopError):
-        attention.fit(model, data, Stopping({"id": "tiny"}, 3, "cpu", "fp32", file), recipe, tame.DESIGN)
-    again = attention.fit(model, data, session(checkpoint=file), recipe, tame.DESIGN)
+        training.fit(model, data, Stopping({"id": "tiny"}, 3, "cpu", "fp32", file), recipe, tame.DESIGN)
+    again = training.fit(model, data, session(checkpoint=file), recipe, tame.DESIGN)
     assert [e["loss"] for e in again.card["log"]] == [e["loss"] for e in whole.card["log"]]
     assert again.card["trained_classes"] == whole.card["trained_classes"]
     for name, value in whole.tensors.items():
         assert torch.equal(again.tensors[name], value), name
     with pytest.raises(VxpError, match="is of another training \\(other recipe\\)"):
-        attention.fit(model, data, session(checkpoint=file), replace(recipe, rate=0.5), tame.DESIGN)
+        training.fit(model, data, session(checkpoint=file), replace(recipe, rate=0.5), tame.DESIGN)
     file.write_bytes(b"damaged")
     with pytest.raises(VxpError, match="is no checkpoint of vxp fit"):
-        attention.fit(model, data, session(checkpoint=file), recipe, tame.DESIGN)
+        training.fit(model, data, session(checkpoint=file), recipe, tame.DESIGN)
 
 
 def test_bfloat16_trains_in_float32(model: Tiny) -> None:
-    made = attention.fit(model, images(model=model), session(precision="bf16"), QUICK, tame.DESIGN)
+    made = training.fit(model, images(model=model), session(precision="bf16"), QUICK, tame.DESIGN)
     assert {t.dtype for t in made.tensors.values()} <= {torch.float32, torch.int64}
     assert math.isfinite(made.card["log"][-1]["loss"])
 
@@ -373,7 +378,7 @@ def test_bfloat16_trains_in_float32(model: Tiny) -> None:
 ])
 def test_bad_recipes_are_named(change: dict[str, Any], says: str, model: Tiny) -> None:
     with pytest.raises(VxpError, match=says):
-        attention.fit(model, images(model=model), session(), replace(QUICK, **change), tame.DESIGN)
+        training.fit(model, images(model=model), session(), replace(QUICK, **change), tame.DESIGN)
 
 
 # ------------------------------------------------------------------------------------------------- the weights, the maps
@@ -385,18 +390,18 @@ def batch_of(model: nn.Module, n: int = 3) -> Batch:
 
 
 @every_design
-def test_one_pass_gives_the_maps_of_all_classes(design: attention.Design, model: Tiny, tmp_path: Path) -> None:
+def test_one_pass_gives_the_maps_of_all_classes(design: class_maps.Design, model: Tiny, tmp_path: Path) -> None:
     file = trained(design, model, tmp_path)
     batch = batch_of(model)
-    weights = attention.opened(file)
+    found = weights.opened(file)
     rows: list[int] = []
     handle = model.register_forward_hook(lambda _m, _i, out: rows.append(len(out)))
-    stack = attention.class_maps(model, batch, weights)
+    stack = attention.class_maps(model, batch, found)
     handle.remove()
     assert rows == [3]
     assert stack.shape[:2] == (3, 4)
     bound = explainers.bind(f"{design.id}|weights:{file}")
-    known = [int(k) for k in weights.card["trained_classes"]]
+    known = [int(k) for k in found.card["trained_classes"]]
     for k in known:
         got = bound(model, replace(batch, targets=torch.full((3,), k)))
         low, high = stack[:, k].amin((1, 2), keepdim=True), stack[:, k].amax((1, 2), keepdim=True)
@@ -406,9 +411,9 @@ def test_one_pass_gives_the_maps_of_all_classes(design: attention.Design, model:
 
 
 @every_design
-def test_a_class_that_was_not_trained_has_no_map(design: attention.Design, model: Tiny, tmp_path: Path) -> None:
+def test_a_class_that_was_not_trained_has_no_map(design: class_maps.Design, model: Tiny, tmp_path: Path) -> None:
     file = trained(design, model, tmp_path)
-    unknown = next(k for k in range(5) if str(k) not in attention.opened(file).card["trained_classes"])
+    unknown = next(k for k in range(5) if str(k) not in weights.opened(file).card["trained_classes"])
     with pytest.raises(NotExplainedError, match="was not trained for the classes") as raised:
         explainers.bind(f"{design.id}|weights:{file}")(model, replace(batch_of(model), targets=torch.full((3,), unknown)))
     assert raised.value.code == "untrained-class"
@@ -418,11 +423,11 @@ def test_weights_belong_to_a_model(model: Tiny, tmp_path: Path) -> None:
     file = trained(tame.DESIGN, model, tmp_path)
     bound = explainers.bind(f"tame|weights:{file}")
     assert bound.resolved(model).parameters["weights"] == str(file)
-    assert attention.components("tame", weights=str(file))[0]["name"] == "tame"
+    assert weights.components("tame", weights=str(file))[0]["name"] == "tame"
     other = Tiny().eval()
     with pytest.raises(VxpError, match=r"were trained for tiny with the digest sha256:.* this model of the same architecture"):
         bound.resolved(other)
-    known = int(next(iter(attention.opened(file).card["trained_classes"])))
+    known = int(next(iter(weights.opened(file).card["trained_classes"])))
     assert bound(other, replace(batch_of(model), targets=torch.full((3,), known))).shape == (3, 8, 8)  # a randomised copy
     with pytest.raises(VxpError, match="has another architecture"):
         bound.resolved(Tiny(7).eval())
@@ -445,7 +450,7 @@ def test_damaged_weights_are_named(harm: Callable[[Path], object], says: str, mo
     file = trained(l_cam_fm.DESIGN, model, tmp_path)
     harm(file)
     with pytest.raises(VxpError, match=says):
-        attention.opened(file)
+        weights.opened(file)
 
 
 @torch.no_grad()
@@ -459,14 +464,14 @@ def test_t_tame_reads_the_tokens_of_a_transformer(tmp_path: Path) -> None:
     batch = batch_of(vit)
     seen: list[Tensor] = []
     handle = vit.encoder.layers.encoder_layer_2.ln_1.register_forward_hook(lambda _m, _i, out: seen.append(out))
-    _, features, _ = attention.observed(vit, layers, batch)
+    _, features, _ = observed(vit, layers, batch)
     handle.remove()
     for i in range(3):
         for y in range(4):
             for x in range(4):
                 assert torch.equal(features[1][i, :, y, x], seen[0][i, 1 + 4 * y + x])
     with torch.enable_grad():
-        made = attention.fit(vit, images(8, model=vit), session(), replace(QUICK, mask_space="normalized"), t_tame.DESIGN)
+        made = training.fit(vit, images(8, model=vit), session(), replace(QUICK, mask_space="normalized"), t_tame.DESIGN)
     assert made.card["mechanism"]["channels"] == [12, 12, 12]
 
 
@@ -483,29 +488,29 @@ class Answers(nn.Module):
 
 def test_p_tame_explains_a_callable() -> None:
     answers = Answers(lambda x: torch.stack([x[:, 0].mean((1, 2)), x[:, 1, :16].mean((1, 2)), x[:, 2, 8:].mean((1, 2))], 1))
-    made = attention.fit(answers, images(4, 32, answers), session(), replace(QUICK, epochs=1), p_tame.DESIGN)
+    made = training.fit(answers, images(4, 32, answers), session(), replace(QUICK, epochs=1), p_tame.DESIGN)
     assert made.card["mechanism"]["channels"] == [24, 40, 112, 320]
     assert not made.card["mechanism"]["fuser_bias"]
     assert made.card["features"] == "efficientnet-lite0"
     with pytest.raises(VxpError, match="does not depend on its input by gradients"):
-        attention.fit(Answers(lambda x: x.detach().mean((2, 3))), images(4, 32), session(), QUICK, p_tame.DESIGN)
+        training.fit(Answers(lambda x: x.detach().mean((2, 3))), images(4, 32), session(), QUICK, p_tame.DESIGN)
 
 
 # ------------------------------------------------------------------------------------------------------ what is shipped
 
 
-SHIPPED = attention.shipped()
+SHIPPED = weights.shipped()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_weights_are_those_of_their_cards(path: Path) -> None:
-    weights = attention.opened(path)
-    card = weights.card
+    found = weights.opened(path)
+    card = found.card
     assert path.stat().st_size < 8_000_000
     assert card["name"] == path.stem
     model = models.load(card["model"]["id"])
     assert card["model"]["state_dict_digest"] == model.digest
-    assert card["structure"] == attention.structure(model.module)
+    assert card["structure"] == class_maps.structure(model.module)
     assert explainers.bind(card["explainer"]).resolved(model.module).parameters == {"weights": path.stem}
-    assert card["num_params"] == sum(p.numel() for p in weights.network.parameters())
+    assert card["num_params"] == sum(p.numel() for p in found.network.parameters())
     assert json.loads(path.with_suffix(".json").read_text())["log"]

@@ -60,32 +60,29 @@ def cam_layer(model: nn.Module, batch: Batch, layer: str | None) -> tuple[str, n
     return name, models.find_layer(model, name)
 
 
-def gridded(name: str, output: object, batch: Batch) -> Tensor:
-    """A layer's output as [B, C, h, w], or [B, C, t, h, w] of clips: as it is, of a model of frames put side by side, or a
-    transformer's tokens [B, N, D] on their grid of patches, without the class token and whatever else stands before the
-    patches. VxpError for any other output."""
-    *time, H, W = batch.space
-    if isinstance(output, Tensor):
-        if output.ndim == batch.inputs.ndim and len(output) == len(batch):
-            return output
-        framed = _framed(output, len(batch) * math.prod(time), (H, W))
-        if framed is not None:
-            return framed.unflatten(0, (len(batch), *time)).transpose(1, 2) if time else framed
+def gridded(model: nn.Module, name: str, output: object, batch: Batch) -> Tensor:
+    """A layer's output as [B, C, h, w], or [B, C, t, h, w] of clips: as it is, with its channels brought forward, of a model of
+    frames put side by side, or a transformer's tokens [B, N, D] on their grid of patches, without the class token and whatever
+    else stands before the patches. VxpError for any other output."""
+    placed = _placed(model, output, batch) if isinstance(output, Tensor) else None
+    if placed is not None:
+        return placed
     got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     raise VxpError(f"layer {name!r} gives {got}, expected a tensor [{len(batch)}, C, h, w], or tokens [{len(batch)}, N, D] on "
                    "a grid: name a layer with spatial output, or none to have it found")
 
 
-def _framed(output: Tensor, n: int, frame: tuple[int, int]) -> Tensor | None:
-    """Features [n, C, h, w] of n images: as they are, or tokens on their grid; None for any other output."""
-    if len(output) != n:
-        return None
-    if output.ndim == 4:
+def _placed(model: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
+    time = batch.space[:-2]
+    if output.ndim == batch.inputs.ndim and len(output) == len(batch):
+        return models.channels_first(output, batch.space) if time else output
+    if output.ndim == 3 and (place := models.token_place(model, output, len(batch), batch.space)):
+        output = output[:, place[0]:].transpose(1, 2).unflatten(2, place[1:])
+    if output.ndim == batch.inputs.ndim and len(output) == len(batch):
         return output
-    if output.ndim == 3 and (found := models.token_grid(output.shape[1], frame)):
-        prefix, h, w = found
-        patches: Tensor = output[:, prefix:].transpose(1, 2).unflatten(2, (h, w))
-        return patches
+    if time and output.ndim == 4 and len(output) == len(batch) * math.prod(time):
+        beside: Tensor = output.unflatten(0, (len(batch), *time)).transpose(1, 2)
+        return beside
     return None
 
 
@@ -95,7 +92,7 @@ def features(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> Te
 
     with using(name), torch.no_grad():
         output: Tensor = LayerActivation(model, module).attribute(batch.inputs.detach())
-    return gridded(name, output, batch).detach().double()
+    return gridded(model, name, output, batch).detach().double()
 
 
 def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -103,7 +100,7 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        gridded(name, output, batch)
+        gridded(model, name, output, batch)
         # cut off from what comes before, and handed on as a copy: later modules may work in place
         outputs.append(output.detach().requires_grad_())
         return outputs[-1].clone()
@@ -119,8 +116,8 @@ def features_and_gradient(model: nn.Module, name: str, module: nn.Module, batch:
     if not outputs:
         raise unused(name)
     (gradient,) = torch.autograd.grad(score, outputs[-1])
-    activation = gridded(name, outputs[-1].detach(), batch).double()
-    return activation, gridded(name, gradient, batch).double()
+    activation = gridded(model, name, outputs[-1].detach(), batch).double()
+    return activation, gridded(model, name, gradient, batch).double()
 
 
 def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Tensor, list[Tensor], dict[str, int]]:
@@ -131,7 +128,7 @@ def observed(model: nn.Module, layers: Sequence[str], batch: Batch) -> tuple[Ten
 
     def keep(name: str, output: Tensor) -> None:
         uses[name] += 1
-        outputs[name] = gridded(name, output, batch).detach().clone()  # later modules may work in place
+        outputs[name] = gridded(model, name, output, batch).detach().clone()  # later modules may work in place
 
     with hooked({name: lambda _m, _i, out, name=name: keep(name, out) for name in layers}, model):
         logits: Tensor = model(batch.inputs)
@@ -173,23 +170,30 @@ def probabilities(logits: Tensor) -> Tensor:
 
 
 def read(model: nn.Module, inputs: Tensor, target: Tensor, readout: str) -> Tensor:
-    """The target's probability or logit [N], float64, of inputs [N, C, H, W]; readout is one of READOUTS."""
+    """The target's probability or logit [N], float64, of inputs [N, C, *space]; readout is one of READOUTS."""
     logits: Tensor = model(inputs)
     said: Tensor = (probabilities(logits) if readout == "probability" else logits.double())[:, target]
     return said
 
 
 def regions(explainer: str, batch: Batch, kind: str, n: int) -> list[Tensor]:
-    """Per item labels int64 [H, W], 0, 1, ..., of about n regions: `slic` superpixels, or a regular `grid` of
-    round(sqrt(n)) cells a side.
+    """Per item labels int64 [*space], 0, 1, ..., of about n regions: `slic` superpixels, of clips supervoxels, or a regular
+    `grid` of round(sqrt(n)) cells a side, of clips round(cbrt(n)), in time as many as there are frames at most.
 
     VxpError for another kind, for n below 1 and where superpixels have no scikit-image.
     """
     check_one_of(explainer, "regions", kind, REGIONS)
     check_at_least(explainer, 1, superpixels=n)
     if kind == "grid":
-        side = min(round(math.sqrt(n)), *batch.space)
-        return [cells(side, *batch.space, device=batch.inputs.device).view(batch.space)] * len(batch)
+        *time, H, W = batch.space
+        wanted = round(n ** (1 / len(batch.space)))
+        side = min(wanted, H, W)
+        labels = cells(side, H, W, device=batch.inputs.device).view(H, W)
+        for frames in time:
+            steps = min(wanted, frames)
+            at = torch.arange(frames, device=labels.device) * steps // frames
+            labels = at[:, None, None] * side**2 + labels
+        return [labels] * len(batch)
     if find_spec("skimage") is None:
         raise VxpError(f"explainer {explainer!r} needs scikit-image for superpixels: pip install 'vxp[demo]', or set "
                        "regions to 'grid'")
@@ -199,7 +203,7 @@ def regions(explainer: str, batch: Batch, kind: str, n: int) -> list[Tensor]:
 def read_coalitions(
     model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, labels: Tensor, kept: Tensor, readout: str,
 ) -> Tensor:
-    """What the model says [N], float64, of one item [C, H, W] where the regions kept, bool [N, M], stay and the others are
+    """What the model says [N], float64, of one item [C, *space] where the regions kept, bool [N, M], stay and the others are
     replaced by the fill."""
     parts = [read(model, blended(inputs, fill, kept[part].float()[:, labels]), target, readout)
              for part in rows(len(kept), inputs.shape[1:])]
@@ -207,18 +211,18 @@ def read_coalitions(
 
 
 def at_once(space: Sequence[int]) -> int:
-    """How many rows of this grid (H, W) go forward together."""
+    """How many rows of this grid, (H, W) or (T, H, W), go forward together."""
     return max(1, min(ROWS, POSITIONS // math.prod(space)))
 
 
 def rows(count: int, space: Sequence[int]) -> list[slice]:
-    """0..count in slices of as many rows of this grid (H, W) as go forward together."""
+    """0..count in slices of as many rows of this grid, (H, W) or (T, H, W), as go forward together."""
     size = at_once(space)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def blended(inputs: Tensor, fill: Tensor, masks: Tensor) -> Tensor:
-    """One item [C, H, W] kept where a mask [N, H, W] is 1 and replaced by the fill where it is 0: [N, C, H, W].
+    """One item [C, *space] kept where a mask [N, *space] is 1 and replaced by the fill where it is 0: [N, C, *space].
 
     Normalisation is affine, so that this in input space is the same blend in raw space.
     """

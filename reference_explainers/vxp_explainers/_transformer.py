@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,12 +21,14 @@ def attentions(model: nn.Module) -> Iterator[list[Tensor]]:
     which they ran; what follows is computed from them, so that gradients by them exist.
 
     Read are torch's own `nn.MultiheadAttention`, whose output is computed again from its probabilities, since it may keep
-    them to itself; and attention as timm writes it: modules with `fused_attn`, which is switched off meanwhile, and
-    `attn_drop`, which the probabilities go through. VxpError for a masked or a cross attention.
+    them to itself; attention as timm writes it: modules with `fused_attn`, which is switched off meanwhile, and
+    `attn_drop`, which the probabilities go through; and attention of Hugging Face's transformers, which is `eager` meanwhile
+    and returns its probabilities. VxpError for a masked or a cross attention.
     """
     found: list[Tensor] = []
     handles: list[RemovableHandle] = []
     fused: list[tuple[Any, bool]] = []
+    configs: dict[int, tuple[Any, str]] = {}
 
     def again(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
         assert isinstance(module, nn.MultiheadAttention)
@@ -36,6 +39,12 @@ def attentions(model: nn.Module) -> Iterator[list[Tensor]]:
     def passed(module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
         found.append(output)
 
+    def returned(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        # the modules around it may hand the same probabilities on
+        if isinstance(output, tuple) and len(output) > 1 and isinstance(output[1], Tensor) and output[1].ndim == 4 \
+                and not any(output[1] is known for known in found):
+            found.append(output[1])
+
     try:
         for module in model.modules():
             if isinstance(module, nn.MultiheadAttention):
@@ -43,12 +52,20 @@ def attentions(model: nn.Module) -> Iterator[list[Tensor]]:
             elif isinstance(getattr(module, "fused_attn", None), bool) and isinstance(module.attn_drop, nn.Module):
                 fused.append((module, bool(module.fused_attn)))
                 handles.append(module.attn_drop.register_forward_hook(passed))
+            elif isinstance(how := getattr(config := getattr(module, "config", None), "_attn_implementation", None), str):
+                configs.setdefault(id(config), (config, how))
+                if "attention" in type(module).__name__.lower():
+                    handles.append(module.register_forward_hook(returned))
         for module, _ in fused:
             module.fused_attn = False
+        for config, _ in configs.values():
+            config._attn_implementation = "eager"
         yield found
     finally:
         for module, before in fused:
             module.fused_attn = before
+        for config, how in configs.values():
+            config._attn_implementation = how
         for handle in handles:
             handle.remove()
 
@@ -71,25 +88,30 @@ def _attended(module: nn.MultiheadAttention, arguments: tuple[Any, ...], named: 
     return attended if module.batch_first else attended.transpose(0, 1), probabilities
 
 
-def check_attentions(explainer: str, found: list[Tensor], batch: Batch) -> None:
-    """VxpError unless there is attention, and all of it among the same tokens, on a grid, of every item."""
+def check_attentions(explainer: str, model: nn.Module, found: list[Tensor], batch: Batch) -> tuple[int, ...]:
+    """How the tokens lie (see `vxp.models.token_place`); VxpError unless there is attention, and all of it among the same
+    tokens, on a grid, of every item, or of every frame of a model of frames."""
     if not found:
-        raise VxpError(f"explainer {explainer!r} found no attention in the model, expected nn.MultiheadAttention or timm's "
-                       "Attention: use it on vision transformers")
+        raise VxpError(f"explainer {explainer!r} found no attention in the model, expected nn.MultiheadAttention, timm's "
+                       "Attention or that of transformers: use it on vision transformers")
     shapes = [tuple(a.shape) for a in found]
-    n = shapes[0][-1]
-    if any(len(s) != 4 or s[0] != len(batch) or s[2:] != (n, n) for s in shapes) or not models.token_grid(n, batch.space):
+    of, n = shapes[0][0], shapes[0][-1]
+    place = None
+    if all(len(s) == 4 and s[0] == of and s[2:] == (n, n) for s in shapes):
+        place = models.token_place(model, found[0][:, 0], len(batch), batch.space)
+    if place is None or of != len(batch) * (1 if len(place) == 1 + len(batch.space) else math.prod(batch.space[:-2])):
         raise VxpError(f"explainer {explainer!r} found attention of the shapes {sorted(set(shapes))}, expected "
                        f"[{len(batch)}, heads, N, N] of the same N tokens on a grid in every layer")
+    return place
 
 
-def seen_patches(relevance: Tensor, batch: Batch) -> Tensor:
-    """[B, h, w]: the patches in the class token's row of relevance [B, N, N]; in the mean of all rows where there is no
-    class token."""
-    prefix, h, w = models.token_grid(relevance.shape[1], batch.space) or (0, 1, relevance.shape[1])
+def seen_patches(relevance: Tensor, place: tuple[int, ...], batch: Batch) -> Tensor:
+    """[B, h, w], of clips [B, t, h, w]: the patches in the class token's row of relevance [N, tokens, tokens]; in the mean of
+    all rows where there is no class token."""
+    prefix, *grid = place
     row = relevance[:, 0] if prefix else relevance.mean(1)
-    patches: Tensor = row[:, prefix:].unflatten(1, (h, w))
-    return patches
+    patches: Tensor = row[:, prefix:].unflatten(1, grid)
+    return patches if patches.ndim == 1 + len(batch.space) else patches.unflatten(0, (len(batch), *batch.space[:-2]))
 
 
 def identity(attention: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def _logits(
             return None
         changed = output.clone()
         for row, channel in enumerate(channels):
-            gridded(name, changed[row:row + 1], item)[:, channel] = 0
+            gridded(model, name, changed[row:row + 1], item)[:, channel] = 0
         return changed
 
     handle = module.register_forward_hook(ablate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 from vxp.random import key, uniforms
 
@@ -19,20 +20,21 @@ def _passes(*, samples: int, superpixels: int, fill: str, readout: str, regions:
 
 
 @explainer("kernel-shap", signed=True, resample="none", passes=_passes, family="perturbation",
-           source="Lundberg and Lee 2017, theorem 2; sampling in pairs by Covert and Lee 2021, section 4.1")
+           kinds=MAPS, source="Lundberg and Lee 2017, theorem 2; sampling in pairs by Covert and Lee 2021, section 4.1")
 @torch.no_grad()
 def kernel_shap(
     model: nn.Module, batch: Batch, *, samples: int = 1000, superpixels: int = 50, fill: str = "mean",
     readout: str = "probability", regions: str = "slic",
 ) -> Tensor:
-    """Shapley values of superpixels for the target's probability, by least squares on sampled coalitions: what a region
-    adds when it is kept and not replaced by the fill, averaged over all orders in which regions may come.
+    """Shapley values of superpixels, of clips supervoxels, for the target's probability, by least squares on sampled
+    coalitions: what a region adds when it is kept and not replaced by the fill, averaged over all orders in which regions may
+    come.
 
     Two of the samples are the whole image and the fill alone. The others come in pairs: a coalition of k of M regions
     with k drawn by the Shapley kernel, in proportion to 1/(k(M - k)), and the regions it leaves out. The values sum to
     what the whole says less what the fill says, exactly. Where samples do not determine them, the smallest are taken.
     regions is slic or grid, superpixels about how many there are; readout is probability or logit. Coalitions are drawn
-    per item: the n-th does not depend on how many there are. Returns [B, H, W] float32, a region's value at each of its
+    per item: the n-th does not depend on how many there are. Returns [B, *space] float32, a region's value at each of its
     positions. Raises VxpError for unknown words, samples below 2 and superpixels below 1.
 
     Captum's KernelShap is not used: it draws from the global generator, and meets the sum only nearly.

@@ -1,10 +1,11 @@
-"""A linear model of the regions around one image."""
+"""A linear model of the regions around one item."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.kinds import MAPS
 from vxp.models import evaluating
 from vxp.random import key, uniforms
 
@@ -21,18 +22,19 @@ def _passes(
 
 
 @explainer("lime", signed=True, resample="none", passes=_passes, family="perturbation",
-           source="Ribeiro et al. 2016, eq. 2 and section 3.4")
+           kinds=MAPS, source="Ribeiro et al. 2016, eq. 2 and section 3.4")
 @torch.no_grad()
 def lime(
     model: nn.Module, batch: Batch, *, samples: int = 1000, superpixels: int = 50, kernel_width: float = 0.25,
     ridge: float = 1.0, fill: str = "mean", readout: str = "probability", regions: str = "slic",
 ) -> Tensor:
-    """The coefficients of a weighted ridge regression of the target's probability on which superpixels are kept.
+    """The coefficients of a weighted ridge regression of the target's probability on which superpixels, of clips supervoxels,
+    are kept.
 
     The first sample keeps all regions; in the others each is kept with probability 1/2, else replaced by the fill. As in
     the authors' code a sample z has weight sqrt(exp(-d^2/kernel_width^2)), d = 1 - cos(z, 1) its cosine distance from the
     whole; the intercept is not penalised. regions is slic or grid, superpixels about how many there are; readout is
-    probability or logit. Samples are drawn per item: sample n does not depend on how many there are. Returns [B, H, W]
+    probability or logit. Samples are drawn per item: sample n does not depend on how many there are. Returns [B, *space]
     float32, a region's coefficient at each of its positions. Raises VxpError for unknown words, samples or superpixels
     below 1, a kernel_width that is not positive and a negative ridge.
 

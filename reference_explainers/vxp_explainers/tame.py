@@ -29,7 +29,7 @@ def tame(model: nn.Module, batch: Batch, *, weights: str = AUTO) -> Tensor:
     """The target's channel of an attention network over features of one to four layers, min-maxed per map.
 
     In a branch for each layer a 1x1 convolution, batch norm, the feature map itself added, ReLU and upsampling to the grid
-    of the first; then one 1x1 convolution of all to a map per class (`_attention.Tame`). Trained so that the model keeps its
+    of the first; then one 1x1 convolution of all to a map per class (`_class_maps.Tame`). Trained so that the model keeps its
     class where the sigmoid of the map multiplies the image in [0, 1]. Unlike the authors' code the model stays in eval mode
     meanwhile, with its own batch statistics. weights: the name of weights of this package, or a file that `vxp fit` wrote;
     by default the package's for this architecture. One forward pass gives the maps of all classes. Returns [B, h, w] float32

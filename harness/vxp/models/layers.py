@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vxp.catalogue import nearest
 from vxp.core import VxpError
+from vxp.models.volumes import PREFIXES, channels_first, token_volume
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
@@ -21,11 +22,6 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
         raise VxpError(f"the model has no layer {name!r}{nearest(name, list(known))}; "
                        f"print(model) shows its {len(known)} layers")
     return known[name]
-
-
-PREFIXES = (1, 0, 2, 5, 4)
-"""How many tokens may stand before the patches, the likeliest first: a class token; none; one of distillation more; four
-registers more; registers alone."""
 
 
 def token_grid(tokens: int, space: Sequence[int]) -> tuple[int, int, int] | None:
@@ -41,9 +37,19 @@ def token_grid(tokens: int, space: Sequence[int]) -> tuple[int, int, int] | None
     return None
 
 
+def token_place(model: nn.Module, output: Tensor, items: int, space: Sequence[int]) -> tuple[int, ...] | None:
+    """How the tokens [N, tokens, D] of so many images (H, W) or clips (T, H, W) lie: how many come before the patches, and the
+    grid, (t, h, w) where N counts clips, and (h, w) where it counts images or the frames of all clips. None for no grid."""
+    *time, H, W = space
+    if time and len(output) == items and (found := token_volume(model, output.shape[1], space)):
+        return found
+    return token_grid(output.shape[1], (H, W)) if not time or len(output) == items * math.prod(time) else None
+
+
 def last_spatial_layer(model: nn.Module, inputs: Tensor) -> str:
     """The dotted name of the last features that still have a grid: the last module in execution order that returns
-    [B, C, h, w] with h*w > 1, or tokens [B, N, D] on a grid of patches (see `token_grid`) that the logits still depend on.
+    [B, C, h, w] with h*w > 1, of clips [B, C, t, h, w] or [B, t, h, w, C], or tokens [B, N, D] on a grid of patches (see
+    `token_grid` and `token_volume`) that the logits still depend on.
 
     What follows a transformer's last attention is passed over where only the class token is read: the gradient of the
     logits by the patches is 0 there. So are an attention's own parts. A module that runs several times in a pass (a shared
@@ -77,17 +83,18 @@ def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
     of its last run. A model of frames runs on all frames of a clip at once."""
     spatial: dict[str, tuple[int, ...]] = {}
     tokens: set[int] = set()
-    *time, H, W = inputs.shape[2:]
-    frames = len(inputs) * math.prod(time)
+    frames, volume = len(inputs) * math.prod(inputs.shape[2:-2]), inputs.ndim == 5
 
     def seen(name: str, output: object) -> None:
         spatial.pop(name, None)
         if not isinstance(output, Tensor):
             return
         whole = output.ndim == inputs.ndim
+        if whole and volume:
+            output = channels_first(output, inputs.shape[2:])
         if (whole or (output.ndim == 4 and len(output) == frames)) and output.shape[-2] * output.shape[-1] > 1:
             spatial[name] = tuple(output.shape[2:])
-        elif output.ndim == 3 and (found := token_grid(output.shape[1], (H, W))):
+        elif output.ndim == 3 and (found := token_place(model, output, len(inputs), inputs.shape[2:])):
             spatial[name] = found[1:]
             tokens.add(output.shape[1])
 
@@ -96,7 +103,8 @@ def _spatial(model: nn.Module, inputs: Tensor) -> dict[str, tuple[int, ...]]:
     if tokens:
         idle = _idle_patches(model, inputs) | _inside_attention(model)
         # [B, heads, N, D] inside an attention is no grid, though it has the dimensions of one
-        spatial = {name: size for name, size in spatial.items() if name not in idle and size[0] not in tokens}
+        spatial = {name: size for name, size in spatial.items()
+                   if name not in idle and (len(size) > 2 or size[0] not in tokens)}
     if not spatial:
         raise VxpError("the model has no layer that returns features [B, C, h, w] with a grid, or tokens on one: name a "
                        "layer= whose output has one, or use an explainer that needs no layer")
@@ -117,7 +125,7 @@ def _idle_patches(model: nn.Module, inputs: Tensor) -> set[str]:
     with _watching(model, seen), torch.enable_grad():
         logits = model(inputs.detach().clone().requires_grad_())
         gradients = torch.autograd.grad(logits.sum(), list(outputs.values()), allow_unused=True) if outputs else ()
-    grids = {name: token_grid(output.shape[1], inputs.shape[-2:]) for name, output in outputs.items()}
+    grids = {name: token_place(model, output, len(inputs), inputs.shape[2:]) for name, output in outputs.items()}
     return {name for (name, grid), gradient in zip(grids.items(), gradients, strict=True)
             if grid and (gradient is None or not gradient[:, grid[0]:].any())}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from vxp.audit import Audit, Order, apart, verify
 from vxp.core import Compensated, NotExplainedError, Randomised, Relabelled, VxpError
 from vxp.engine import Engine
 from vxp.validation import validate
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 READS = """
 import safetensors.torch
@@ -137,6 +142,18 @@ def test_an_explainer_that_patches_the_auditor_changes_nothing(
 def test_an_explainer_that_ends_its_process_is_no_verdict(whole: Path, by: Callable[[Path, str, str], Audit]) -> None:
     found = by(whole, "import os\n\ndef gone(model, batch):\n    os._exit(3)\n", "gone")
     assert (found.verdict, found.not_checked[-1]["reason"]) == ("incomplete", "the process of the explainer ended with 3")
+
+
+def test_an_explainer_that_never_returns_is_ended(whole: Path, isolation: str, tmp_path: Path, run_vxp: Vxp) -> None:
+    (tmp_path / "own.py").write_text("def stuck(model, batch):\n    while True:\n        pass\n")
+    done = run_vxp("verify", whole, "--all", "--regenerate", f"{tmp_path / 'own.py'}:stuck", "--explain-timeout", "3",
+                   "--out", tmp_path / "audit.json", "--device", "cpu", "--threads", "1")
+    assert done.returncode == 3, done.stdout + done.stderr
+    predicate = json.loads((tmp_path / "audit.json").read_bytes())["predicate"]
+    assert predicate["verdict"] == "incomplete"
+    assert predicate["not_checked"][-1]["reason"] == (
+        "the explainer gave no maps of a batch of 6 items within 3 s, and its process was ended: give it more time with "
+        "--explain-timeout SECONDS, or smaller batches with --batch-size")
 
 
 def test_maps_are_those_of_this_process_in_every_state_of_the_model(tmp_path: Path) -> None:

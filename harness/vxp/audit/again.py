@@ -51,7 +51,8 @@ ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
 @dataclass(frozen=True)
 class Order:
     """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
-    that computing them took at most so many minutes; images and model: for unregistered tasks."""
+    that computing them took at most so many minutes; images and model: for unregistered tasks; explain_timeout: seconds of the
+    explainer for a batch."""
 
     sample: int | None = SAMPLE
     nonce: nonces.Nonce = field(default_factory=nonces.own)
@@ -64,6 +65,7 @@ class Order:
     images: Path | None = None
     model: str | None = None
     all_within: float = 0.0
+    explain_timeout: float = apart.TIMEOUT
 
 
 @dataclass(eq=False)
@@ -356,7 +358,7 @@ def _explainer(order: Order, claim: Claim, engine: Engine) -> Iterator[_Maker]:
         yield _Maker(explainers.absent(facts), False, "process")
         return
     with apart.running(order.regenerate, facts, claim.source, claim.bundle.root, engine, device=order.device,
-                       threads=order.threads) as (bound, isolation):
+                       threads=order.threads, timeout=order.explain_timeout) as (bound, isolation):
         yield _Maker(bound, result.system_digest(bound) == claim.manifest["system"], isolation)
 
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,17 +36,23 @@ ISOLATIONS: Mapping[str, str] = {
     "process": "in a process that is not told where the bundle is; it could look for it (install bubblewrap to prevent that)",
 }
 """How an explainer is kept away from the bundle, in words."""
+TIMEOUT = 3600.0
+"""Seconds that an explainer may take for a batch, unless somebody says otherwise."""
+STARTING = 600.0
+"""Seconds that its process may take at least to load model and explainer: a busy machine takes minutes to import torch."""
 
 
 @contextlib.contextmanager
 def running(
     head: str, facts: Mapping[str, Any], model: str, bundle: Path, engine: Engine, *, device: str, threads: int,
+    timeout: float = TIMEOUT,
 ) -> Iterator[tuple[BoundExplainer, str]]:
     """The explainer that `head` names, at the parameters in the facts of a set's explainer, and how it is isolated (a key of
     ISOLATIONS).
 
     Its calls are answered by a process of its own, which loads the model by name and brings it into the state of the
-    engine's. VxpError where the process cannot be started or does not answer.
+    engine's. timeout: seconds that it has for a batch. VxpError where the process cannot be started or does not answer, or
+    not within that time.
     """
     with tempfile.TemporaryDirectory(prefix="vxp-explain-") as scratch, contextlib.ExitStack() as stack:
         isolation, before = _isolated(bundle, Path(scratch), device)
@@ -56,12 +63,13 @@ def running(
         stack.callback(_end, process)
         ask = _Asking(process, errors)
         said, _ = ask({"explainer": _explainer(head), "parameters": dict(facts["parameters"]), "model": _model(model),
-                       "device": device, "precision": engine.precision, "threads": threads})
+                       "device": device, "precision": engine.precision, "threads": threads}, max(timeout, STARTING))
         system = said.get("system")
         vxp_schemas.validate(system)
 
         def explain(module: nn.Module, batch: Batch, **_: Any) -> Tensor:
-            _, tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))
+            said, tensors = explain_worker.batch_message(batch, engine.state_of(module))
+            _, tensors = ask(said, timeout, tensors)
             if set(tensors) != {"maps"}:
                 raise VxpError(f"the process of the explainer gave the tensors {sorted(tensors)}, expected maps")
             return tensors["maps"].to(batch.inputs.device)
@@ -72,13 +80,30 @@ def running(
 
 
 class _Asking:
-    """One question and its answer; VxpError where the process gives none."""
+    """One question and its answer; VxpError where the process gives none, or none within so many seconds: it is killed then."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: BinaryIO) -> None:
         self.process, self.errors = process, errors
 
     def __call__(
-        self, said: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None,
+        self, said: Mapping[str, Any], timeout: float, tensors: Mapping[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        late = threading.Event()
+        timer = threading.Timer(timeout, lambda: (late.set(), self.process.kill()))
+        timer.start()
+        try:
+            return self._answer(said, tensors)
+        except VxpError:
+            if late.is_set():
+                what = "was not loaded" if tensors is None else f"gave no maps of a batch of {len(said['ids'])} items"
+                raise VxpError(f"the explainer {what} within {timeout:g} s, and its process was ended: give it more time with "
+                               "--explain-timeout SECONDS, or smaller batches with --batch-size") from None
+            raise
+        finally:
+            timer.cancel()
+
+    def _answer(
+        self, said: Mapping[str, Any], tensors: Mapping[str, Tensor] | None,
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
             explain_worker.send(self.process.stdin, said, tensors)  # type: ignore[arg-type]
@@ -153,4 +178,4 @@ def _isolated(bundle: Path, scratch: Path, device: str) -> tuple[str, Sequence[s
     return ("bubblewrap", words) if works else ("process", ())
 
 
-__all__ = ["ISOLATIONS", "running"]
+__all__ = ["ISOLATIONS", "TIMEOUT", "running"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from vxp.audit import Audit, Order, apart, verify
 from vxp.core import Compensated, NotExplainedError, Randomised, Relabelled, VxpError
 from vxp.engine import Engine
 from vxp.validation import validate
+
+if TYPE_CHECKING:
+    from conftest import Vxp
 
 READS = """
 import safetensors.torch
@@ -140,6 +145,18 @@ def test_an_explainer_that_ends_its_process_is_no_verdict(whole: Path, by: Calla
     assert (found.verdict, found.not_checked[-1]["reason"]) == ("incomplete", "the process of the explainer ended with 3")
 
 
+def test_an_explainer_that_never_returns_is_ended(whole: Path, isolation: str, tmp_path: Path, run_vxp: Vxp) -> None:
+    (tmp_path / "own.py").write_text("def stuck(model, batch):\n    while True:\n        pass\n")
+    done = run_vxp("verify", whole, "--all", "--regenerate", f"{tmp_path / 'own.py'}:stuck", "--explain-timeout", "3",
+                   "--out", tmp_path / "audit.json", "--device", "cpu", "--threads", "1")
+    assert done.returncode == 3, done.stdout + done.stderr
+    predicate = json.loads((tmp_path / "audit.json").read_bytes())["predicate"]
+    assert predicate["verdict"] == "incomplete"
+    assert predicate["not_checked"][-1]["reason"] == (
+        "the explainer gave no maps of a batch of 6 items within 3 s, and its process was ended: give it more time with "
+        "--explain-timeout SECONDS, or smaller batches with --batch-size")
+
+
 def test_maps_are_those_of_this_process_in_every_state_of_the_model(tmp_path: Path) -> None:
     task = tasks.load("shapes").limited(2)
     model = models.load(task.model)
@@ -148,14 +165,14 @@ def test_maps_are_those_of_this_process_in_every_state_of_the_model(tmp_path: Pa
     targets = torch.tensor([1, 2])
     batch = task.load(0, 2, model).batch(targets)
     bound = explainers.bind("smoothgrad|samples:2")
-    with apart.running("smoothgrad|samples:2", FACTS, task.model, tmp_path, engine, device="cpu", threads=1) as (far, _):
+    with apart.running(Order(regenerate="smoothgrad|samples:2"), FACTS, task.model, tmp_path, engine) as (far, _):
         for state in (None, Randomised("s"), Randomised("s", "cascading", 1, 3), Compensated(0.25), Relabelled()):
             module = engine.state(state, batch.seed)
             assert torch.allclose(far(module, batch), bound(module, batch), rtol=1e-4, atol=1e-6), state
         with pytest.raises(VxpError, match="none that this engine made"):
             far(models.load(task.model).module, batch)
     with (pytest.raises(VxpError, match="no explainer is called 'smoothgrd'; did you mean 'smoothgrad'"),
-          apart.running("smoothgrd", FACTS, task.model, tmp_path, engine, device="cpu", threads=1)):
+          apart.running(Order(regenerate="smoothgrd"), FACTS, task.model, tmp_path, engine)):
         pass
 
 
@@ -169,8 +186,8 @@ def picky(model, batch):
     task = tasks.load("shapes").limited(1)
     model = models.load(task.model)
     batch = task.load(0, 1, model).batch(torch.tensor([1]))
-    with (apart.running(f"{tmp_path / 'own.py'}:picky", FACTS, task.model, tmp_path / "x", Engine(model.module),
-                        device="cpu", threads=1) as (far, _), pytest.raises(NotExplainedError, match="class 2") as error):
+    with (apart.running(Order(regenerate=f"{tmp_path / 'own.py'}:picky"), FACTS, task.model, tmp_path / "x",
+                        Engine(model.module)) as (far, _), pytest.raises(NotExplainedError, match="class 2") as error):
         far(model.module, batch)
     assert error.value.code == "untrained-class"
 

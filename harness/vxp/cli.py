@@ -298,6 +298,9 @@ def verify(
                                                 "it.")] = None,
     regenerate: Annotated[str | None, typer.Option(help="The explainer, as for vxp run: its code is run, and maps are made "
                                                    "again.")] = None,
+    explain_timeout: Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="With --regenerate: the time that the "
+                                                   "explainer has for a batch. Then it is ended, and the verdict is "
+                                                   "incomplete.")] = 3600.0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The statement to write; by default beside the "
                                              "bundle.")] = None,
     device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
@@ -321,7 +324,7 @@ def verify(
     model = commands.formed(model, frames, layout, fusion)
     order = vxp.audit.Order(None if every else sample or vxp.audit.SAMPLE, drawn, regenerate, commands.device(device),
                             commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
-                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES, clips)
+                            0.0 if every or sample is not None else vxp.audit.ALL_MINUTES, clips, explain_timeout)
     with progress.shown(errors) as shown:
         code = vxp.audit.main(console, bundle, order, out, shown)
     raise typer.Exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import vxp_schemas
@@ -76,7 +77,7 @@ def reasons(
 
     signatures: none of a run that does not score. selected: the result's `selection`, for the words.
     """
-    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    card = _card(task)
     if card is None or card["status"] != "active":
         own = "own clips" if task["id"].startswith(OPEN_CLIPS) else "own images"
         words = own if task["id"].startswith(OPEN) else (
@@ -100,10 +101,24 @@ def reasons(
 
 def own_scores(task: typed.Ref) -> list[str]:
     """The signatures of the scores that a task's card asks for; none where the registry has no such task."""
+    card = _card(task)
+    return [] if card is None else list(_signatures(tuple(card["metrics"])))
+
+
+@cache
+def _signatures(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Of metrics as a card names them. A board asks for those of a task once for every result."""
     from vxp import metrics  # and torch with them, which no other question here needs
 
-    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
-    return [] if card is None else [bound.signature for bound in metrics.bind_all(list(card["metrics"]))]
+    return tuple(bound.signature for bound in metrics.bind_all(list(given)))
+
+
+def _card(task: typed.Ref) -> typed.Task | None:
+    """The card of a task by reference; None where the registry has none."""
+    try:
+        return vxp_schemas.registry_document("tasks", f"{task['id']}@{task['version']}")
+    except vxp_schemas.UnknownName:
+        return None
 
 
 def of_result(document: typed.Result) -> list[Reason]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,6 +21,7 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
+from vxp.audit import statement
 from vxp.core import Batch, Explainer, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
@@ -39,32 +41,37 @@ ISOLATIONS: Mapping[Isolation, str] = {
     "process": "in a process that is not told where the bundle is; it could look for it (install bubblewrap to prevent that)",
 }
 """How an explainer is kept away from the bundle, in words."""
+STARTING = 600.0
+"""Seconds that its process may take at least to load model and explainer: a busy machine takes minutes to import torch."""
 
 
 @contextlib.contextmanager
 def running(
-    head: str, facts: typed.Explainer, model: str, bundle: Path, engine: Engine, *, device: str, threads: int,
+    order: statement.Order, facts: typed.Explainer, model: str, bundle: Path, engine: Engine
 ) -> Iterator[tuple[BoundExplainer, Isolation]]:
-    """The explainer that `head` names, at the parameters in the facts of a set's explainer, and how it is isolated (a key of
-    ISOLATIONS).
+    """The explainer that the reviewer named to regenerate, at the parameters in the facts of a set's explainer, and how it is
+    isolated (a key of ISOLATIONS).
 
     Its calls are answered by a process of its own, which loads the model by name and brings it into the state of the
-    engine's. VxpError where the process cannot be started or does not answer.
+    engine's, and has so many seconds for a batch. VxpError where the process cannot be started or does not answer, or
+    not within that time.
     """
     with tempfile.TemporaryDirectory(prefix="vxp-explain-") as scratch, contextlib.ExitStack() as stack:
-        isolation, before = _isolated(bundle, Path(scratch), device)
+        isolation, before = _isolated(bundle, Path(scratch), order.device)
         errors = stack.enter_context((Path(scratch) / "errors").open("w+b"))
         process = subprocess.Popen(  # -P: no module is taken from the working folder
             [*before, sys.executable, "-P", "-m", "vxp.runs.explain_worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=errors, cwd=scratch, env=_environment(bundle, scratch))
         stack.callback(_end, process)
-        ask = _Asking(process, errors)
-        said, _ = ask({"explainer": _explainer(head), "parameters": dict(facts["parameters"]), "model": _model(model),
-                       "device": device, "precision": engine.precision, "threads": threads})
+        ask, timeout = _Asking(process, errors), order.explain_timeout
+        said, _ = ask({"explainer": _explainer(str(order.regenerate)), "parameters": dict(facts["parameters"]),
+                       "model": _model(model), "device": order.device, "precision": engine.precision, "threads": order.threads},
+                      max(timeout, STARTING))
         system = vxp_schemas.valid(said.get("system"), typed.System)
 
         def explain(module: nn.Module, batch: Batch, **_: Any) -> Tensor:
-            tensors = ask(*explain_worker.batch_message(batch, engine.state_of(module)))[1]
+            of_batch, given = explain_worker.batch_message(batch, engine.state_of(module))
+            tensors = ask(of_batch, timeout, given)[1]
             if set(tensors) != {"maps"}:
                 raise VxpError(f"the process of the explainer gave the tensors {sorted(tensors)}, expected maps")
             return tensors["maps"].to(batch.inputs.device)
@@ -75,14 +82,34 @@ def running(
 
 
 class _Asking:
-    """One question and its answer; VxpError where the process gives none."""
+    """One question and its answer; VxpError where the process gives none, or none within so many seconds: it is killed then."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: BinaryIO) -> None:
         self.process, self.errors = process, errors
 
     def __call__(
-        self, said: Order | Asked, tensors: Mapping[str, Tensor] | None = None,
+        self, said: Order | Asked, timeout: float, tensors: Mapping[str, Tensor] | None = None,
     ) -> tuple[Message, dict[str, Tensor]]:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(timeout, end)
+        timer.start()
+        try:
+            return self._answer(said, tensors)
+        except VxpError:
+            if late.is_set():
+                what = "was not loaded" if tensors is None else f"gave no maps of a batch of {len(tensors['inputs'])} items"
+                raise VxpError(f"the explainer {what} within {timeout:g} s, and its process was ended: give it more time with "
+                               "--explain-timeout SECONDS, or smaller batches with --batch-size") from None
+            raise
+        finally:
+            timer.cancel()
+
+    def _answer(self, said: Order | Asked, tensors: Mapping[str, Tensor] | None) -> tuple[Message, dict[str, Tensor]]:
         try:
             explain_worker.send(self.process.stdin, said, tensors)  # type: ignore[arg-type]
             answer, maps = explain_worker.receive(self.process.stdout, store.MAX_ARRAYS)  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ from vxp.validation.report import Evidence
 Verdict = Literal["reproduced", "differs", "refused", "incomplete"]
 SAMPLE = 299
 """Items that find a change of 1 % of a set with probability 0.95."""
+TIMEOUT = 3600.0
+"""Seconds that an explainer may take for a batch, unless somebody says otherwise."""
 ALL_MINUTES = 10.0
 """Minutes of computation up to which `vxp verify` takes all items, unless it is told how many."""
 
@@ -25,7 +27,8 @@ ALL_MINUTES = 10.0
 @dataclass(frozen=True)
 class Order:
     """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
-    that computing them took at most so many minutes; images, clips and model: for unregistered tasks."""
+    that computing them took at most so many minutes; images, clips and model: for unregistered tasks; explain_timeout: seconds
+    of the explainer for a batch."""
 
     sample: int | None = SAMPLE
     nonce: nonces.Nonce = field(default_factory=nonces.own)
@@ -39,6 +42,7 @@ class Order:
     model: str | None = None
     all_within: float = 0.0
     clips: Path | None = None
+    explain_timeout: float = TIMEOUT
 
 
 @dataclass(eq=False)

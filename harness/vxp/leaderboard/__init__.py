@@ -80,7 +80,8 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     with known.memory(afresh=check) as memory:
         found, wrong = read_all(records, memory)
         document, misstated = board(found, references.read_all(records), memory)
-    wrong |= misstated
+        wrong |= misstated
+        files = {} if wrong else _files(document, found, out, memory)
     for name, errors in wrong.items():
         console.print(f"{name}:", style="bold", markup=False)
         report.show_findings(console, errors)
@@ -89,8 +90,6 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     if wrong:
         console.print(f"{len(wrong)} records with errors: nothing was written", soft_wrap=True)
         return 1
-    files = {path: text.encode() for path, text in page.pages(document, found).items()}
-    files |= {DOCUMENT: _plain(document).encode() + b"\n", TABLE: _parquet(rows(document))}
     if check:
         differing = _differing(files, out)
         for line in differing:
@@ -124,6 +123,13 @@ def _plain(value: Any, depth: int = 4) -> str:
              if isinstance(value, dict) else [_plain(v, depth - 1) for v in value])
     first, last = "{}" if isinstance(value, dict) else "[]"
     return first + "\n" + ",\n".join(inner) + "\n" + last
+
+
+def _files(document: dict[str, Any], found: Sequence[Record], out: Path, memory: known.Memory) -> dict[str, bytes]:
+    """Every file of a board by its path."""
+    text = _plain(document)
+    table = memory.file(out / TABLE, lambda: _parquet(rows(document)), "rows", text)
+    return {**page.pages(document, found, out, memory), DOCUMENT: text.encode() + b"\n", TABLE: table}
 
 
 PAGES = ("submissions", "tables")

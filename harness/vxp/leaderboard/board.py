@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import vxp_schemas
@@ -42,11 +42,18 @@ def board(records: Sequence[Record], kept: References, memory: Memory = NOTHING)
         "latest": latest, "submissions": [rounded(_submission(r, hidden[r.name], raised[r.name], of_root)) for r in records],
         "tables": shown,
     }
-    # part by part, since what was there before was checked before, and a check costs more than the part
-    parts = [*(("submissions", s) for s in document["submissions"]), *(("tables", t) for t in shown)]
-    for kind, part in parts:
-        memory.checked(document | {"submissions": [], "tables": [], kind: [part]}, json.dumps(part))
+    for part in _parts(document):
+        memory.checked(document | {"submissions": [], "tables": []} | part, json.dumps(part))
     return document, wrong
+
+
+def _parts(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The document in parts, since what was there before was checked before, and a check costs more than the part: its
+    submissions, its tables without their entries, and the entries."""
+    yield from ({"submissions": [submission]} for submission in document["submissions"])
+    for table in document["tables"]:
+        yield {"tables": [table | {"entries": []}]}
+        yield from ({"tables": [table | {"scores": [], "references": [], "entries": [entry]}]} for entry in table["entries"])
 
 
 def _hidden(record: Record, later: Record | None) -> list[str]:

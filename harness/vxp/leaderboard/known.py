@@ -20,12 +20,14 @@ from typing import Any
 import vxp_schemas
 
 import vxp
-from vxp.bundles import open_bundle
+from vxp.bundles import Bundle, open_bundle
 from vxp.core import VxpError
 from vxp.machine import caches
 
 MOST = 1 << 28
 """Bytes of a record above which it is not looked up; no record of a bundle within its caps is near it."""
+CODE = (".py", ".json", ".j2", ".css")
+"""Endings of the files that anything here depends on."""
 UNUSED = 90 * 24 * 3600
 """Seconds after which what nobody asked for is forgotten."""
 
@@ -71,6 +73,16 @@ class Memory:
             self.put(value, *of)
         return value
 
+    def file(self, place: Path, make: Callable[[], bytes], *of: str) -> bytes:
+        """The bytes of a file that follow from these: those in its place where they are still the ones that `make` gave before,
+        which nobody has edited since, or else those that it gives now."""
+        digest = self.get("file", *of)
+        if digest is not None and place.is_file() and hashlib.sha256(there := place.read_bytes()).hexdigest() == digest:
+            return there
+        made = make()
+        self.put(hashlib.sha256(made).hexdigest(), "file", *of)
+        return made
+
     def checked(self, document: Mapping[str, Any], *of: str) -> None:
         """Check a document that follows from these against its schema, unless it was found in order before."""
         if self.get("in order", *of) is None:
@@ -110,8 +122,9 @@ def _key(of: tuple[str, ...]) -> bytes:
     return hashlib.sha256("\0".join((_code(), *of)).encode()).digest()
 
 
-def of_bundle(bundle: Path) -> str | None:
-    """The digest of every byte of a bundle; None where the files cannot be read in order, which the validator will say."""
+def opened(bundle: Path) -> tuple[Bundle, str] | None:
+    """A bundle with the digest of its every byte, none of which can change later without whoever reads it noticing; None where
+    the files cannot be read in order, which the validator will say."""
     try:
         opened = open_bundle(bundle)
         if sum(opened.size(path) for path in opened.paths) > MOST:
@@ -125,17 +138,17 @@ def of_bundle(bundle: Path) -> str | None:
             found.update(f"\n{path}\n{inside.hexdigest()}".encode())
     except (VxpError, OSError):
         return None
-    return found.hexdigest()
+    return opened, found.hexdigest()
 
 
 @cache
 def _code() -> str:
-    """The digest of all code and registry that anything here depends on."""
+    """The digest of all code, registry and templates."""
     found = hashlib.sha256()
     for top in (Path(vxp.__file__).parent, Path(vxp_schemas.__file__).parent):
-        for file in sorted(p for p in top.rglob("*") if p.suffix in (".py", ".json")):
+        for file in sorted(p for p in top.rglob("*") if p.suffix in CODE):
             found.update(f"\n{file.relative_to(top)}\n{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
     return found.hexdigest()
 
 
-__all__ = ["NOTHING", "Memory", "memory", "of_bundle"]
+__all__ = ["NOTHING", "Memory", "memory", "opened"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from vxp import division
 from vxp.bundles import cite
 from vxp.explainers import ORACLES
+from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import SHARE, Record
 from vxp.leaderboard.tables import SHOWN
 from vxp.report.words import FAMILIES, columns, interval, note, number
@@ -24,31 +28,58 @@ LEVELS = {
 """What a level of evidence says, in a few words."""
 
 
-def pages(document: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
-    """Every page by its path."""
+def pages(document: Mapping[str, Any], records: Sequence[Record], out: Path, memory: Memory = NOTHING) -> dict[str, bytes]:
+    """Every page by its path in the folder `out`. memory: knows from what those that are there were made."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("vxp.leaderboard"), PackageLoader("vxp.report")]),
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"levels": LEVELS, "least": SHOWN, "share": SHARE}
     submissions = {s["record"]: s for s in document["submissions"]}
     tables = [_table(t, submissions) for t in document["tables"]]
-    found = {"index.html": environment.get_template("index.html.j2").render(document=document, tables=tables)}
-    for table in tables:
-        found[f"tables/{table['anchor']}.html"] = environment.get_template("table.html.j2").render(
-            document=document, table=table, submissions=submissions, hidden=len(table["entries"]) - table["shown"])
+    index = environment.get_template("index.html.j2").render(document=document, tables=tables)
+    found = {"index.html": index.encode()}
+    template = environment.get_template("table.html.j2")
+    for t, table in zip(document["tables"], tables, strict=True):
+        path = f"tables/{table['anchor']}.html"
+        beside = {e["record"]: submissions[e["record"]] for e in t["entries"]}
+        found[path] = memory.file(out / path, partial(_table_page, template, table, beside), "table",
+                                  json.dumps([t, beside]))
+    template = environment.get_template("submission.html.j2")
+    of_record: dict[str, list[Entry]] = {}
+    for t in document["tables"]:
+        facts = {k: v for k, v in t.items() if k not in ("entries", "references")}
+        for e in t["entries"]:
+            of_record.setdefault(e["record"], []).append((facts, e))
     for record in records:
-        own = [(t, e) for t in document["tables"] for e in t["entries"] if e["record"] == record.name]
-        most = max((t["items"] for t, _ in own), default=0)
-        found[f"submissions/{record.name}.html"] = environment.get_template("submission.html.j2").render(
-            s=submissions[record.name], most=most, results=[_result(t, e, record) for t, e in own],
-            citation=cite.of_submission(record.submission, record.bundle.root_digest, record.results))
+        path, said, own = f"submissions/{record.name}.html", submissions[record.name], of_record.get(record.name, [])
+        make = partial(_submission_page, template, said, own, record)
+        follows = json.dumps([said, own])
+        found[path] = make() if record.key is None else memory.file(out / path, make, "submission", record.key, follows)
     return found
 
 
-def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    heads = columns([s["signature"] for s in table["scores"]])
+Entry = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""What a table says of all of its results, and of one."""
+
+
+def _submission_page(template: Template, said: Mapping[str, Any], own: Sequence[Entry], record: Record) -> bytes:
+    return template.render(
+        s=said, most=max((t["items"] for t, _ in own), default=0), results=[_result(t, e, record) for t, e in own],
+        citation=cite.of_submission(record.submission, record.bundle.root_digest, record.results)).encode()
+
+
+def _table_page(template: Template, table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> bytes:
     entries = sorted(table["entries"], key=lambda e: (not submissions[e["record"]]["shown"],
                                                       submissions[e["record"]]["method"]["name"], e["record"]))
+    whole = {**table, "entries": [(submissions[e["record"]], e) for e in entries],
+             "families": _families(table, entries, submissions)}
+    return template.render(table=whole, hidden=len(entries) - table["shown"]).encode()
+
+
+def _families(
+    table: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], submissions: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    heads = columns([s["signature"] for s in table["scores"]])
     families: list[dict[str, Any]] = []
     for family in result.families(table["task"], table["scores"]):
         scores = [s for s in table["scores"] if s["family"] == family]
@@ -61,8 +92,12 @@ def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]
             "rows": [{"submission": submissions[e["record"]], "cells": _cells(scores, e)} for e in entries],
             "references": [{"name": r["explainer"], "cells": _cells(scores, r)} for r in table["references"]],
         })
-    return {**table, "entries": [(submissions[e["record"]], e) for e in entries], "families": families,
-            "best": _best(table, heads, submissions),
+    return families
+
+
+def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A table with what the first page says of it."""
+    return {**table, "best": _best(table, columns([s["signature"] for s in table["scores"]]), submissions),
             "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
             "part": division.part(table),
             "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
@@ -115,7 +150,8 @@ def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapp
     filled = submitted and figure is not None and "mean" in found and figure != found["mean"]
     mean = number(found["mean"], whole["metric"]["id"]) if filled else ""
     return {
-        "figure": "" if figure is None else number(figure, whole["metric"]["id"]), "interval": interval(whole),
+        "figure": "" if figure is None else number(figure, whole["metric"]["id"]),
+        "interval": interval(whole).replace(" ", "\u00a0"),  # stays on one line
         "note": note(whole) + (f"; {mean} without the items that it lost" if filled else ""),
         "tied": found.get("tied_for_best", False),
         # what has no number, or no audit, says so already
@@ -126,10 +162,12 @@ def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapp
 
 
 def _below(against: Mapping[str, str]) -> str:
-    """The references that a method was not shown to beat; the oracles are no floor."""
+    """The references that a method was not shown to beat, in words; the oracles are no floor."""
     floors = {name: verdict != "better" for name, verdict in against.items() if name not in ORACLES}
     below = [name for name, not_better in floors.items() if not_better]
-    return "any reference" if len(below) == len(floors) > 1 else ", ".join(below)
+    if len(below) == len(floors) > 1:
+        return "beats no reference"
+    return f"not better than {', '.join(below)}" if below else ""
 
 
 def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) -> dict[str, Any]:

@@ -46,6 +46,8 @@ from vxp.validation import arrays
 from vxp.validation.report import findings_of_record
 
 BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL = "bundle", "report.json", "audits", "signature.json", "withdrawal.json"
+Opened = tuple[Bundle, str] | None
+"""A bundle with the digest of its every byte, where it was read in order."""
 SHARE = 0.05
 """An audit counts on the board if its sample finds a change of this share of the items with probability 0.95."""
 
@@ -289,11 +291,17 @@ class _Given:
 
 
 def _standing(trust: Trust, given: Signed | None, kind: str, bundle: Bundle) -> Standing:
-    """What a submitter's statement is worth. It is held to its date: of a signature, whose key is valid when it is added."""
-    if given is None:
+    """What a submitter's statement is worth."""
+    said = None if given is None else (given, signing.statement(given.payload, kind, bundle.root)["predicate"])
+    return _held(trust, said, bundle)
+
+
+def _held(trust: Trust, said: tuple[Signed, Mapping[str, Any]] | None, bundle: Bundle) -> Standing:
+    """The same of a statement with its predicate. It is held to its date: of a signature, whose key is valid when it is
+    added."""
+    if said is None:
         return trusting.of_submission(trust, None, "", "")
-    created = str(signing.statement(given.payload, kind, bundle.root)["predicate"]["created"])
-    return trusting.of_submission(trust, given, created, str(bundle.submission["submitter"]["name"]))
+    return trusting.of_submission(trust, said[0], str(said[1]["created"]), str(bundle.submission["submitter"]["name"]))
 
 
 def _better(trust: Trust, signed: Signed | None, there: Path, bundle: Bundle) -> Signed | None:
@@ -382,8 +390,8 @@ def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict
             wrong[shown(place.name)] = [f.document() for f in findings.all]
         else:
             places.append(place)
-    for place, key, found in _validated(places, memory):
-        record, errors = read(place, found, trust, key, memory)
+    for place, opened, found in _validated(places, memory):
+        record, errors = read(place, found, trust, opened, memory)
         if errors:
             wrong[shown(place.name)] = errors
         elif record is not None:
@@ -391,20 +399,21 @@ def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict
     return records, wrong
 
 
-def _validated(places: Sequence[Path], memory: Memory) -> list[tuple[Path, str | None, validation.Report]]:
+def _validated(places: Sequence[Path], memory: Memory) -> list[tuple[Path, Opened, validation.Report]]:
     """The digest and the validation of the bundle in each of these folders, in their order."""
-    keys = {place: known.of_bundle(place / BUNDLE) for place in places}
-    there = {place: memory.get("validation", key) for place, key in keys.items() if key is not None}
+    opened = {place: known.opened(place / BUNDLE) for place in places}
+    there = {place: memory.get("validation", facts[1]) for place, facts in opened.items() if facts is not None}
     found = {place: validation.Report.read(said, strict=False) for place, said in there.items() if said is not None}
     new = [place for place in places if place not in found]
     for bundle, report in validation.all_apart([place / BUNDLE for place in new], "consistency", record=True):
         place = bundle.parent
-        found[place], key = report, keys[place]
-        if key is not None and key != known.of_bundle(bundle):
-            keys[place] = None  # somebody wrote to it meanwhile
-        elif key is not None and not report.stopped and not report.of("error"):
-            memory.put(report.document(), "validation", key)
-    return [(place, keys[place], found[place]) for place in places]
+        found[place], before = report, opened[place]
+        after = opened[place] = None if before is None else known.opened(bundle)
+        if before is None or after is None or after[1] != before[1]:
+            opened[place] = None  # somebody wrote to it meanwhile
+        elif not report.stopped and not report.of("error"):
+            memory.put(report.document(), "validation", after[1])
+    return [(place, opened[place], found[place]) for place in places]
 
 
 def _irregular(place: Path, findings: Findings) -> None:
@@ -429,14 +438,15 @@ def _irregular(place: Path, findings: Findings) -> None:
 
 
 def read(
-    place: Path, found: validation.Report, trust: Trust, key: str | None = None, memory: Memory = NOTHING
+    place: Path, found: validation.Report, trust: Trust, opened: Opened = None, memory: Memory = NOTHING
 ) -> tuple[Record | None, list[typed.Finding]]:
-    """The record in a folder whose bundle, of this digest, was validated, or the errors that were found."""
+    """The record in a folder whose bundle was validated, or the errors that were found."""
     if found.of("error"):
         return None, found.of("error")
     if found.stopped:
         raise VxpError(f"{place} could not be checked: {next(c['reason'] for c in found.checks if not c['ran'])}")
-    bundle = replace(open_bundle(place / BUNDLE), checked=True)
+    bundle, key = opened or (open_bundle(place / BUNDLE), None)
+    bundle = replace(bundle, checked=True)
     findings = Findings()
     report = _report(place / REPORT, bundle, findings, memory)
     files = sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []
@@ -453,11 +463,11 @@ def read(
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
     if findings.errors or report is None:
         return None, [f.document() for f in findings.all]
-    signature = _standing(trust, own.get(signing.SIGNATURE, (None,))[0], signing.SIGNATURE, bundle)
+    signature = _held(trust, own.get(signing.SIGNATURE), bundle)
     withdrawal = None
     if signing.WITHDRAWAL in own:
-        given, predicate = own[signing.WITHDRAWAL]
-        standing = _standing(trust, given, signing.WITHDRAWAL, bundle)
+        predicate = own[signing.WITHDRAWAL][1]
+        standing = _held(trust, own[signing.WITHDRAWAL], bundle)
         if standing.trusted and not signature.trusted:
             standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
         withdrawal = Withdrawal(predicate, standing)

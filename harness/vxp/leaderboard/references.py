@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +75,32 @@ def keep(run: Path, records: Path) -> Path:
 
 @dataclass(frozen=True)
 class References:
-    """By task and model the kept references by their ids, and a digest of all of them."""
+    """By task and model the file of the kept references, and a digest of all of them."""
 
-    samples: Mapping[Place, Mapping[str, Samples]]
-    digests: Mapping[Place, str]
+    files: Mapping[Place, Path] = field(default_factory=dict)
+    digests: Mapping[Place, str] = field(default_factory=dict)
+    _read: dict[Path, Mapping[str, Samples]] = field(default_factory=dict)
 
     def of(self, document: Mapping[str, Any]) -> Mapping[str, Samples]:
-        """Those of the task and model of a result."""
-        return self.samples.get(place(document), {})
+        """Those of the task and model of a result, by their ids; read when they are first asked for."""
+        file = self.files.get(place(document))
+        if file is None:
+            return {}
+        if file not in self._read:
+            self._read[file] = compare.read(file).references
+        return self._read[file]
 
 
 def read_all(records: Path) -> References:
     """The references that are kept beside the records; none where none were. VxpError where a file is damaged."""
-    samples, digests = {}, {}
+    files, digests = {}, {}
     for file in sorted(beside(records).glob("[!.]*/results/*/result.json")):
-        own = compare.read(file)
-        samples[place(own.document)] = own.references
-        digests[place(own.document)] = store.digest(store.read_file(file))  # which binds the others
-    return References(samples, digests)
+        document = store.read_document(file)
+        for described in (document[k] for k in KEPT if k in document):
+            store.read_described(file.parents[2], described)
+        files[place(document)] = file
+        digests[place(document)] = store.digest(store.read_file(file))  # which binds the others
+    return References(files, digests)
 
 
 def check(results: Sequence[Samples], kept: References, findings: Findings) -> None:

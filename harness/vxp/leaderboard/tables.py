@@ -89,7 +89,7 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: Refere
         **({"selection": dict(document["selection"])} if "selection" in document else {}),
         "scores": [{**{k: s[k] for k in ("signature", "family", "better", "level", "range", "flags") if k in s},
                     "of_task": s["signature"] in own} for s in known.values()],
-        "entries": [_entry(record, samples, standing.get(record.name, {})) for record, samples in rows],
+        "entries": [_entry(record, samples, standing.get(record.name, {}), memory) for record, samples in rows],
         "references": [{"explainer": name, "scores": [
             {k: s[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in s} for s in r.document["scores"]
         ]} for name, r in beside.items()],
@@ -114,8 +114,13 @@ def party(record: Record) -> str:
     return record.identity or str(record.submission["submitter"]["name"]).casefold()
 
 
-def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing]) -> dict[str, Any]:
+def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing], memory: Memory) -> dict[str, Any]:
     document = samples.document
+
+    def count() -> dict[str, dict[str, Any]]:
+        return {score["signature"]: _counted(samples, score) for score in document["scores"]}
+
+    counted = count() if record.key is None else memory.kept(count, "counted", record.key, document["result_id"])
     cost = document["cost"]
     explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
     why = [reason.words for reason in division.of_result(document)]
@@ -131,7 +136,7 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing]) -
                  "score_rows": cost["score"]["rows_run"], "score_seconds": cost["score"]["seconds"]},
         "scores": [{
             **{k: score[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in score},
-            **_counted(samples, score), **_audited(record, samples, score),
+            **counted[score["signature"]], **_audited(record, samples, score),
             "evidence": record.evidence_of(document["result_id"], score["signature"]),
             **_stands(standing.get(score["signature"])),
         } for score in document["scores"]],

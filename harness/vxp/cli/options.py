@@ -1,0 +1,74 @@
+"""What the commands share: the programs, the consoles, options, and what is said at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vxp.errors import VxpError
+
+STOPPED = 130
+"""Exit code of a run that Ctrl-C stopped."""
+
+app = typer.Typer(name="vxp", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Explain vision models and score the explanations by one protocol.")
+data_app = typer.Typer(no_args_is_help=True, help="Get data that a task needs.")
+app.add_typer(data_app, name="data")
+board_app = typer.Typer(no_args_is_help=True, help="Keep records of submissions and build the leaderboard from them.")
+app.add_typer(board_app, name="leaderboard")
+
+console = Console()
+errors = Console(stderr=True)
+
+TaskName = Annotated[str | None, typer.Argument(metavar="TASK", help="A registered task, such as photos (see vxp list tasks).")]
+Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, name|parameter:value or file.py:name; "
+                                               "repeatable; 'all' for every installed method.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
+                                                "second of each; the result is open, and flagged `limited`.")]
+Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
+                                                   "by commas or repeated; by default the task's own.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]
+Memory = Annotated[str | None, typer.Option(help="Bytes that the rows of a model batch take at most, such as 500MB; by default "
+                                            "2GB.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
+Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
+                                             ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
+                                             "imagenet-val.")]
+Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK (an open task): a folder of video files, or a "
+                                            "manifest (.csv, .parquet); needs the extra `video`.")]
+Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip that the model is shown; by default the model's own "
+                                            "number, or 16.")]
+Layout = Annotated[str | None, typer.Option(help="How your model takes clips: bcthw, or btchw as those of transformers.")]
+Fusion = Annotated[str | None, typer.Option(help="How a model of images sees clips: its logits for every frame, fused by "
+                                            "log-mean-exp (the default), mean or max.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="A model by name or file.py:factory, instead of the task's.")]
+Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
+Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
+Records = Annotated[Path, typer.Option(help="The folder of the records.")]
+
+
+def next_(done: str, what: str, command: str) -> None:
+    """Say what was done, and the command that goes on."""
+    console.print(f"{done}\n{what}: {command}", soft_wrap=True, highlight=False, markup=False)
+
+
+def pair(text: str) -> tuple[str, str | float | int | bool]:
+    """`name:value` as a parameter: a number or truth value where it reads as one."""
+    name, colon, value = text.partition(":")
+    if not colon or not name:
+        raise VxpError(f"--parameter {text!r}: expected name:value")
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return name, kind(value)
+    return name, {"true": True, "false": False}.get(value.lower(), value)
+
+
+def split(asked: list[str] | None) -> tuple[str, ...]:
+    return tuple(part.strip() for text in asked or () for part in text.split(",") if part.strip())

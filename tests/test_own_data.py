@@ -551,8 +551,10 @@ def tiny(names: tuple[str, ...] = ()) -> models.Model:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
                            nn.Linear(16, len(names) or 10)).eval()
     normalization = models.loading.SHAPES
-    document = models.described(module, id="own-tiny", title="tiny", license="not stated", symbol="tiny", size=SIZE,
-                                normalization=normalization, classes=len(names) or 10, status="unregistered")
+    document = models.described(module,
+                                models.Card(id="own-tiny", title="tiny", license="not stated", symbol="tiny",
+                                            status="unregistered"),
+                                models.Takes(SIZE, normalization, len(names) or 10))
     return models.Model("own-tiny", module, normalization, SIZE, names, document)
 
 

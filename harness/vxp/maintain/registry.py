@@ -45,18 +45,17 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Mo
 
 
 def _lite0() -> typed.Model:
-    document = models.described(
-        loading.efficientnet_lite0(), id="efficientnet-lite0", title="EfficientNet-Lite0, ImageNet-1k", license="Apache-2.0",
-        symbol="efficientnet_lite_pytorch:EfficientNet.from_name", size=(224, 224), normalization=loading.LITE0, classes=1000)
+    card = models.Card("efficientnet-lite0", "EfficientNet-Lite0, ImageNet-1k", "Apache-2.0",
+                       "efficientnet_lite_pytorch:EfficientNet.from_name")
+    document = models.described(loading.efficientnet_lite0(), card, models.Takes((224, 224), loading.LITE0, 1000))
     return vxp_schemas.valid(document, typed.Model) | {"load_name": "efficientnet-lite0", "weights": LITE0_WEIGHTS}
 
 
 def _lite0_frames() -> typed.Model:
-    document = models.described(
-        loading.efficientnet_lite0_frames(), id="efficientnet-lite0-frames",
-        title="EfficientNet-Lite0 on every frame of a clip, ImageNet-1k", license="Apache-2.0",
-        symbol="vxp.models.clips:late_fusion", size=(stamps_video.FRAMES, stamps_video.SIZE, stamps_video.SIZE),
-        normalization=loading.LITE0, classes=1000)
+    card = models.Card("efficientnet-lite0-frames", "EfficientNet-Lite0 on every frame of a clip, ImageNet-1k", "Apache-2.0",
+                       "vxp.models.clips:late_fusion")
+    size = (stamps_video.FRAMES, stamps_video.SIZE, stamps_video.SIZE)
+    document = models.described(loading.efficientnet_lite0_frames(), card, models.Takes(size, loading.LITE0, 1000))
     document["architecture"]["kwargs"] = {"model": "efficientnet-lite0", "fusion": "log-mean-exp"}
     about = ("The model efficientnet-lite0 sees every frame by itself; the clip's logit is the log of the mean over frames of "
              "exp(logit).")
@@ -65,18 +64,17 @@ def _lite0_frames() -> typed.Model:
 
 
 def _shapes() -> typed.Model:
-    document = models.described(
-        loading.shapes_cnn(), id="shapes-cnn", title="The classifier of the task shapes, trained by us", license="Apache-2.0",
-        symbol="vxp.models.shapes_cnn:ShapesCNN", size=(64, 64), normalization=loading.SHAPES, classes=len(shapes.CLASSES))
+    card = models.Card("shapes-cnn", "The classifier of the task shapes, trained by us", "Apache-2.0",
+                       "vxp.models.shapes_cnn:ShapesCNN")
+    document = models.described(loading.shapes_cnn(), card, models.Takes((64, 64), loading.SHAPES, len(shapes.CLASSES)))
     return _shipped(document, "shapes-cnn", shapes.CLASSES)
 
 
 def _motion() -> typed.Model:
-    document = models.described(
-        loading.motion_net(), id="motion-net", title="The classifier of the task motion-items, trained by us",
-        license="Apache-2.0", symbol="vxp.models.motion_net:MotionNet",
-        size=(motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE), normalization=loading.MOTION,
-        classes=len(motion_items.CLASSES))
+    card = models.Card("motion-net", "The classifier of the task motion-items, trained by us", "Apache-2.0",
+                       "vxp.models.motion_net:MotionNet")
+    size = (motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE)
+    document = models.described(loading.motion_net(), card, models.Takes(size, loading.MOTION, len(motion_items.CLASSES)))
     return _shipped(document, "motion-net", motion_items.CLASSES)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from vxp.catalogue import nearest, split
 from vxp.core import VxpError
 from vxp.models.clips import FUSIONS, FramesFirst, LateFusion, misfit
-from vxp.models.identity import described
+from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id
 
 FRAMES = 16
@@ -92,10 +92,11 @@ def _again(model: Model, module: nn.Module, size: tuple[int, ...], more: Mapping
     """The model as this module at this size, with a document of its own."""
     document = model.document
     classes(module, size, f"model {model.id}")
-    made = described(module, id=document_id(model.id, more.get("fusion", f"{size[0]}-frames")), title=document["title"],
-                     license=document["license"], symbol=document["architecture"]["symbol"], size=size,
-                     normalization=model.normalization, classes=document["classes"]["count"], status="unregistered",
-                     more={"input": {**document["input"], "size": list(size)}, **more})
+    made = described(module,
+                     Card(id=document_id(model.id, more.get("fusion", f"{size[0]}-frames")), title=document["title"],
+                          license=document["license"], symbol=document["architecture"]["symbol"], status="unregistered"),
+                     Takes(size, model.normalization, document["classes"]["count"]),
+                     {"input": {**document["input"], "size": list(size)}, **more})
     return Model(made["id"], module, model.normalization, size, model.class_names, made)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -40,23 +41,42 @@ def probe_inputs(size: Sequence[int], normalization: Normalization) -> Tensor:
     return normalization.to_inputs(raw, len(size))
 
 
-def described(
-    module: nn.Module, *, id: str, title: str, license: str, symbol: str, size: Sequence[int],
-    normalization: Normalization, classes: int, status: str = "active", more: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Card:
+    """What a model is called, and under which licence it is; symbol: what builds it."""
+
+    id: str
+    title: str
+    license: str
+    symbol: str
+    status: str = "active"
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What goes into a model and comes out: the size of an input without its channels, what its raw pixels are brought to, and
+    how many logits there are."""
+
+    size: Sequence[int]
+    normalization: Normalization
+    classes: int
+
+
+def described(module: nn.Module, card: Card, takes: Takes, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""
-    inputs = probe_inputs(size, normalization)
+    normalization = takes.normalization
+    inputs = probe_inputs(takes.size, normalization)
     with torch.no_grad():
         logits = torch.cat([module(x[None]) for x in inputs])
     bytes_ = inputs.contiguous().numpy().tobytes()
     return {
         "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
-        "id": id, "version": 1, "title": title, "status": status, "license": license,
-        "architecture": {"symbol": symbol}, "state_dict_digest": state_dict_digest(module),
+        "id": card.id, "version": 1, "title": card.title, "status": card.status, "license": card.license,
+        "architecture": {"symbol": card.symbol}, "state_dict_digest": state_dict_digest(module),
         "num_params": sum(p.numel() for p in module.parameters()), "eval_mode": True,
-        "input": {"size": list(size), "channels": "rgb",
+        "input": {"size": list(takes.size), "channels": "rgb",
                   "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)}},
-        "classes": {"count": classes},
+        "classes": {"count": takes.classes},
         "probe": {"inputs": "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
                   "inputs_digest": f"sha256:{hashlib.sha256(bytes_).hexdigest()}",
                   "logits": [[round(v, 2) + 0.0 for v in row[:8].tolist()] for row in logits], "atol": ATOL},

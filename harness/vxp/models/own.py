@@ -16,7 +16,7 @@ from vxp.core import Normalization, VxpError, doubts
 from vxp.models import forms
 from vxp.models import weights as files
 from vxp.models.forms import Form
-from vxp.models.identity import described
+from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id
 from vxp.origin import OWN_FILE
 
@@ -72,9 +72,10 @@ def load(spec: str, form: Form = Form()) -> Model:  # noqa: B008
         raise VxpError(f"{factory}: {len(names)} class names for {classes} logits, expected as many")
     path, _, symbol = factory.rpartition(":")
     title = f"{symbol} of {Path(path).name}" + (f", weights of {file.name}" if file else "")
-    document = described(module, id=document_id("own", Path(path).stem, *([file.stem] if file else [])), title=title,
-                         license="not stated", symbol=symbol, size=size, normalization=normalization, classes=classes,
-                         status="unregistered")
+    document = described(module,
+                         Card(id=document_id("own", Path(path).stem, *([file.stem] if file else [])), title=title,
+                              license="not stated", symbol=symbol, status="unregistered"),
+                         Takes(size, normalization, classes))
     if form.layout is not None:
         document["input"]["layout"] = form.layout
     return Model(document["id"], module, normalization, size, names, document)

@@ -13,7 +13,7 @@ from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import torchvision_models
 from vxp.models import weights as files
-from vxp.models.identity import described
+from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id, published
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -63,8 +63,11 @@ def load(name: str, file: Path | None = None) -> Model:
         architecture = full.partition(".")[0]
         id, title = document_id("timm", architecture, file.stem), f"timm {architecture}, weights of {file.name}"
         license = "not stated"
-    document = described(module, id=id, title=title, license=license, symbol=f"timm.create_model:{full.partition('.')[0]}",
-                         size=size, normalization=normalization, classes=classes, status="unregistered", more=more)
+    document = described(module,
+                         Card(id=id, title=title, license=license, symbol=f"timm.create_model:{full.partition('.')[0]}",
+                              status="unregistered"),
+                         Takes(size, normalization, classes),
+                         more)
     return Model(id, module, normalization, size, _class_names(entry) if file is None else (), document)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import weights as files
-from vxp.models.identity import described
+from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id, published
 
 REGISTERED = ("torchvision/vgg16", "torchvision/resnet50", "torchvision/vit_b_16")
@@ -56,21 +56,19 @@ def load(name: str, file: Path | None = None) -> Model:
     module = built(builder, weights, len(classes))
     files.put(module, _named_as_now(builder, cached(name, builder, weights)), f"model {name}")
     size, normalization = preprocessing(weights)
-    id, facts = _identity(builder, weights)
-    document = described(module, title=f"torchvision {builder}, {weights.name}", symbol=f"torchvision.models:{builder}",
-                         size=size, normalization=normalization, classes=len(classes), **facts)
-    return Model(id, module, normalization, size, tuple(classes), document)
+    card, more = _card(builder, weights)
+    document = described(module, card, Takes(size, normalization, len(classes)), more)
+    return Model(card.id, module, normalization, size, tuple(classes), document)
 
 
-def _identity(builder: str, weights: Any) -> tuple[str, dict[str, Any]]:
-    """The id of the model, and what its document says beyond the module."""
-    name = f"torchvision/{builder}"
+def _card(builder: str, weights: Any) -> tuple[Card, dict[str, Any]]:
+    """What the model is called, and what its document says besides."""
+    name, title, symbol = f"torchvision/{builder}", f"torchvision {builder}, {weights.name}", f"torchvision.models:{builder}"
     if name in REGISTERED and weights.name == REGISTERED_WEIGHTS:
-        return name, {"id": document_id(name), "license": "BSD-3-Clause", "more": {"load_name": name}}
+        return Card(document_id(name), title, "BSD-3-Clause", symbol), {"load_name": name}
     name = f"{name}:{weights.name}"
-    return document_id(name), {
-        "id": document_id(name), "license": str(weights.meta.get("license", "BSD-3-Clause")), "status": "unregistered",
-        "more": {"load_name": name, "input": _input(weights)}}
+    licence = str(weights.meta.get("license", "BSD-3-Clause"))
+    return Card(document_id(name), title, licence, symbol, "unregistered"), {"load_name": name, "input": _input(weights)}
 
 
 def _with_file(name: str, builder: str, weights: Any, file: Path) -> Model:
@@ -82,10 +80,9 @@ def _with_file(name: str, builder: str, weights: Any, file: Path) -> Model:
         module = built(builder, weights, count)
     files.put(module, state, what)
     size, normalization = preprocessing(weights)
-    document = described(module, id=document_id("torchvision", builder, file.stem), status="unregistered",
-                         title=f"torchvision {builder}, weights of {file.name}", license="not stated",
-                         symbol=f"torchvision.models:{builder}", size=size, normalization=normalization, classes=count,
-                         more={"input": _input(weights)})
+    card = Card(document_id("torchvision", builder, file.stem), f"torchvision {builder}, weights of {file.name}", "not stated",
+                f"torchvision.models:{builder}", "unregistered")
+    document = described(module, card, Takes(size, normalization, count), {"input": _input(weights)})
     return Model(document["id"], module, normalization, size, (), document)
 
 

@@ -9,7 +9,7 @@ from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import forms, torchvision_models
 from vxp.models import weights as files
-from vxp.models.identity import described
+from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id
 
 CLASSES = 400
@@ -47,12 +47,13 @@ def load(name: str, file: Path | None = None, frames: int | None = None) -> Mode
     preset, (size, normalization) = weights.transforms(), _preprocessing(weights, frames)
     forms.classes(module, size, what)
     names = () if own else tuple(weights.meta["categories"])
-    document = described(
-        module, id=document_id("torchvision", builder, file.stem if file is not None else weights.name), status="unregistered",
-        title=f"torchvision {builder}, {f'weights of {file.name}' if file is not None else weights.name}",
-        license="not stated" if own else str(weights.meta.get("license", "BSD-3-Clause")),
-        symbol=f"torchvision.models.video:{builder}", size=size, normalization=normalization, classes=count,
-        more={"input": _input(preset, size, normalization)} | ({} if own else {"load_name": f"{name}:{weights.name}"}))
+    called = file.stem if file is not None else weights.name
+    card = Card(document_id("torchvision", builder, called),
+                f"torchvision {builder}, {f'weights of {file.name}' if file is not None else weights.name}",
+                "not stated" if own else str(weights.meta.get("license", "BSD-3-Clause")),
+                f"torchvision.models.video:{builder}", "unregistered")
+    more = {"input": _input(preset, size, normalization)} | ({} if own else {"load_name": f"{name}:{weights.name}"})
+    document = described(module, card, Takes(size, normalization, count), more)
     return Model(document["id"], module, normalization, size, names, document)
 
 

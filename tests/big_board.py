@@ -98,8 +98,8 @@ def _mixed(broken: Broken, other: Broken, rng: np.random.Generator) -> None:
 def trusting(records: Path, keys: Path) -> None:
     for who in ("auditor", *(f"lab-{k}" for k in range(LABS))):
         signing.new_key(keys / who)
-        trust.add(records, who, keys / f"{who}.pub.pem", name=f"Lab {who}", auditor=who == "auditor",
-                  submitter=who != "auditor", expires=None)
+        role = "auditor" if who == "auditor" else "submitter"
+        trust.add(records, keys / f"{who}.pub.pem", trust.Named(who, f"Lab {who}", (role,)))
 
 
 def built(records: Path, board: Path, cache: Path) -> None:

@@ -67,8 +67,8 @@ def key(name: str) -> Path:
 def trusted(records: Path, *, lab: str = STATEMENT["submitter"]["name"]) -> None:
     """The trust.json of a folder of records: the auditor `auditor`, and `lab`, who submits by this name."""
     for identity, name in (("auditor", "The Auditor"), ("lab", lab)):
-        trust.add(records, identity, key(identity).with_name(f"{identity}.pub.pem"), name=name, auditor=identity == "auditor",
-                  submitter=False, expires=None)
+        roles = ("auditor",) if identity == "auditor" else ()
+        trust.add(records, key(identity).with_name(f"{identity}.pub.pem"), trust.Named(identity, name, roles))
 
 
 def exit_code(arguments: Sequence[str], columns: int, folder: Path | None = None) -> Any:

@@ -541,14 +541,12 @@ def test_no_module_of_a_bundle_is_imported_through_pythonpath(broken: Broken, mo
     assert [f["code"] for f in found.findings if f["severity"] == "error"] == ["VXP-I004"], found
 
 
-@pytest.mark.parametrize("option", ["json_", "junit", "sarif", "html"])
-def test_a_report_is_not_written_into_the_bundle_it_is_about(option: str, broken: Broken) -> None:
-    out = {"json_": None, "junit": None, "sarif": None, "html": None, option: broken.path("inside.out")}
-
+@pytest.mark.parametrize("form", list(validation.FORMS))
+def test_a_report_is_not_written_into_the_bundle_it_is_about(form: str, broken: Broken) -> None:
     def same(found: Report) -> Report:
         return found
     with pytest.raises(VxpError, match="lies in the bundle"):
-        validation.main(Console(), broken.folder, level="structure", strict=False, recompute=same, **out)
+        validation.main(Console(), broken.folder, "structure", same, strict=False, copies={form: broken.path("inside.out")})
     assert not broken.path("inside.out").exists()
 
 

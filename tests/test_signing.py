@@ -64,8 +64,8 @@ def desk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     (folder / "records").mkdir()
     for name, role in (("lab-a", ""), ("lab-b", ""), ("auditor", "--auditor"), ("second", "--auditor")):
-        leaderboard.trust.add(Path("records"), name, Path(f"{name}.pub.pem"), name=LABS[name], auditor=bool(role),
-                              submitter=False, expires=None)
+        leaderboard.trust.add(Path("records"), Path(f"{name}.pub.pem"),
+                              leaderboard.trust.Named(name, LABS[name], ("auditor",) if role else ()))
     return folder
 
 

@@ -26,8 +26,7 @@ def named(keys: Path) -> None:
         if not private.exists():
             signing.new_key(keys / role)
         if signing.public_key(public).keyid not in trust.read(RECORDS).keys:
-            trust.add(RECORDS, f"reference-{role}", public, name=name, auditor=role == "auditor",
-                      submitter=role == "submitter", expires=None)
+            trust.add(RECORDS, public, trust.Named(f"reference-{role}", name, (role,)))
 
 
 def signed(record: records.Record, keys: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,24 +52,33 @@ def extremal_perturbation(
         raise VxpError(f"explainer 'extremal-perturbation': area is {area!r}, expected a share in (0, 1)")
     fills = batch.fill_image(fill)
     with evaluating(model), torch.enable_grad():
-        maps = [_mask(model, batch.inputs[i].detach(), fills[i].detach(), batch.targets[i], steps, area,
-                      min(grid, *batch.space[-2:]), smooth) for i in range(len(batch))]
+        cells = min(grid, *batch.space[-2:])
+        start = torch.full((*batch.space[:-2], cells, cells), 0.5, device=batch.inputs.device)
+        maps = [_mask(_kept(model, batch, i, fills[i].detach()), start, batch.space, steps, area, smooth)
+                for i in range(len(batch))]
     return torch.stack(maps)
 
 
+def _kept(model: nn.Module, batch: Batch, i: int, fill: Tensor) -> Callable[[Tensor], Tensor]:
+    """The target's logit of item i as a function of the mask [*space] of what is kept of it."""
+    inputs, target = batch.inputs[i].detach(), batch.targets[i]
+
+    def logit(mask: Tensor) -> Tensor:
+        return model((fill + mask * (inputs - fill))[None])[0, target].float()  # type: ignore[no-any-return]
+
+    return logit
+
+
 def _mask(
-    model: nn.Module, inputs: Tensor, fill: Tensor, target: Tensor, steps: int, area: float, grid: int, smooth: float,
+    logit: Callable[[Tensor], Tensor], start: Tensor, size: Sequence[int], steps: int, area: float, smooth: float
 ) -> Tensor:
-    """float32 [*space]: the optimised mask of one item [C, *space]."""
-    frames = inputs.shape[1:-2]
-    cells = torch.full((*frames, grid, grid), 0.5, device=inputs.device, requires_grad=True)
+    """float32 [*space]: the optimised mask of one item of this size, from the cells that it starts with."""
+    cells = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([cells], lr=RATE)
-    size = inputs.shape[1:]
     for n in range(steps):
         mask = _upsampled(_raised(cells, smooth), size)
-        logits = model((fill + mask * (inputs - fill))[None])
         weight = WEIGHTS[0] * (WEIGHTS[1] / WEIGHTS[0]) ** (n / max(1, steps - 1))
-        loss = weight * ((mask - _nearest(mask.detach(), area)) ** 2).mean() - logits[0, target].float()
+        loss = weight * ((mask - _nearest(mask.detach(), area)) ** 2).mean() - logit(mask)
         (cells.grad,) = torch.autograd.grad(loss, cells)
         optimiser.step()
         with torch.no_grad():
@@ -97,6 +108,6 @@ def _raised(cells: Tensor, smooth: float) -> Tensor:
     return (around * (around / TEMPERATURE).softmax(1)).sum(1).view_as(cells)
 
 
-def _upsampled(cells: Tensor, size: torch.Size) -> Tensor:
+def _upsampled(cells: Tensor, size: Sequence[int]) -> Tensor:
     planes = cells.view(-1, 1, *cells.shape[-2:])
-    return F.interpolate(planes, size=tuple(size[-2:]), mode="bilinear", align_corners=False).view(size)
+    return F.interpolate(planes, size=tuple(size[-2:]), mode="bilinear", align_corners=False).view(*size)

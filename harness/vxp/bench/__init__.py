@@ -11,6 +11,7 @@ import dataclasses
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,31 @@ from vxp.bench.validator import against_one_read
 from vxp.engine import best_batch_size
 from vxp.machine import computing
 
-__all__ = ["Line", "main"]
+__all__ = ["Line", "Setup", "main", "validator"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured with: the model whose passes are the bound, where, and on how many items at a time."""
+
+    model: str
+    device: str
+    threads: int
+    precision: Any
+    items: int
+
+
+def validator(console: Console, json_path: Path | None = None) -> list[Line]:
+    """Measure the validator, on a bundle of 0.5 GB."""
+    return _said(console, against_one_read(), json_path)
 
 
 def main(
-    console: Console, *, model: str, device: str, threads: int, precision: Any, items: int, json_path: Path | None = None,
-    every: bool = False, peers: bool = False, validator: bool = False,
+    console: Console, setup: Setup, json_path: Path | None = None, *, every: bool = False, peers: bool = False,
 ) -> list[Line]:
     """Measure the core suite, print the tables, and return the figures; `every` times the whole catalogue and curves of clips,
-    `peers` the public libraries beside it, each in minutes more; `validator` measures the validator alone, on a bundle of
-    0.5 GB."""
-    if validator:
-        return _said(console, against_one_read(), json_path)
+    `peers` the public libraries beside it, each in minutes more."""
+    model, device, threads, precision, items = (setup.model, setup.device, setup.threads, setup.precision, setup.items)
     with computing(threads):
         loaded = models.load(model, device=device)
         batch = photo_like(loaded.image_size, items, device)

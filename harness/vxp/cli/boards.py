@@ -42,8 +42,8 @@ def leaderboard_trust(
     """Name a public key in the trust.json beside the records, for maintainers: whose signatures count, and as what."""
     from vxp import leaderboard
 
-    raise typer.Exit(leaderboard.trust_(console, records, identity, key, name=name, auditor=auditor, submitter=submitter,
-                                            expires=expires))
+    roles = tuple(role for role, is_ in (("auditor", auditor), ("submitter", submitter)) if is_)
+    raise typer.Exit(leaderboard.trust_(console, records, key, leaderboard.trust.Named(identity, name, roles, expires)))
 
 
 @board_app.command("references")

@@ -60,8 +60,6 @@ def validate(
     write: Annotated[bool, typer.Option("--write", help="With --fix: mend it.")] = False,
 ) -> None:
     """Check a bundle by every rule. 0 no errors, 1 invalid, 3 could not complete, 4 warnings under --strict."""
-    from vxp import audit
-
     if write and not fix:
         raise VxpError("--write goes with --fix")
     if fix:
@@ -69,14 +67,16 @@ def validate(
             console.print(line, soft_wrap=True, markup=False)
 
     def recompute(found: validator.Report) -> validator.Report:
+        from vxp import audit
         from vxp.runs import commands
 
         order = audit.Order(device=commands.device("auto"), threads=os.cpu_count() or 1)
         with progress.shown(errors) as shown:
             return audit.recomputed(found, bundle, order, shown)
 
-    raise typer.Exit(validator.main(console, bundle, level=level, strict=strict, json_=json_, junit=junit, sarif=sarif,
-                                     html=html, recompute=recompute))
+    copies = {"json": json_, "junit": junit, "sarif": sarif, "html": html}
+    raise typer.Exit(validator.main(console, bundle, level, recompute, strict=strict,
+                                    copies={form: path for form, path in copies.items() if path is not None}))
 
 
 @app.command()

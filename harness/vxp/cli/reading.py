@@ -72,8 +72,11 @@ def bench(
     from vxp import bench as benchmarks
     from vxp.runs import commands
 
-    benchmarks.main(console, model=model, device=commands.device(device), threads=threads, precision=precision, items=items,
-                   json_path=json_, every=every, peers=peers, validator=validator_)
+    if validator_:
+        benchmarks.validator(console, json_)
+        return
+    setup = benchmarks.Setup(model, commands.device(device), threads, precision, items)
+    benchmarks.main(console, setup, json_, every=every, peers=peers)
 
 
 @app.command()

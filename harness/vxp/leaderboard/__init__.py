@@ -102,14 +102,11 @@ def build(console: Console, records: Path, out: Path, *, check: bool) -> int:
     return 0
 
 
-def trust_(
-    console: Console, records: Path, identity: str, key: Path, *, name: str, auditor: bool, submitter: bool,
-    expires: str | None,
-) -> int:
+def trust_(console: Console, records: Path, key: Path, who: trust.Named) -> int:
     """Name a key in trust.json; prints where, and returns the exit code."""
-    path = trust.add(records, identity, key, name=name, auditor=auditor, submitter=submitter, expires=expires)
-    roles = [role for role, is_ in (("auditor", auditor), ("submitter", submitter)) if is_]
-    console.print(f"{path} names the key of {identity}" + (f" as {' and '.join(roles)}" if roles else ""), soft_wrap=True,
+    path = trust.add(records, key, who)
+    roles = f" as {' and '.join(who.roles)}" if who.roles else ""
+    console.print(f"{path} names the key of {who.identity}{roles}", soft_wrap=True,
                   highlight=False, markup=False)
     return 0
 

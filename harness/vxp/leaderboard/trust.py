@@ -206,7 +206,17 @@ def _faults(document: Mapping[str, Any]) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-def add(records: Path, identity: str, key: Path, *, name: str, auditor: bool, submitter: bool, expires: str | None) -> Path:
+@dataclass(frozen=True)
+class Named:
+    """Somebody to be named: an id, the name, roles (`auditor`, `submitter`), and when the key expires."""
+
+    identity: str
+    name: str
+    roles: tuple[str, ...] = ()
+    expires: str | None = None
+
+
+def add(records: Path, key: Path, who: Named) -> Path:
     """Name a public key in the trust.json beside a folder of records, which is begun where there is none; its path.
 
     The identity gets the key beside those that it has. VxpError where that contradicts what is there; then nothing changes.
@@ -216,16 +226,16 @@ def add(records: Path, identity: str, key: Path, *, name: str, auditor: bool, su
         "type": result.TYPE.format("trust"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {}, "keys": {},
         "identities": {}, "roles": {"auditors": {"identities": [], "threshold": 1}}}
     public = signing.public_key(key)
+    identity, name = who.identity, who.name
     facts = document["identities"].setdefault(identity, {"name": name})
     if facts["name"] != name:
         raise VxpError(f"{identity} has the name {facts['name']!r} in {beside(records)}, got --name {name!r}: choose another "
                        "id for another name")
-    document["keys"][public.keyid] = public.to_dict() | ({"expires": expires} if expires else {})
+    document["keys"][public.keyid] = public.to_dict() | ({"expires": who.expires} if who.expires else {})
     facts["keyids"] = sorted({*facts.get("keyids", ()), public.keyid})
-    for role, wanted in (("auditors", auditor), ("submitters", submitter)):
-        if wanted:
-            named = document["roles"].setdefault(role, {"identities": []})
-            named["identities"] = sorted({*named["identities"], identity})
+    for role in who.roles:
+        named = document["roles"].setdefault(f"{role}s", {"identities": []})
+        named["identities"] = sorted({*named["identities"], identity})
     faults = list(_faults(document)) if _valid(document, beside(records)) else []
     if faults:
         raise VxpError("\n".join([f"{beside(records)} would contradict itself:", *(f"  {fault}" for fault in faults)]))

@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -163,27 +163,31 @@ def _in_one(paths: Sequence[Path], level: Level, strict: bool, record: bool) -> 
     return found + [Report(p.name or str(p), level, None, "E0", [missing], [], strict, True) for p in paths[len(found):]]
 
 
+FORMS: Mapping[str, Callable[[Report], str]] = {
+    "json": report.as_json, "junit": report.as_junit, "sarif": report.as_sarif, "html": report.as_html}
+"""The forms of a report that can be written, by their names."""
+
+
 def main(
-    console: Console, path: Path, *, level: str, strict: bool, json_: Path | None, junit: Path | None, sarif: Path | None,
-    html: Path | None, recompute: Callable[[Report], Report],
+    console: Console, path: Path, level: str, recompute: Callable[[Report], Report], *, strict: bool,
+    copies: Mapping[str, Path],
 ) -> int:
-    """Validate, print, write what was asked for; returns the exit code. recompute: adds the level of that name, which runs
-    the model and so not in the process apart."""
+    """Validate, print, write the copies asked for, by their form (FORMS); returns the exit code. recompute: adds the level of
+    that name, which runs the model and so not in the process apart."""
     asked = report.level_of(level)
     if not path.exists():
         raise VxpError(f"{path} does not exist: expected a folder or tar that vxp seal wrote")
-    for out in (json_, junit, sarif, html):
-        if out is not None:
-            store.outside(path, out)
+    for out in copies.values():
+        store.outside(path, out)
     found = apart(path, asked, strict=strict)
     if asked == "recompute":
         found = recompute(found)
-    for out, text in ((json_, report.as_json), (junit, report.as_junit), (sarif, report.as_sarif), (html, report.as_html)):
-        if out is not None and str(out) == "-":
-            console.out(text(found), end="", highlight=False)
+    for form, out in copies.items():
+        text = FORMS[form](found)
+        if str(out) == "-":
+            console.out(text, end="", highlight=False)
             return found.exit_code
-        if out is not None:
-            store.write_bytes(out, text(found).encode())
+        store.write_bytes(out, text.encode())
     report.show(console, found)
     return found.exit_code
 

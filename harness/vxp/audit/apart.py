@@ -89,7 +89,12 @@ class _Asking:
         self, said: Mapping[str, Any], timeout: float, tensors: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         late = threading.Event()
-        timer = threading.Timer(timeout, lambda: (late.set(), self.process.kill()))
+
+        def end() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(timeout, end)
         timer.start()
         try:
             return self._answer(said, tensors)

@@ -68,7 +68,8 @@ docs:
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
 
-# A board of many records: seconds from nothing and with one more, memory, the largest page: make bench-board RECORDS=2000.
+# A board of many records, from nothing, with nothing new and with one more: seconds, memory, and the largest page:
+# make bench-board RECORDS=2000
 bench-board: $(VENV)/.all
 	$(BIN)/python tests/big_board.py $(RECORDS) $(BOARD)
 

@@ -191,6 +191,36 @@ def test_one_more_record_costs_what_it_changes(
     assert (tmp_path / "again" / "leaderboard.json").read_bytes() == (tmp_path / "site" / "leaderboard.json").read_bytes()
 
 
+def test_a_page_is_made_again_where_something_changed(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it follows from, or the page itself; and --check makes all."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made: list[str] = []
+    for name in ("_submission_page", "_table_page"):
+        real = getattr(leaderboard.page, name)
+        monkeypatch.setattr(leaderboard.page, name, lambda *a, real=real, name=name: made.append(name) or real(*a))
+    monkeypatch.setattr(leaderboard, "_parquet", lambda rows, real=leaderboard._parquet: made.append("_parquet") or real(rows))
+    everything = Counter({"_submission_page": len(NAMES), "_table_page": 1, "_parquet": 1})
+
+    def building(check: bool = False) -> Counter[str]:
+        made.clear()
+        assert said(leaderboard.build, kept, tmp_path / "site", check=check)[0] == 0
+        return Counter(made)
+
+    assert building() == everything
+    assert building() == Counter()
+    (edited,) = (tmp_path / "site" / "submissions").glob("lab-saliency-*.html")
+    before = edited.read_bytes()
+    edited.write_bytes(before.replace(b"E3", b"E4"))
+    assert building() == Counter(["_submission_page"])
+    assert edited.read_bytes() == before
+    (report,) = kept.glob("lab-saliency-*/report.json")
+    report.write_text(json.dumps(json.loads(report.read_bytes()) | {"created": "2026-01-01T00:00:00Z"}))
+    assert building() == Counter(["_submission_page", "_table_page", "_parquet"])
+    assert building(check=True) == everything
+    monkeypatch.setattr(known, "_code", lambda: "other templates")
+    assert building() == everything
+
+
 def test_check_names_what_differs(kept: Path, tmp_path: Path) -> None:
     out = tmp_path / "site"
     said(leaderboard.build, kept, out, check=False)

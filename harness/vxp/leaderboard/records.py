@@ -22,6 +22,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -396,24 +397,27 @@ def read_all(folder: Path, memory: Memory = NOTHING) -> tuple[list[Record], dict
             wrong[shown(place.name)] = errors
         elif record is not None:
             records.append(record)
-    return records, wrong
+    return sorted(records, key=lambda record: record.folder), dict(sorted(wrong.items()))
 
 
-def _validated(places: Sequence[Path], memory: Memory) -> list[tuple[Path, Opened, validation.Report]]:
-    """The digest and the validation of the bundle in each of these folders, in their order."""
+def _validated(places: Sequence[Path], memory: Memory) -> Iterator[tuple[Path, Opened, validation.Report]]:
+    """The digest and the validation of the bundle in each of these folders: first of those that were validated before, while
+    the others are."""
     opened = {place: known.opened(place / BUNDLE) for place in places}
     there = {place: memory.get("validation", facts[1]) for place, facts in opened.items() if facts is not None}
-    found = {place: validation.Report.read(said, strict=False) for place, said in there.items() if said is not None}
-    new = [place for place in places if place not in found]
-    for bundle, report in validation.all_apart([place / BUNDLE for place in new], "consistency", record=True):
-        place = bundle.parent
-        found[place], before = report, opened[place]
-        after = opened[place] = None if before is None else known.opened(bundle)
-        if before is None or after is None or after[1] != before[1]:
-            opened[place] = None  # somebody wrote to it meanwhile
-        elif not report.stopped and not report.of("error"):
-            memory.put(report.document(), "validation", after[1])
-    return [(place, opened[place], found[place]) for place in places]
+    new = [place / BUNDLE for place in places if there.get(place) is None]
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(validation.all_apart, new, "consistency", record=True)
+        yield from ((place, opened[place], validation.Report.read(said)) for place, said in there.items() if said is not None)
+        for bundle, report in others.result():
+            before = opened[bundle.parent]
+            after = None if before is None else known.opened(bundle)
+            if before is None or after is None or after[1] != before[1]:
+                yield bundle.parent, None, report  # somebody wrote to it meanwhile
+                continue
+            if not report.stopped and not report.of("error"):
+                memory.put(report.document(), "validation", after[1])
+            yield bundle.parent, after, report
 
 
 def _irregular(place: Path, findings: Findings) -> None:

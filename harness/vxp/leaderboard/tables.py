@@ -57,7 +57,8 @@ def tables(
         follows = "table", json.dumps(facts_of_rows), str(kept.digests.get((place[2], place[4])))
 
         def made(rows: Sequence[tuple[Record, str]] = rows, shown: Set[str] = shown) -> dict[str, Any]:
-            return asdict(_table([(record, record.samples(id)) for record, id in rows], shown, kept, memory))
+            table = _table([(record, record.samples(id)) for record, id in rows], shown, kept, memory)
+            return vars(table)  # as it is: asdict would copy every number
 
         yield Table(**(memory.kept(made, *follows) if all(record.key for record, _ in rows) else made()))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,11 @@ class Trust:
 
     def called(self, name: str) -> str | None:
         """The identity of this name, however it is written; None where there is none."""
-        return next((i for i, facts in self._identities if plain_name(facts["name"]) == plain_name(name)), None)
+        return self._by_name.get(plain_name(name))
+
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        return {plain_name(facts["name"]): i for i, facts in self._identities}
 
     def signers(self, given: Signed, on: str) -> Signers:
         """Who signed a statement; on: the time, in UTC, against which the end of a key is held."""

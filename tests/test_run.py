@@ -238,9 +238,7 @@ def test_a_run_takes_more_explainers_and_makes_nothing_again(finished: Path, tmp
     ((), None, "closed"), (("entropy",), None, "open"), ((), 20, "open"),
 ])
 def test_closed_is_the_whole_task_with_all_its_metrics(metrics: tuple[str, ...], limit: int | None, division: str) -> None:
-    task = tasks.load("shapes").limited(limit)
-    wanted = run._metrics(task, metrics)
-    context = Context(task, models.load("shapes-cnn"), wanted, Settings(), Path("none"), Quiet())
+    context = Context.of(tasks.load("shapes"), models.load("shapes-cnn"), Path("none"), Settings(limit=limit), metrics)
     assert context.division == division
 
 

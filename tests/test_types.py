@@ -81,6 +81,8 @@ def test_a_document_of_another_kind_has_no_type(tmp_path: Path) -> None:
         vxp_schemas.valid(withdrawal, typed.Result)
     with pytest.raises(vxp_schemas.InvalidDocument, match="/reason: found nothing"):
         vxp_schemas.valid({k: v for k, v in withdrawal.items() if k != "reason"}, typed.Withdrawal)
+    with pytest.raises(vxp_schemas.UnknownName, match=r"unknown type of a document 'ResultScore', expected .*; did you"):
+        vxp_schemas.valid(withdrawal, typed.ResultScore)
     store.write_document(tmp_path / "result.json", withdrawal)
     with pytest.raises(VxpError, match=r"result.json: .*\n  /type: found .*withdrawal/v1"):
         store.read_document(tmp_path / "result.json", typed.Result)

@@ -67,8 +67,11 @@ def valid(document: Any, kind: type[T]) -> T:
 
 
 def type_of(kind: type) -> str:
-    """The field `type` of documents of a type of vxp_schemas.typed."""
-    return next(type_ for type_, name in DOCUMENT_TYPES.items() if name == kind.__name__.lower())
+    """The field `type` of documents of a type of vxp_schemas.typed; UnknownName for the type of a part."""
+    found = next((type_ for type_, name in DOCUMENT_TYPES.items() if name == kind.__name__.lower()), None)
+    if found is None:
+        raise unknown(kind.__name__, map(str.capitalize, SCHEMA_NAMES), what="type of a document")
+    return found
 
 
 def _dispatched(document: Any) -> str:

@@ -29,14 +29,19 @@ DELAY = timedelta(days=1)
 """From the sealing of a bundle to its round: within it the root digest has to be published."""
 
 
-class Drawn(TypedDict):
-    """The fields of a statement's policy that say how items were drawn."""
+class Origin(TypedDict):
+    """The fields of a statement's policy that say where its nonce comes from."""
 
-    sample: int | None
     nonce: str
     source: NotRequired[Literal["auditor", "commitment", "beacon", "all"]]
     commitment: NotRequired[typed.AuditPolicyCommitment]
     beacon: NotRequired[typed.AuditPolicyBeacon]
+
+
+class Drawn(Origin):
+    """Those that say how items were drawn; of each set so many, or all."""
+
+    sample: int | None
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,14 @@ class Nonce:
     commitment: typed.AuditPolicyCommitment | None = None
     beacon: typed.AuditPolicyBeacon | None = None
 
-    def policy(self, sample: int) -> Drawn:
-        """The fields of a statement's policy, for so many items of each set."""
-        drawn: Drawn = {"sample": sample, "nonce": self.digits, "source": self.source}
+    def policy(self) -> Origin:
+        """The fields of a statement's policy."""
+        said: Origin = {"nonce": self.digits, "source": self.source}
         if self.commitment is not None:
-            drawn["commitment"] = self.commitment
+            said["commitment"] = self.commitment
         if self.beacon is not None:
-            drawn["beacon"] = self.beacon
-        return drawn
+            said["beacon"] = self.beacon
+        return said
 
 
 def own(digits: str | None = None) -> Nonce:

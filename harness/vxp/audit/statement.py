@@ -102,4 +102,4 @@ def policy(order: Order) -> nonces.Drawn:
     """What a statement says of the draw."""
     if order.sample is None:  # nothing is drawn
         return {"sample": None, "nonce": order.nonce.digits, "source": "all"}
-    return order.nonce.policy(order.sample)
+    return {"sample": order.sample, **order.nonce.policy()}

@@ -99,7 +99,9 @@ class Bundle:
             return json.loads(self.read(path))
         try:
             document = vxp_schemas.loads(self.read(path))
-            vxp_schemas.validate(document) if kind is None else vxp_schemas.valid(document, kind)
+            if kind is not None:
+                return vxp_schemas.valid(document, kind)
+            vxp_schemas.validate(document)
         except vxp_schemas.SchemaError as error:
             raise VxpError(f"{self.root}: {path}: {error}") from None
         return document

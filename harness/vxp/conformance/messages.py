@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-from vxp.kinds import Resample
+from vxp_schemas import typed
 
 Message = Mapping[str, Any]
 """A line of the protocol: a JSON object of the driver's, or whatever a stranger's implementation says."""
@@ -61,7 +61,7 @@ class Item(TypedDict):
     target: int
     input: Reference
     map: Reference
-    resample: Resample
+    resample: typed.Resample
     signed: bool
     truth: dict[str, Reference]
     given: list[Given]

@@ -149,7 +149,9 @@ def read_document(path: Path, kind: Any = None) -> Any:
     faults."""
     try:
         document = vxp_schemas.loads(read_file(path))
-        vxp_schemas.validate(document) if kind is None else vxp_schemas.valid(document, kind)
+        if kind is not None:
+            return vxp_schemas.valid(document, kind)
+        vxp_schemas.validate(document)
     except FileNotFoundError:
         raise VxpError(f"{path} does not exist: expected a document of a VXP run or explanation set there") from None
     except ValueError as error:

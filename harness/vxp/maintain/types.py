@@ -21,8 +21,8 @@ FILE = Path(vxp_schemas.__file__).parent / "typed.py"
 WIDTH = 128
 HEAD = '''"""The documents of the standard as types, as `python -m vxp.maintain.types` writes them from the schemas.
 
-Never edit this file. It says which fields there are and of what type; `vxp_schemas.valid`
-gives a document its type once its schema accepts it.
+Never edit this file. It says which fields there are and of what type; `vxp_schemas.valid` gives a document its type once the
+schema accepts it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from vxp.tasks import Task
 
 TIE = "references-tie"
 """The flag of a score in which no reference differs from another."""
-KINDS: Mapping[type, Literal["integer", "number", "string", "boolean"]] = {
+PARAMETERS: Mapping[type, Literal["integer", "number", "string", "boolean"]] = {
     bool: "boolean", int: "integer", float: "number", str: "string"}
 """Types of parameters as a metric's document names them."""
 
@@ -91,7 +91,7 @@ def metric_document(metric: Metric) -> typed.Metric:
 
 def _parameter(name: str, default: Any, limit: tuple[Any, ...]) -> typed.MetricParameter:
     """A parameter with what it may be, in the words of a JSON Schema."""
-    found: typed.MetricParameter = {"name": name, "type": KINDS[type(default)], "default": default}
+    found: typed.MetricParameter = {"name": name, "type": PARAMETERS[type(default)], "default": default}
     if limit and all(isinstance(word, str) for word in limit):
         found["values"] = list(limit)
     elif limit:

@@ -12,10 +12,9 @@ from vxp import models
 from vxp.core import Batch, Case, Edit, Filled, Readout, Removed, Request, Unchanged
 from vxp.engine import shorter
 from vxp.engine.building import Builder, chain
-from vxp.engine.frames import Frames
+from vxp.engine.frames import Frames, fusion_of
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
 from vxp.engine.running import Runner
-from vxp.models.clips import LateFusion
 
 FEW = 997
 """Of so many values of a row one is compared before all are."""
@@ -117,8 +116,8 @@ class Rows:
 
     def _frames(self, builder: Builder, edits: Mapping[Edit, None]) -> Frames | None:
         """How rows go through a late-fusion model; None for any other."""
-        model = self.runner.model
-        if not isinstance(model, LateFusion):
+        model = fusion_of(self.runner.model, self.batch.inputs)
+        if model is None:
             return None
         shown = {edit.fill for edit in edits if isinstance(edit, Filled | Removed)}
         return Frames(self.runner, model, builder, sorted(shown & set(self.batch.medium.painted)))

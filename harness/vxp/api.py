@@ -127,7 +127,7 @@ def explain(
     given = {name: doors.layer(model, value) for name, value in given.items()}
     bound = explainers.bind(foreign.adapted(explainer, model, pool), given)
     with _ready(model, explainer):
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, scored=False)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, None)
         maps = bound(model, batch)
         maps[untold] = float("nan")
         return maps
@@ -163,13 +163,13 @@ def score(
     wanted = bind_metrics(metrics)
     again = None if explainer is None else explainers.bind(foreign.adapted(explainer, model, pool))
     with _ready(model, explainer):
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, scored=True)
+        engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         kind = kinds.of_medium(batch.medium)
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
         rule = kind.rule("bilinear" if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
-        engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
         case = Case(batch, maps, rule, signed)
         found = engine.score([Job(case, wanted, again)])[0]
     names = batch.ids if clusters is None else tuple(clusters)
@@ -227,14 +227,15 @@ def check_needs(
 
 def _batch(
     model: nn.Module, inputs: object, targets: object, truth: object, normalization: Any, seed: int,
-    ids: Sequence[str] | None, *, scored: bool,
+    ids: Sequence[str] | None, engine: Engine | None,
 ) -> tuple[Batch, list[int]]:
     """The batch, and the items that have no target, since the model's output for them is not finite. Warns, once per call, of
-    what is probably not meant; scored: whether maps of it are to be scored."""
+    what is probably not meant; engine: that by which maps of it are to be scored, where they are."""
     images = doors.inputs(inputs, model)
     norm = doors.normalization(normalization, images.shape[1])
     names = doors.names(ids, len(images))
-    logits = models.predict(model, images)
+    logits = models.predict(model, images) if engine is None else engine.predict_all(images)
+    models.check_some_finite(logits)
     doubts.check_classes(logits.shape[1])
     finite = torch.isfinite(logits).all(1)
     if targets is None:
@@ -244,7 +245,7 @@ def _batch(
     batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))
     broken = torch.nonzero(~finite).flatten().tolist()
     said = doubts.of_outputs(logits)
-    if scored or normalization is not None:  # most explainers look at no raw pixels, all fills do
+    if engine is not None or normalization is not None:  # most explainers look at no raw pixels, all fills do
         said += doubts.of_inputs(batch, normalization is not None)
     if broken:
         what = "their scores from it are" if targets is not None else "nothing is predicted of them, and their scores are"

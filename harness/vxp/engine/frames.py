@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vxp.engine.building import Builder
 from vxp.engine.running import Runner
@@ -86,6 +86,11 @@ class Frames:
         return self.known[item]
 
 
+def fusion_of(model: nn.Module, inputs: Tensor) -> LateFusion | None:
+    """The model, where it is one by late fusion and the inputs are clips [N, C, T, H, W]."""
+    return model if isinstance(model, LateFusion) and inputs.ndim == 5 else None
+
+
 def predicted(runner: Runner, model: LateFusion, clips: Tensor) -> Tensor:
     """Logits [N, K] float32 of clips [N, C, T, H, W]; those of their frames are kept."""
     found = []
@@ -143,4 +148,4 @@ def digest(clip: Tensor) -> str:
     return hashlib.sha256(clip.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
-__all__ = ["Distinct", "Frames", "digest", "frames_of", "predicted"]
+__all__ = ["Distinct", "Frames", "digest", "frames_of", "fusion_of", "predicted"]

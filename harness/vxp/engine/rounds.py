@@ -15,7 +15,6 @@ from vxp.engine.jobs import Job
 from vxp.engine.outcomes import broken, failed, finite_only, with_statuses
 from vxp.engine.rows import Rows
 from vxp.engine.running import Runner
-from vxp.models.clips import LateFusion
 
 Who = tuple[int, str]
 """A metric of a job: the place of the job, and the metric's signature."""
@@ -44,10 +43,11 @@ class Engine(Runner):
 
     def predict_all(self, inputs: Tensor) -> Tensor:
         """predict, in batches that fit; a late-fusion model frame by frame, whose logits are kept."""
-        if isinstance(self.model, LateFusion):
-            return frames.predicted(self, self.model, inputs)
-        found: list[Tensor] = []
         size, start = self.fitting(inputs), 0
+        model = frames.fusion_of(self.model, inputs)
+        if model is not None:
+            return frames.predicted(self, model, inputs)
+        found: list[Tensor] = []
         while start < len(inputs):
             rows = inputs[start : start + size]
             try:

@@ -12,10 +12,9 @@ from vxp import models
 from vxp.core import Batch, Case, Edit, Filled, Readout, Removed, Request, Unchanged
 from vxp.engine import shorter
 from vxp.engine.building import Builder, chain
-from vxp.engine.frames import Frames
+from vxp.engine.frames import Frames, fusion_of
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
 from vxp.engine.running import Runner
-from vxp.models.clips import LateFusion
 
 FEW = 997
 """Of so many values of a row one is compared before all are."""
@@ -65,13 +64,7 @@ class Rows:
         self, edits: Mapping[Edit, None], held: Mapping[str, Case], kept: Set[tuple[Edit, Readout]] = frozenset()
     ) -> None:
         """Run the rows of these edits for every item and keep their readouts, and the vectors that are in `kept`."""
-        less = [edit for edit in edits if shorter.leaves_out(edit, self.batch)]
-        if less and self.shortens:
-            builder = Builder(self.batch, held)
-            found = shorter.run(self.runner, builder, less, self._frames(builder, edits))
-            self.read_of |= found or {}
-            self.shortens = found is not None
-        edits = {edit: None for edit in edits if edit not in less}
+        edits = self._left_of(edits, held)
         if not edits:
             return
         B = len(self.batch)
@@ -115,10 +108,20 @@ class Rows:
                 self.read_of[edit][i] = whole[i]
         self.vectors |= {key: torch.stack(found) for key, found in vectors.items() if len(found) == B}
 
+    def _left_of(self, edits: Mapping[Edit, None], held: Mapping[str, Case]) -> Mapping[Edit, None]:
+        """The edits whose rows are as long as the clip; those of the others are run, if the model takes them."""
+        less = dict.fromkeys(edit for edit in edits if shorter.leaves_out(edit, self.batch))
+        if less and self.shortens:
+            builder = Builder(self.batch, held)
+            found = shorter.run(self.runner, builder, list(less), self._frames(builder, edits))
+            self.read_of |= found or {}
+            self.shortens = found is not None
+        return {edit: None for edit in edits if edit not in less}
+
     def _frames(self, builder: Builder, edits: Mapping[Edit, None]) -> Frames | None:
         """How rows go through a late-fusion model; None for any other."""
-        model = self.runner.model
-        if not isinstance(model, LateFusion):
+        model = fusion_of(self.runner.model, self.batch.inputs)
+        if model is None:
             return None
         shown = {edit.fill for edit in edits if isinstance(edit, Filled | Removed)}
         return Frames(self.runner, model, builder, sorted(shown & set(self.batch.medium.painted)))

@@ -52,7 +52,7 @@ class Runner:
         with torch.no_grad(), self.arithmetic(inputs.device):
             logits = models.check_logits(self.model(inputs), len(inputs)).float()
         self.classes = logits.shape[1]
-        if isinstance(self.model, LateFusion):
+        if isinstance(self.model, LateFusion) and inputs.ndim == 5:
             self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
 

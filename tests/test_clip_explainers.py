@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+import vxp
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vxp import models
+from vxp import models, tasks
 from vxp.core import Batch, Normalization, VxpError
 from vxp.explainers import bind, catalogue
 from vxp.models.clips import late_fusion
 from vxp.random import key, uniforms
 from vxp_explainers import _common, extremal_perturbation, frame_shapley
+from vxp_explainers._class_maps import Tame
+from vxp_explainers._training import variation
 
 NORMALIZATION = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 SPACE = (4, 8, 12)
@@ -630,3 +633,49 @@ def test_attention_of_transformers_is_what_the_package_gives(kind: str) -> None:
     close(got, (rolled[:, 0, 1:] if kind == "vivit" else rolled.mean(1)).view(2, 4, 4, 4), 1e-4)
     for name in ("chefer-lrp", "grad-cam", "layer-cam"):
         assert maps(name, Logits(), batch).shape == (2, 4, 4, 4)
+
+
+# --------------------------------------------------------------------------------------------------------------- TAME
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [1, 3])
+def test_tame_of_clips_is_that_of_images_at_one_step_and_linear_in_time(steps: int) -> None:
+    """Two feature maps, the second of one time step and a coarser grid: of each step it adds the same."""
+    torch.manual_seed(0)
+    image, clip = Tame([2, 3], 4).eval(), Tame([2, 3], 4, axes=3).eval()
+    image.load_state_dict({name: value.flatten(2, 4)[..., None] if value.ndim == 5 else value
+                           for name, value in clip.state_dict().items()})
+    fine, coarse = torch.randn(2, 2, steps, 6, 8), torch.randn(2, 3, 1, 3, 4)
+    got = clip([fine, coarse])
+    assert got.shape == (2, 4, steps, 6, 8)
+    for t in range(steps):
+        close(got[:, :, t], image([fine[:, :, t], coarse[:, :, 0]]))
+
+
+def test_variation_of_clips_by_plain_loops() -> None:
+    maps = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    expected = 0.0
+    for n, t, y, x in itertools.product(*map(range, maps.shape)):
+        here = float(maps[n, t, y, x])
+        for later in ((t + 1, y, x), (t, y + 1, x), (t, y, x + 1)):
+            if all(p < size for p, size in zip(later, (3, 4, 5), strict=True)):
+                expected += (float(maps[(n, *later)]) - here) ** 2
+        expected += 0.3 * here**2 * sum((p == 0) + (p == size - 1) for p, size in zip((t, y, x), (3, 4, 5), strict=True))
+    assert float(variation(maps, 2)) == pytest.approx(expected / 4, rel=1e-5)
+
+
+def test_tame_of_motion_sees_the_item_in_its_frames() -> None:
+    """The weights that come along, on clips that they were not trained on."""
+    model, task = models.load("motion-net"), tasks.load("motion-items")
+    batch = task.batch(0, 24, model)
+    bound = bind("tame").resolved(model.module)
+    assert bound.parameters == {"weights": "tame-motion-net"}
+    got = bound(model.module, batch)
+    assert got.shape == (24, 8, 16, 16)
+    said = vxp.score(model.module, batch.inputs, got, batch.targets, truth=batch.truth["mask"], metrics=("mask-auc", "t-auc"),
+                     normalization=(model.normalization.mean, model.normalization.std))
+    found = {name: float(score.values.mean()) for name, score in said.items()}
+    print(found)
+    assert found["mask-auc@1"] > 0.8
+    assert found["t-auc@1"] > 0.7

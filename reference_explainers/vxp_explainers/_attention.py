@@ -32,7 +32,7 @@ def training(design: Design, recipes: Mapping[str, Recipe]) -> Training:
 
 @torch.no_grad()
 def class_maps(model: nn.Module, batch: Batch, weights: Weights) -> Tensor:
-    """The maps of all classes [B, K, h, w] before the sigmoid, in one forward pass."""
+    """The maps of all classes [B, K, *grid] before the sigmoid, in one forward pass."""
     reader = reader_of(weights.card["features"])
     with models.evaluating(model):
         if reader is None:
@@ -45,7 +45,7 @@ def class_maps(model: nn.Module, batch: Batch, weights: Weights) -> Tensor:
 
 
 def explained(design: str, model: nn.Module, batch: Batch, weights: str) -> Tensor:
-    """The targets' maps [B, h, w] in [0, 1], min-maxed each on its own grid; NotExplainedError for classes not trained."""
+    """The targets' maps [B, *grid] in [0, 1], min-maxed each on its own grid; NotExplainedError for classes not trained."""
     found = _weights.find(design, model, weights)
     trained = found.card["trained_classes"]
     unknown = sorted({int(t) for t in batch.targets if str(int(t)) not in trained})

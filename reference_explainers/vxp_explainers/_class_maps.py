@@ -17,6 +17,8 @@ from vxp.core import Batch, Normalization
 
 FINEST = 56
 """The largest grid of a TAME map, as in the authors' code."""
+LINEAR = {2: "bilinear", 3: "trilinear"}
+"""How F.interpolate calls linear in all axes, by how many there are: 2 of images, 3 of clips."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "sigmoid": torch.sigmoid}
 
 
@@ -39,17 +41,19 @@ class Tame(nn.Module):
     """Z_i = up(act(BN(W_i*F_i + b_i) + F_i)) for each feature map F_i; C = a 1x1 convolution of all Z_i beside each other.
 
     up is bilinear (align_corners=False) to the grid of the first feature map, 56 at most. Ablations: without skip the F_i
-    is not added, without norm there is no BN, activation `sigmoid` takes the ReLU's place in the branches.
+    is not added, without norm there is no BN, activation `sigmoid` takes the ReLU's place in the branches. Of clips (3 axes)
+    the features are [B, C, t, h, w], the convolutions 1x1x1, and up is trilinear.
     """
 
     def __init__(self, channels: Sequence[int], classes: int, *, skip: bool = True, norm: bool = True,
-                 activation: str = "relu", fuser_bias: bool = True) -> None:
+                 activation: str = "relu", fuser_bias: bool = True, axes: int = 2) -> None:
         super().__init__()
+        convolution, batch_norm = (nn.Conv2d, nn.BatchNorm2d) if axes == 2 else (nn.Conv3d, nn.BatchNorm3d)
         self.skip = skip
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
-        self.branches = nn.ModuleList(nn.Conv2d(c, c, 1) for c in channels)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c) if norm else nn.Identity() for c in channels)
-        self.fuser = nn.Conv2d(sum(channels), classes, 1, bias=fuser_bias)
+        self.branches = nn.ModuleList(convolution(c, c, 1) for c in channels)
+        self.norms = nn.ModuleList(batch_norm(c) if norm else nn.Identity() for c in channels)
+        self.fuser = convolution(sum(channels), classes, 1, bias=fuser_bias)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         size = [min(side, FINEST) for side in features[0].shape[2:]]
@@ -57,7 +61,7 @@ class Tame(nn.Module):
         for feature, convolution, norm in zip(features, self.branches, self.norms, strict=True):
             z = norm(convolution(feature))
             z = self.activation(z + feature if self.skip else z)
-            branches.append(F.interpolate(z, size=size, mode="bilinear", align_corners=False))
+            branches.append(F.interpolate(z, size=size, mode=LINEAR[len(size)], align_corners=False))
         out: Tensor = self.fuser(torch.cat(branches, dim=1))
         return out
 
@@ -67,7 +71,7 @@ def built(facts: Mapping[str, Any]) -> nn.Module:
     if facts["kind"] == "l-cam":
         return LCam(facts["channels"][0], facts["classes"])
     return Tame(facts["channels"], facts["classes"], skip=facts["skip"], norm=facts["norm"], activation=facts["activation"],
-                fuser_bias=facts["fuser_bias"])
+                fuser_bias=facts["fuser_bias"], axes=facts.get("axes", 2))
 
 
 # ---------------------------------------------------------------------------------------------------------- the recipes

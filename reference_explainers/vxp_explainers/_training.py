@@ -16,7 +16,7 @@ from vxp import models
 from vxp.core import Batch, VxpError
 from vxp.runs.fitting import Images, Session, Trained
 
-from vxp_explainers._class_maps import CHOICES, Design, Recipe, built, reader_of, structure
+from vxp_explainers._class_maps import CHOICES, LINEAR, Design, Recipe, built, reader_of, structure
 from vxp_explainers._common import check_one_of, hooked, observed
 
 
@@ -43,15 +43,16 @@ def area(maps: Tensor, power: float = 0.3, shift: float = 5e-4) -> Tensor:
 
 
 def variation(maps: Tensor, batch: int, border: float = 0.3) -> Tensor:
-    """1/(2*batch) times the squared differences of neighbours, down and across, and border times the squares on the four
-    border lines (corners count twice), all summed over maps [N, h, w]."""
-    down, across = maps.diff(dim=1).square().sum(), maps.diff(dim=2).square().sum()
-    lines = (maps[:, 0], maps[:, -1], maps[:, :, 0], maps[:, :, -1])
-    return (down + across + border * sum(line.square().sum() for line in lines)) / (2 * batch)
+    """1/(2*batch) times the squared differences of neighbours, along every axis, and border times the squares on the four
+    border lines (corners count twice), of clips the six border planes, all summed over maps [N, h, w] or [N, t, h, w]."""
+    axes = range(1, maps.ndim)
+    steps = sum(maps.diff(dim=axis).square().sum() for axis in axes)
+    lines = sum(maps.select(axis, end).square().sum() for axis in axes for end in (0, -1))
+    return torch.as_tensor(steps + border * lines) / (2 * batch)
 
 
 def regularised_maps(attention: Tensor, labels: Tensor, rule: str) -> Tensor:
-    """The maps [N, h, w] of attention [B, K, h, w] that area and variation look at: `own`, each image's own class (N = B);
+    """The maps [N, *grid] of attention [B, K, *grid] that area and variation look at: `own`, each image's own class (N = B);
     `batch`, the classes of all images of the batch for every image (N = B*B), as in the published code."""
     if rule == "own":
         return attention[torch.arange(len(labels)), labels]
@@ -91,7 +92,7 @@ class _Training:
         logits, features, _ = self.look(first)
         self.facts = {"kind": design.kind, "channels": [f.shape[1] for f in features], "classes": logits.shape[1],
                       "skip": recipe.skip, "norm": recipe.norm, "activation": recipe.activation,
-                      "fuser_bias": design.fuser_bias}
+                      "fuser_bias": design.fuser_bias, **({"axes": 3} if len(first.space) == 3 else {})}
         self.network = built(self.facts).to(session.device)
         self.steps = max(1, len(images) // recipe.batch)
         self.optimiser, self.schedule = self._optimiser()
@@ -156,8 +157,8 @@ class _Training:
         for rows in order[: self.steps * size].split(size):
             batch = self.images.batch(rows.tolist())
             if self.recipe.flip:
-                where = mirrored[rows].view(-1, 1, 1, 1)
-                batch = batch.select(range(len(batch)), torch.where(where, batch.inputs.flip(3), batch.inputs))
+                where = mirrored[rows].view(-1, *[1] * (batch.inputs.ndim - 1))
+                batch = batch.select(range(len(batch)), torch.where(where, batch.inputs.flip(-1), batch.inputs))
             for name, value in self._step(batch.to(self.session.device)).items():
                 totals[name] = totals.get(name, 0.0) + value / self.steps
             if self.session.progress is not None:
@@ -192,7 +193,7 @@ class _Training:
                 "mean_attention": float(own.detach().float().mean())}
 
     def _masked(self, batch: Batch, own: Tensor, uses: Mapping[str, int]) -> Tensor:
-        """Logits [B, K] of what the masks [B, h, w] leave of the features or of the image."""
+        """Logits [B, K] of what the masks [B, *grid] leave of the features, of the image or of the clip."""
         if self.design.masked == "features":
             (name,), left = self.layers, dict(uses)
 
@@ -203,10 +204,10 @@ class _Training:
             with hooked({name: mask}, self.model):
                 logits: Tensor = self.model(batch.inputs)
                 return logits
-        large = F.interpolate(own[:, None], size=batch.space, mode="bilinear", align_corners=False)
+        large = F.interpolate(own[:, None], size=batch.space, mode=LINEAR[len(batch.space)], align_corners=False)
         if self.recipe.mask_space == "normalized":
             return self.model(large * batch.inputs)  # type: ignore[no-any-return]
-        return self.model(batch.normalization.to_inputs(large * batch.raw()))  # type: ignore[no-any-return]
+        return self.model(batch.to_inputs(large * batch.raw()))  # type: ignore[no-any-return]
 
     # ---------------------------------------------------------------------------------------------- what is kept between
 

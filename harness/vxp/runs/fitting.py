@@ -59,8 +59,8 @@ class Images:
     def batch(self, index: Sequence[int]) -> Batch:
         """The images at these places as the model takes them, on the CPU."""
         pixels = torch.stack([self._pixels(i) for i in index])
-        return Batch(tuple(self.items[i].id for i in index), self.normalization.to_inputs(pixels.float() / 255),
-                     self.targets[list(index)], self.normalization)
+        inputs = self.normalization.to_inputs(pixels.float() / 255, pixels.ndim - 2)
+        return Batch(tuple(self.items[i].id for i in index), inputs, self.targets[list(index)], self.normalization)
 
     def _pixels(self, i: int) -> Tensor:
         if i not in self._decoded:
@@ -99,7 +99,8 @@ def images(
     for looked, item in enumerate(candidates if candidates is not None else source.propose(terms.seed)):
         if len(kept) == n or looked == CANDIDATES * n:
             break
-        inputs = model.normalization.to_inputs(source.load(item).image[None].float() / 255).to(terms.device)
+        pixels = source.load(item).image
+        inputs = model.normalization.to_inputs(pixels[None].float() / 255, pixels.ndim - 1).to(terms.device)
         with torch.no_grad():
             predicted = int(model.module(inputs).argmax(1))
         if predicted in item.label or not item.label:

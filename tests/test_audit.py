@@ -20,7 +20,7 @@ from bundle_tools import Broken, made_run, sealed
 from vxp import audit, bundles, cli, explainers, metrics, models, stats, tasks, validation
 from vxp.audit import Audit, Order, claims, measure, nonces, recomputed, sampling, tolerances, verify
 from vxp.core import VxpError
-from vxp.leaderboard import records
+from vxp.leaderboard import adding
 from vxp.metrics import bind, catalogue
 from vxp.runs import result, run
 from vxp.runs.context import Context, Quiet, Settings
@@ -693,7 +693,7 @@ def test_who_builds_a_table_checks_the_source_again(changed: Broken, tmp_path: P
                         ({"source": "beacon"}, "the chain None"), ({"source": "commitment"}, "64 hexadecimal digits")):
         wrong = said | {"predicate": said["predicate"] | {"policy": said["predicate"]["policy"] | policy}}
         (tmp_path / "s.json").write_text(json.dumps(wrong))
-        target, _, findings = records.add(bundle, tmp_path / "records", [tmp_path / "s.json"])
+        target, _, findings = adding.add(bundle, tmp_path / "records", [tmp_path / "s.json"])
         assert target is None
         assert [f.code for f in findings.errors] == ["VXP-I011"]
         assert why in findings.all[0].examples[0][1]

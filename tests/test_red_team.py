@@ -31,7 +31,7 @@ from vxp.audit import tolerances
 from vxp.bundles import sealing
 from vxp.core import VxpError
 from vxp.documents.findings import rules
-from vxp.leaderboard import records
+from vxp.leaderboard import adding
 from vxp.runs import result
 from vxp.validation import Report, validate
 
@@ -596,7 +596,7 @@ def learned(model, batch, *, weights: str = "none"):
 def test_a_folder_that_cannot_be_written_is_said_in_words(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "records").write_text("a file, not a folder")
     with pytest.raises(VxpError, match="Nothing half-written is left"):
-        records.add(whole, tmp_path / "records", [])
+        adding.add(whole, tmp_path / "records", [])
 
 
 def test_millions_of_empty_lists_are_refused_soon(broken: Broken) -> None:

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vxp import signing
-from vxp.leaderboard import records, trust
+from vxp.bundles import signing
+from vxp.leaderboard import adding, records, trust
 
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE / "records"
@@ -42,7 +42,7 @@ def signed(record: records.Record, keys: Path) -> bool:
                   for file in missing]
         if signature is None and not audits:
             return False
-        findings = records.attach(record, trust.read(RECORDS), audits, signature=signature)
+        findings = adding.attach(record, trust.read(RECORDS), audits, signature=signature)
     if findings.errors:
         raise SystemExit(f"{record.name} was not signed: {'; '.join(map(str, findings.all))}")
     return True

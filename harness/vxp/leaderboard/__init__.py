@@ -18,8 +18,9 @@ from vxp.core import VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.leaderboard import known, page, references, trust
+from vxp.leaderboard.adding import add
 from vxp.leaderboard.board import board
-from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, add, read, read_all
+from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, read, read_all
 from vxp.validation import report
 
 DOCUMENT, TABLE = "leaderboard.json", "leaderboard.parquet"

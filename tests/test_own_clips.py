@@ -109,7 +109,7 @@ def encoded(path: Path, frames: Sequence[Planes], codec: str = "libx264", *, rat
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = matrix, levels
-        stream.codec_context.gop_size = 4
+        stream.codec_context.gop_size, stream.codec_context.thread_count = 4, 1
         if turn:
             stream.set_display_rotation(turn)
         for k, frame in enumerate(frames):

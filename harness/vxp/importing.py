@@ -129,7 +129,7 @@ def import_(
     if method.name in explainers.catalogue():
         raise VxpError(f"--name {method.name!r} is an installed explainer: run it with vxp run, or give your method a name of "
                        "its own")
-    rule = task.kind.rule(method.resample)
+    rule = task.kind.rule(method.resample)  # type: ignore[arg-type]
     values = read_maps(maps, [item.id for item in task.items], task.kind)
     if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "

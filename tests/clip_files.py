@@ -80,8 +80,8 @@ def y4m(path: Path, frames: Sequence[Planes], rate: str = "25:1") -> Path:
 
 
 def encoded(path: Path, frames: Sequence[Planes], codec: str = "libx264", *, rate: Fraction = Fraction(25),
-            times: Sequence[int] | None = None, matrix: int = 2, levels: int = 0, turn: int = 0) -> Path:
-    """The same through an encoder of FFmpeg; times are in ticks of a frame."""
+            times: Sequence[int] | None = None, matrix: int = 2, levels: int = 0) -> Path:
+    """The same through an encoder of FFmpeg, which need not give the same bytes twice; times are in ticks of a frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0][0].shape
     with av.open(str(path), "w") as container:
@@ -89,8 +89,6 @@ def encoded(path: Path, frames: Sequence[Planes], codec: str = "libx264", *, rat
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = matrix, levels
         stream.codec_context.gop_size, stream.codec_context.thread_count = 4, 1
-        if turn:
-            stream.set_display_rotation(turn)
         for k, frame in enumerate(frames):
             made = av.VideoFrame(width, height, "yuv420p")
             for plane, values in zip(made.planes, frame, strict=True):
@@ -102,6 +100,19 @@ def encoded(path: Path, frames: Sequence[Planes], codec: str = "libx264", *, rat
             container.mux(stream.encode(made))
         container.mux(stream.encode())
     return path
+
+
+def copied(path: Path, to: Path, turn: int = 0) -> Path:
+    """The packets of a file in another container, as they are; turned by so many degrees."""
+    with av.open(str(path)) as source, av.open(str(to), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        if turn:
+            stream.set_display_rotation(turn)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    return to
 
 
 def digest(frames: Sequence[Planes]) -> str:

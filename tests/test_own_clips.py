@@ -48,7 +48,7 @@ def opened(clips: Path, size: tuple[int, ...] = SIZE, names: Sequence[str] = ())
 
 
 def test_the_digest_is_that_of_the_planes_whatever_holds_them(tmp_path: Path) -> None:
-    """`ffmpeg -i FILE -f rawvideo - | sha256sum` prints it too: the planes one after the other, rows without padding."""
+    """The planes one after the other, rows without padding, as FFmpeg's `-f rawvideo` writes them."""
     frames = planes(size=(33, 25))  # chroma of half as many rows and columns, rounded up
     for path in (y4m(tmp_path / "a.y4m", frames), encoded(tmp_path / "a.mkv", frames, "ffv1")):
         video = _video.surveyed(path, [(0, None), (3, 7)])

@@ -10,10 +10,12 @@ import pytest
 import torch
 from clip_tools import NORMALIZATION, close, made, maps
 from torch import Tensor, nn
-from vxp import datasets, fitting, models, run, tasks
+from vxp import datasets, models, tasks
 from vxp.core import Batch, VxpError
 from vxp.explainers import bind, catalogue
 from vxp.models.clips import late_fusion
+from vxp.runs import fitting
+from vxp.runs.context import Quiet
 from vxp_explainers._class_maps import Tame
 from vxp_explainers._training import variation
 
@@ -242,9 +244,9 @@ def test_variation_of_clips_by_plain_loops() -> None:
 def test_tame_is_trained_on_clips(tmp_path: Path) -> None:
     """Two epochs on a few clips of the command's data set: the loss falls, and the weights explain clips of this model."""
     model, out = models.load("motion-net"), tmp_path / "mine.safetensors"
-    shown = fitting.images(datasets.source("motion-items"), model, 16, seed=701, device="cpu", progress=run.Quiet())
+    shown = fitting.images(datasets.source("motion-items"), model, 16, seed=701, device="cpu", progress=Quiet())
     card = fitting.fit(catalogue()["tame"], {"epochs": 2, "batch": 4, "rate": 0.02}, None, model, shown, out, seed=0,
-                       device="cpu", precision="fp32", threads=1, progress=run.Quiet())
+                       device="cpu", precision="fp32", threads=1, progress=Quiet())
     assert (card["mechanism"]["axes"], card["layers"]) == (3, ["features.5", "features"])
     assert card["log"][1]["loss"] < card["log"][0]["loss"]
     batch = tasks.load("motion-items").batch(0, 3, model)

@@ -5,7 +5,8 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Explain, Noised, Plan, Randomised, Request, State, metric, outcome
+from vxp.core import Case, Explain, Plan, Randomised, Request, State, metric, outcome
+from vxp.metrics._sensitivity import noised
 from vxp.metrics._similarity import SIMILARITIES, check_fits, similarities, still
 
 
@@ -44,7 +45,7 @@ def smooth_mprt(
 
 def _smoothed(state: State | None, samples: int, radius: float) -> Generator[Request, Tensor, Tensor]:
     """Mean map [B, H, W] float32 over the noisy inputs: summed draw by draw in float64, so that equal values stay equal."""
-    edits = tuple(Noised("max-sensitivity@1/noise", draw, radius) for draw in range(samples))
+    edits = noised(samples, radius)
     near = yield Request(edits, Explain(state=state), "map")
     total = torch.zeros_like(near[:, 0], dtype=torch.float64)
     for one in near.unbind(1):

@@ -387,7 +387,7 @@ PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
         core.Batch, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
     "What a metric may ask for": [(kind.__name__, kind) for kind in (
         core.Request, *typing.get_args(core.Edit), *typing.get_args(core.Part), *typing.get_args(core.Call),
-        *typing.get_args(core.State))],
+        *typing.get_args(core.State), core.Held, core.Stream)],
     "Models, tasks and data sets": [
         ("models.load", models.load), ("models.Model", models.Model), ("tasks.load", tasks.load), ("tasks.Task", tasks.Task),
         ("tasks.Loaded", tasks.Loaded), ("datasets.Source", datasets.Source), ("datasets.Item", datasets.Item),

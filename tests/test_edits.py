@@ -125,16 +125,16 @@ def by_hand(which: Part, item: str) -> set[int]:
     """The positions of a part, in plain Python."""
     match which:
         case Scattered(stream, draw, n):
-            return set(subsets.subset(philox.key(7, item, *stream), draw, H * W, n))
+            return set(subsets.subset(philox.key(7, item, stream.purpose, stream.stream), draw, H * W, n))
         case Square(stream, draw, side):
-            u = philox.uniforms(philox.key(7, item, *stream), draw, 1)[:, 0]
+            u = philox.uniforms(philox.key(7, item, stream.purpose, stream.stream), draw, 1)[:, 0]
             size = 1 + math.floor(u[0] * side)
             top, left = math.floor(u[1] * (H - size + 1)), math.floor(u[2] * (W - size + 1))
             return {y * W + x for y in range(top, top + size) for x in range(left, left + size)}
         case Cell(grid, index):
             return {y * W + x for y in range(H) for x in range(W) if (y * grid // H) * grid + x * grid // W == index}
         case SomeCells(grid, stream, draw, n):
-            chosen = subsets.subset(philox.key(7, item, *stream), draw, grid * grid, n)
+            chosen = subsets.subset(philox.key(7, item, stream.purpose, stream.stream), draw, grid * grid, n)
             return set().union(*(by_hand(Cell(grid, c), item) for c in chosen))
 
 

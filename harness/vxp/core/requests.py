@@ -6,20 +6,22 @@ Two metrics that ask for the same row ask with equal values, and the engine runs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 Name = str | tuple[str | int, ...]
 """How a metric calls what it asks a case to hold: a word, or a word with the parameters that it was made by."""
 
 
-class Held(NamedTuple):
+@dataclass(frozen=True)
+class Held:
     """What a case holds: an order, a mask or an image. `case` is the key of the case; the order by position has no name."""
 
     case: str
     name: Name = ""
 
 
-class Stream(NamedTuple):
+@dataclass(frozen=True)
+class Stream:
     """Which draws: the purpose, a metric's id@version, and the stream of a random key (see vxp.random)."""
 
     purpose: str

@@ -17,6 +17,7 @@ from vxp.metrics._similarity import SIMILARITIES, check_fits, similarities, stil
                  "Few draws leave noise in the average, which lowers the similarity.",
                  "A similarity of maps that both follow the image's edges stays high on a random model, as in mprt.",
                  "With more stages than modules that own parameters, some stages change nothing."),
+        axis="share of stages randomised",
         limits={"samples": (1, None), "radius": (0, None), "stages": (1, None), "similarity": SIMILARITIES})
 def smooth_mprt(
     case: Case, *, samples: int = 10, radius: float = 0.7, stages: int = 8, similarity: str = "spearman"

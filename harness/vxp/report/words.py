@@ -22,13 +22,6 @@ FAMILIES = {
     "alignment": "Does the map lie where people look? Plausible is not faithful.",
 }
 
-AXES = {
-    "insertion": "share shown", "monotonicity": "share shown", "aopc": "share of tiles removed",
-    "selectivity": "share of patches removed",
-    "mprt": "share of stages randomised", "smooth-mprt": "share of stages randomised",
-}
-"""What the x of a curve counts, where it is not the share of positions removed."""
-
 
 def number(value: float, metric: str) -> str:
     if metric in PERCENT:

@@ -13,7 +13,8 @@ from vxp.core.case import Outcome, Plan
 from vxp.errors import VxpError
 from vxp.kinds import Kind, Resample
 
-Better = Literal["higher", "lower"]
+Better = Literal["higher", "lower", "neither"]
+"""Which direction is better. A metric of which neither is describes the map: it is never compared or ranked."""
 Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]

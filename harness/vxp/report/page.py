@@ -21,7 +21,7 @@ from vxp.explainers import ORACLES
 from vxp.report import compare, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
-from vxp.report.words import FAMILIES, columns, interval, note, number
+from vxp.report.words import ARROWS, FAMILIES, columns, direction, interval, note, number
 from vxp.runs import result
 
 
@@ -87,8 +87,8 @@ def _families(run: Run) -> list[dict[str, Any]]:
             "name": family, "about": FAMILIES.get(family, ""), "rows": rows,
             "columns": [{"metric": heads[sig][0], "telling": _telling(heads[sig][1], scores[sig]["level"]), "signature": sig,
                          "tie": result.TIE in scores[sig].get("flags", ()),
-                         "arrow": "↑" if scores[sig]["better"] == "higher" else "↓",
-                         "direction": f"{scores[sig]['better']} is better"} for sig in wanted],
+                         "arrow": ARROWS[scores[sig]["better"]],
+                         "direction": direction(scores[sig]["better"])} for sig in wanted],
         })
     return families
 

@@ -20,7 +20,15 @@ FAMILIES = {
     "axioms": "Does the map keep what its theory asks of it?",
     "composite": "Several questions in one number: read their parts as well.",
     "alignment": "Does the map lie where people look? Plausible is not faithful.",
+    "description": "What the map is like. Neither direction is better, so nobody is compared.",
 }
+
+ARROWS = {"higher": "↑", "lower": "↓", "neither": "–"}
+
+
+def direction(better: str) -> str:
+    """Which direction of a score is better, in words."""
+    return "neither direction is better" if better == "neither" else f"{better} is better"
 
 
 def number(value: float, metric: str) -> str:

@@ -158,7 +158,10 @@ def minimum_detectable(
 def ranking(
     means: Mapping[str, float], pairs: Sequence[Pair], better: Better
 ) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
-    """An interval of ranks for every system, and who is not separated from the one with the best mean (7.4.4)."""
+    """An interval of ranks for every system, and who is not separated from the one with the best mean (7.4.4). Nobody
+    is ranked where neither direction is better."""
+    if better == "neither":
+        return {}, ()
     names = list(means)
     sign = 1 if better == "higher" else -1
     beaten = {name: 0 for name in names}

@@ -278,7 +278,7 @@ def _renewed(known: ToleranceClass, found: ToleranceClass) -> ToleranceClass:
         "seen": old | {
             "target_score": max(old["target_score"], new["target_score"]), "maps": max(old["maps"], new["maps"]),
             "metrics": dict(sorted({**old["metrics"], **new["metrics"]}.items())),
-            "statuses": max(old["statuses"], new["statuses"])}}
+            "statuses": max(old.get("statuses", 0), new.get("statuses", 0))}}
     if "maps" in known:
         both["maps"] = max(known["maps"], found.get("maps", 0.0))
     return both

@@ -120,3 +120,16 @@ def test_a_record_of_clips_stands_on_a_board(bundle: Path, tmp_path: Path, monke
     assert not score.keys() & {"against", "tied_for_best"}
     pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
     assert any("neither direction is better" in page for page in pages)
+
+
+def test_inverted_maps_of_clips_are_flagged(tmp_path: Path) -> None:
+    """A curve over voxels tells them, as a curve over pixels does for images."""
+    (tmp_path / "own.py").write_text("from vxp import explainers\n\n\ndef anti(model, batch):\n"
+                                     "    return -explainers.bind('grad-cam')(model, batch)\n")
+    commanded(f"run motion-items --limit 40 --explainer {tmp_path / 'own.py'}:anti --metrics entropy,st-deletion|steps:4 "
+              f"--out {tmp_path / 'run'} --batch-size 32 --threads 1 --device cpu")
+    (tmp_path / "statement.json").write_text(json.dumps(STATEMENT | {"submission_id": "anti"}))
+    commanded(f"seal {tmp_path / 'run'} --explainer anti --submission {tmp_path / 'statement.json'} --out {tmp_path / 'bundle'}")
+    commanded(f"verify {tmp_path / 'bundle'} --all --threads 1 --batch-size 16 --out {tmp_path / 'audit.json'}")
+    found = {f["code"] for f in json.loads((tmp_path / "audit.json").read_bytes())["predicate"]["findings"]}
+    assert "VXP-F004" in found

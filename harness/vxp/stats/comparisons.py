@@ -10,8 +10,8 @@ from math import log
 import numpy as np
 from scipy.special import expit, ndtri  # not scipy.stats, which takes a second to import
 
-from vxp.core import VxpError
-from vxp.stats.inference import LEVEL, ROUNDING, STANDARD, Better, Floats, Inference, Pair, Paired
+from vxp.core import Better, VxpError
+from vxp.stats.inference import LEVEL, ROUNDING, STANDARD, Floats, Inference, Pair, Paired
 from vxp.stats.intervals import by_cluster, interval, ratio
 
 BLOCK = 2_000

@@ -60,7 +60,7 @@ def test_a_description_has_a_mean_and_is_compared_by_nobody(run: Path) -> None:
     assert "mean_worst_bound" not in score
     (group,) = compare.compare(folders)
     assert {s.signature.partition("@")[0] for s in group.scores} == {
-        "st-deletion", "t-pointing", "mask-auc", "relevance-rank", "max-sensitivity", "entropy"}
+        "st-deletion", "t-pointing", "mask-auc", "relevance-rank", "max-sensitivity", "entropy", "deletion"}
     assert "flicker" not in commanded(f"compare {folders[0]} {folders[1]} --references")
     assert "neither direction is better" in (run / "report.html").read_text()
 
@@ -129,7 +129,8 @@ def test_inverted_maps_of_clips_are_flagged(tmp_path: Path) -> None:
     commanded(f"run motion-items --limit 40 --explainer {tmp_path / 'own.py'}:anti --metrics entropy,st-deletion|steps:4 "
               f"--out {tmp_path / 'run'} --batch-size 32 --threads 1 --device cpu")
     (tmp_path / "statement.json").write_text(json.dumps(STATEMENT | {"submission_id": "anti"}))
-    commanded(f"seal {tmp_path / 'run'} --explainer anti --submission {tmp_path / 'statement.json'} --out {tmp_path / 'bundle'}")
-    commanded(f"verify {tmp_path / 'bundle'} --all --threads 1 --batch-size 16 --out {tmp_path / 'audit.json'}")
+    bundle = tmp_path / "bundle"
+    commanded(f"seal {tmp_path / 'run'} --explainer anti --submission {tmp_path / 'statement.json'} --out {bundle}")
+    commanded(f"verify {bundle} --all --threads 1 --batch-size 16 --out {tmp_path / 'audit.json'}")
     found = {f["code"] for f in json.loads((tmp_path / "audit.json").read_bytes())["predicate"]["findings"]}
     assert "VXP-F004" in found

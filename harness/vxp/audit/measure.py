@@ -266,7 +266,10 @@ def with_metrics(known: Tolerances, measured: Tolerances) -> Tolerances:
     classes = {name: _renewed(known["classes"][name], measured["classes"][name]) for name in LEAST}
     classes["tf32"] = classes["bf16"].copy()
     del classes["tf32"]["seen"]
-    return measured | {"classes": {name: classes[name] for name in known["classes"]}}
+    versions = known.get("torch_of", {}) | dict.fromkeys(measured["classes"]["fp32"]["seen"]["metrics"], measured["torch"])
+    return {"about": measured["about"], "runs": measured["runs"], "imputed_runs": measured["imputed_runs"],
+            "torch": known["torch"], "torch_of": dict(sorted(versions.items())),
+            "classes": {name: classes[name] for name in known["classes"]}}
 
 
 def _renewed(known: ToleranceClass, found: ToleranceClass) -> ToleranceClass:

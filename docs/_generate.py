@@ -24,6 +24,7 @@ from vxp.cli import app
 from vxp.core import Explainer, Metric
 from vxp.documents import findings
 from vxp.origin import ours
+from vxp.report.words import direction
 from vxp.runs import result
 from vxp.validation import LEVELS
 
@@ -162,7 +163,7 @@ def _metric(metric: Metric) -> list[str]:
         ("Signature", code(metrics.Bound(metric, metric.parameters).signature)),
         ("Parameters and defaults", settings(metric.parameters)),
         ("Family", metric.family), ("Explanations", ", ".join(map(code, metric.kinds))),
-        ("Range", f"{low} to {high}, {metric.better} is better"),
+        ("Range", f"{low} to {high}, {direction(metric.better)}"),
         ("Truth", " or ".join(code(key) for key in metric.truth) or "none"),
         ("Asks the explainer again", _again(metric.re_explains)),
         ("Undefined", ", ".join(code(f"undefined:{status}") for status in metric.undefined) or "never"),
@@ -317,7 +318,7 @@ def spec_facts(metric: Metric) -> str:
         ("id and version", code(metric.name)), ("family", document["family"]),
         ("explanations", ", ".join(code(kind) for kind in document["kinds"])),
         ("level", "one score per item" if document["level"] == "sample" else "one number per set [set]"),
-        ("direction", f"{document['better']} is better"), ("range", f"{low} to {high}"),
+        ("direction", direction(document["better"])), ("range", f"{low} to {high}"),
         ("truth", " or ".join(code(key) for key in document["truth"]) or "none"),
         ("explainer run again", _again(again) if again else "no"),
         ("signature at the defaults", code(metrics.Bound(metric, metric.parameters).signature)),
@@ -369,7 +370,7 @@ def spec_index(found: Sequence[Metric]) -> str:
     families = list(dict.fromkeys(m.family for m in sorted(found, key=lambda m: m.family)))
     parts = [part for family in families for part in (f"## {family}", table(
         ("metric", "direction", "needs"),
-        ((f"[{m.id}]({m.id}.md)", f"{m.better} is better", _needs(m)) for m in found if m.family == family)))]
+        ((f"[{m.id}]({m.id}.md)", direction(m.better), _needs(m)) for m in found if m.family == family)))]
     return page("Metrics", f"{len(found)} metrics, version by version, each with its normative page.", *parts)
 
 
@@ -387,7 +388,7 @@ PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
         core.Batch, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
     "What a metric may ask for": [(kind.__name__, kind) for kind in (
         core.Request, *typing.get_args(core.Edit), *typing.get_args(core.Part), *typing.get_args(core.Call),
-        *typing.get_args(core.State))],
+        *typing.get_args(core.State), core.Held, core.Stream)],
     "Models, tasks and data sets": [
         ("models.load", models.load), ("models.Model", models.Model), ("tasks.load", tasks.load), ("tasks.Task", tasks.Task),
         ("tasks.Loaded", tasks.Loaded), ("datasets.Source", datasets.Source), ("datasets.Item", datasets.Item),

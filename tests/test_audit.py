@@ -595,6 +595,21 @@ def test_an_imputed_score_has_the_tolerance_of_its_parameters() -> None:
     assert measure.with_imputed(tolerances.document(), *seen) == tolerances.document()
 
 
+def test_metrics_of_clips_were_measured_and_some_can_be_measured_anew() -> None:
+    """What is measured anew takes the place of what it had, and of nothing else."""
+    known = tolerances.document()
+    for name in ("fp32", "bf16"):
+        measured = set(known["classes"][name]["seen"]["metrics"])
+        assert {id for id, metric in catalogue().items() if metric.kinds == ("heatmap3d",)} <= measured, name
+    anew = {name: measure.Seen({"t-iou": [0.0, 0.04]}, {"t-iou": [False, True]}, [0.0], [0.0]) for name in ("fp32", "bf16")}
+    found = measure.with_metrics(known, measure.document(anew))
+    before, after = ({(name, metric): limit for name, of in one["classes"].items() for metric, limit in of["metrics"].items()
+                      if metric != "t-iou"} for one in (known, found))
+    assert before == after
+    assert [found["classes"][name]["metrics"]["t-iou"] for name in ("fp32", "tf32", "bf16")] == [0.4, 0.2, 0.2]
+    assert all(found["classes"][name]["target_score"] == known["classes"][name]["target_score"] for name in known["classes"])
+
+
 # ------------------------------------------------------------------------------------------------------- where nonces come from
 
 ROUNDS = {1: ("1466a6cd24e327188770752f6134001c64d6efcc590ccc26b721611ad96f165a",

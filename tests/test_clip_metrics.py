@@ -303,6 +303,18 @@ def test_planted_frames() -> None:
     assert located(half + 1, truth, *names) == pytest.approx([1, 0.5, 1, 1 / 3, (6 + 96) / (6 + 192), 0.75])
 
 
+def test_flicker_by_hand() -> None:
+    """A still map, a steady ramp, a map that blinks, and one voxel within the clip, which has the most that there is."""
+    blink, spark = torch.zeros(1, T, H, W), torch.zeros(1, T, H, W)
+    blink[:, ::2], spark[0, 2, 4, 5] = 3.0, 0.5
+    ramp = torch.arange(T, dtype=torch.float32).view(1, T, 1, 1).expand(1, T, H, W)
+    maps = {"still": seeded(1, 1, H, W).expand(1, T, H, W), "ramp": ramp, "blink": blink, "spark": spark, "below": spark - 0.5}
+    found = {name: scored("flicker", {}, Case(batch().select([0]), m.contiguous(), "none")) for name, m in maps.items()}
+    assert {name: one.values.item() for name, one in found.items() if name != "below"} == pytest.approx({
+        "still": 0.0, "ramp": 1 / (sum(range(T)) / T), "blink": 3 / (3 * -(-T // 2) / T), "spark": 2 * T / (T - 1)})
+    assert found["below"].status == ("undefined:no-positive-mass",)
+
+
 def test_of_tied_maxima_only_the_first_counts() -> None:
     maps = torch.zeros(2, 3, 4, 5)
     maps[:, 1, 2, 3] = maps[:, 2, 0, 0] = 1.0

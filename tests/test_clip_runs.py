@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from bundle_tools import STATEMENT, Broken, commanded, key, trusted
+from vxp.report import compare
 from vxp.validation import validate
 
-METRICS = "st-deletion|steps:4,t-pointing,mask-auc,relevance-rank,max-sensitivity|samples:2,entropy,deletion|steps:4"
+METRICS = "st-deletion|steps:4,t-pointing,mask-auc,relevance-rank,max-sensitivity|samples:2,entropy,flicker,deletion|steps:4"
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,20 @@ def test_a_metric_of_images_is_not_run_on_clips(run: Path) -> None:
     statuses = {s["metric"]["id"]: s["statuses"] for s in scores}
     assert statuses["deletion"] == {"not-run:kind": 24}
     assert statuses["mask-auc"] == statuses["max-sensitivity"] == {"ok": 24}
+
+
+def test_a_description_has_a_mean_and_is_compared_by_nobody(run: Path) -> None:
+    """flicker: numbers with their interval and no worst end; no test, no rank, no mark, and nothing that it adjusts."""
+    folders = sorted(f for f in run.glob("results/*") if "-grad-cam-" in f.name or "-saliency-" in f.name)
+    (score,) = (s for s in json.loads((folders[0] / "result.json").read_bytes())["scores"] if s["signature"] == "flicker@1")
+    assert score["better"] == "neither"
+    assert score["ci"]["lo"] < score["mean"] < score["ci"]["hi"]
+    assert "mean_worst_bound" not in score
+    (group,) = compare.compare(folders)
+    assert {s.signature.partition("@")[0] for s in group.scores} == {
+        "st-deletion", "t-pointing", "mask-auc", "relevance-rank", "max-sensitivity", "entropy", "deletion"}
+    assert "flicker" not in commanded(f"compare {folders[0]} {folders[1]} --references")
+    assert "neither direction is better" in (run / "report.html").read_text()
 
 
 def test_the_same_command_goes_on_to_the_same_bytes(run: Path, tmp_path: Path) -> None:
@@ -99,3 +114,23 @@ def test_a_record_of_clips_stands_on_a_board(bundle: Path, tmp_path: Path, monke
     commanded("leaderboard build --records records --out site")
     (table,) = json.loads((tmp_path / "site" / "leaderboard.json").read_bytes())["tables"]
     assert table["task"]["id"] == "motion-items"
+    (score,) = (s for s in table["entries"][0]["scores"] if s["signature"] == "flicker@1")
+    assert score["figure"] == score["mean"]
+    assert score["why_not_ranked"] == "neither direction is better"
+    assert not score.keys() & {"against", "tied_for_best"}
+    pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
+    assert any("neither direction is better" in page for page in pages)
+
+
+def test_inverted_maps_of_clips_are_flagged(tmp_path: Path) -> None:
+    """A curve over voxels tells them, as a curve over pixels does for images."""
+    (tmp_path / "own.py").write_text("from vxp import explainers\n\n\ndef anti(model, batch):\n"
+                                     "    return -explainers.bind('grad-cam')(model, batch)\n")
+    commanded(f"run motion-items --limit 40 --explainer {tmp_path / 'own.py'}:anti --metrics entropy,st-deletion|steps:4 "
+              f"--out {tmp_path / 'run'} --batch-size 32 --threads 1 --device cpu")
+    (tmp_path / "statement.json").write_text(json.dumps(STATEMENT | {"submission_id": "anti"}))
+    bundle = tmp_path / "bundle"
+    commanded(f"seal {tmp_path / 'run'} --explainer anti --submission {tmp_path / 'statement.json'} --out {bundle}")
+    commanded(f"verify {bundle} --all --threads 1 --batch-size 16 --out {tmp_path / 'audit.json'}")
+    found = {f["code"] for f in json.loads((tmp_path / "audit.json").read_bytes())["predicate"]["findings"]}
+    assert "VXP-F004" in found

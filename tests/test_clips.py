@@ -118,7 +118,7 @@ def test_rows_of_held_positions_and_of_everything() -> None:
     some = batch()
     case = Case(some, torch.rand(2, T, H, W, generator=torch.Generator().manual_seed(9)))
     request = case.removed([0, 7, T * H * W], "hold")
-    assert request == Request((Unchanged(), Removed(case.key, 0, 7, "hold"), Filled("mean")))
+    assert request == Request((Unchanged(), Removed(case.ranked, 0, 7, "hold"), Filled("mean")))
     rows = Builder(some, {case.key: case}).build([(1, edit) for edit in request.edits]).clone()
     gone = torch.zeros(T * H * W, dtype=torch.bool)
     gone[case.order[1, :7]] = True

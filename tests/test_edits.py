@@ -32,6 +32,7 @@ from vxp.core import (
     Segment,
     SomeCells,
     Square,
+    Stream,
     Translated,
     Unchanged,
     VxpError,
@@ -124,21 +125,22 @@ def by_hand(which: Part, item: str) -> set[int]:
     """The positions of a part, in plain Python."""
     match which:
         case Scattered(stream, draw, n):
-            return set(subsets.subset(philox.key(7, item, *stream.split("/")), draw, H * W, n))
+            return set(subsets.subset(philox.key(7, item, stream.purpose, stream.stream), draw, H * W, n))
         case Square(stream, draw, side):
-            u = philox.uniforms(philox.key(7, item, *stream.split("/")), draw, 1)[:, 0]
+            u = philox.uniforms(philox.key(7, item, stream.purpose, stream.stream), draw, 1)[:, 0]
             size = 1 + math.floor(u[0] * side)
             top, left = math.floor(u[1] * (H - size + 1)), math.floor(u[2] * (W - size + 1))
             return {y * W + x for y in range(top, top + size) for x in range(left, left + size)}
         case Cell(grid, index):
             return {y * W + x for y in range(H) for x in range(W) if (y * grid // H) * grid + x * grid // W == index}
         case SomeCells(grid, stream, draw, n):
-            chosen = subsets.subset(philox.key(7, item, *stream.split("/")), draw, grid * grid, n)
+            chosen = subsets.subset(philox.key(7, item, stream.purpose, stream.stream), draw, grid * grid, n)
             return set().union(*(by_hand(Cell(grid, c), item) for c in chosen))
 
 
-PARTS = [Scattered("m@1/s", 5, 17), *(Square("m@1/q", d, 6) for d in range(8)), Square("m@1/q", 3, 1), Square("m@1/q", 4, 10),
-         Cell(4, 0), Cell(4, 7), Cell(7, 48), SomeCells(3, "m@1/c", 2, 4), SomeCells(5, "m@1/c", 0, 1)]
+SQUARE, CELLS, PLACES = (Stream("m@1", name) for name in ("q", "c", "s"))
+PARTS = [Scattered(PLACES, 5, 17), *(Square(SQUARE, d, 6) for d in range(8)), Square(SQUARE, 3, 1), Square(SQUARE, 4, 10),
+         Cell(4, 0), Cell(4, 7), Cell(7, 48), SomeCells(3, CELLS, 2, 4), SomeCells(5, CELLS, 0, 1)]
 
 
 @pytest.mark.parametrize("which", PARTS, ids=repr)
@@ -163,8 +165,8 @@ def test_cells_of_a_grid_cover_the_image_once() -> None:
     assert found[23, 30] == 48
 
 
-@pytest.mark.parametrize("which", [Square("m@1/q", 0, 11), Square("m@1/q", 0, 0), Cell(11, 0), Scattered("m@1/s", 0, 121),
-                                   SomeCells(3, "m@1/c", 0, 10)], ids=repr)
+@pytest.mark.parametrize("which", [Square(SQUARE, 0, 11), Square(SQUARE, 0, 0), Cell(11, 0), Scattered(PLACES, 0, 121),
+                                   SomeCells(3, CELLS, 0, 10)], ids=repr)
 def test_a_part_that_does_not_fit_is_refused(case: Case, which: Part) -> None:
     with pytest.raises(VxpError, match="expected"):
         perturb.part(which, case.batch, 0)

@@ -25,6 +25,7 @@ from vxp.core import (
     Redrawn,
     Removed,
     Request,
+    Stream,
     Unchanged,
     VxpError,
     metric,
@@ -94,7 +95,7 @@ def test_rows_are_what_their_edits_say(case: Case) -> None:
     # the first channel as it is, the others drawn
     edits.append(Redrawn(case.image("d", lambda: torch.cat([levels(case.batch.raw().double())[:, :1], torch.randint(
         0, 256, (3, 2, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))], 1))))
-    edits += [Removed(case.key, a, b, fill) for fill in ("mean", "black") for a, b in spans]
+    edits += [Removed(case.ranked, a, b, fill) for fill in ("mean", "black") for a, b in spans]
     plan = list(itertools.product(range(3), edits))
     generator = torch.Generator().manual_seed(1)
     shuffled = [plan[i] for i in torch.randperm(len(plan), generator=generator).tolist()]
@@ -134,7 +135,7 @@ def test_an_image_that_is_the_fill_has_one_row(batch: Batch) -> None:
 
 def test_both_builders_agree_to_the_bit(case: Case) -> None:
     """The one that copies the previous row (CPU) and the one that selects in one pass (GPU)."""
-    spans = [Removed(case.key, a, b, "mean") for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]]
+    spans = [Removed(case.ranked, a, b, "mean") for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]]
     builder = Builder(case.batch, {case.key: case})
     together = torch.empty(len(spans), *case.batch.inputs.shape[1:])
     builder._removed_together(together, 1, spans)
@@ -142,7 +143,7 @@ def test_both_builders_agree_to_the_bit(case: Case) -> None:
 
 
 def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:
-    edit = Removed(case.key, 0, 60, "nli")
+    edit = Removed(case.ranked, 0, 60, "nli")
     row = Builder(case.batch, {case.key: case}).build([(2, edit)])[0].flatten(1)
     gone, kept = case.order[2, :60], case.order[2, 60:]
     assert torch.equal(row[:, kept], case.batch.inputs[2].flatten(1)[:, kept])
@@ -150,7 +151,7 @@ def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:
 
 
 def test_noise_is_keyed_by_item_and_stays_in_the_ball(case: Case) -> None:
-    edits = [Noised("max-sensitivity@1/noise", draw, 0.2) for draw in (0, 1)]
+    edits = [Noised(Stream("max-sensitivity@1", "noise"), draw, 0.2) for draw in (0, 1)]
     builder = Builder(case.batch, {})
     noise = builder.build([(i, e) for i in range(3) for e in edits]) - case.batch.inputs.repeat_interleave(2, 0)
     assert noise.abs().max() <= 0.2 + 1e-6

@@ -89,7 +89,7 @@ def test_a_part_of_a_frame_is_not_left_out() -> None:
     some = case(batch())
     builder = Builder(some.batch, {some.key: some})
     with pytest.raises(VxpError, match="leaves whole frames out, and part of a frame was removed"):
-        without(builder, 0, Removed(some.key, 0, 7, "remove"))
+        without(builder, 0, Removed(some.ranked, 0, 7, "remove"))
 
 
 def test_a_model_of_one_length_costs_the_scores_that_leave_frames_out(caplog: pytest.LogCaptureFixture) -> None:

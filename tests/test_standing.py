@@ -119,6 +119,20 @@ def test_scores_that_the_task_does_not_ask_for_are_in_no_test() -> None:
     assert found["copy0"]["more0@1"] == Standing(found["copy0"]["more0@1"].figure, 1.0, "not a metric of the task")
 
 
+def test_nobody_is_ranked_where_neither_direction_is_better() -> None:
+    """A description has its mean, also where items are lost, and changes no test of the other scores of its family."""
+    both = [system("one", "a", {"a@1": np.linspace(0.6, 0.9, N), "b@1": np.linspace(0, 4, N)}, {"b@1": [0]}),
+            system("two", "b", {"a@1": np.linspace(0.1, 0.4, N), "b@1": np.linspace(9, 7, N)})]
+    described = [SCORES[0], SCORES[1] | {"better": "neither", "range": [0.0, None]}]
+    found = stand(both, described)
+    assert [found[name]["b@1"].why_not for name in ("one", "two")] == ["neither direction is better"] * 2
+    assert [found[name]["b@1"].tied_for_best for name in ("one", "two")] == [None, None]
+    assert found["one"]["b@1"].figure == pytest.approx(np.linspace(0, 4, N)[1:].mean())
+    alone = stand(both, SCORES[:1])
+    assert {name: found[name]["a@1"] for name in found} == {name: alone[name]["a@1"] for name in alone}
+    assert (found["one"]["a@1"].tied_for_best, found["two"]["a@1"].tied_for_best) == (True, False)
+
+
 def test_scores_of_a_coarse_precision_are_not_compared() -> None:
     """bf16 has tolerances by which a submitter could move every score of items."""
     found = stand([system("fine", "a", draws(1, 0.5)), system("also", "b", draws(2, 0.5)),

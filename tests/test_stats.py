@@ -243,6 +243,8 @@ def test_summary_counts_what_has_no_number_at_the_worst_bound() -> None:
     assert found["mean_worst_bound"] == pytest.approx(0.15)
     assert stats.summary(values, statuses, names(4), stats.Scale("lower", (0, 1)))["mean_worst_bound"] == pytest.approx(0.65)
     assert "mean_worst_bound" not in stats.summary(values, statuses, names(4), stats.Scale("lower", (0, None)))
+    described = stats.summary(values, statuses, names(4), stats.Scale("neither", (0, 1)))
+    assert described == {key: value for key, value in found.items() if key != "mean_worst_bound"}
     assert stats.summary([np.nan], ["undefined:zero-map"], ["a"], stats.Scale("lower", (0, 1))) == {
         "n": 1, "statuses": {"undefined:zero-map": 1}}
 

@@ -27,6 +27,7 @@ from vxp.core import (
     Removed,
     SomeCells,
     Square,
+    Stream,
     Translated,
     perturb,
 )
@@ -86,7 +87,7 @@ def row(edit: Edit, case: Case | None = None) -> Tensor:
 
 def removing() -> Tensor:
     case = Case(batch(), native(), "nearest")
-    return row(Removed(case.key, 0, 65, "black"), case)[0, 16, 16:18]
+    return row(Removed(case.ranked, 0, 65, "black"), case)[0, 16, 16:18]
 
 
 def blending() -> Tensor:
@@ -126,17 +127,17 @@ def imputed() -> Tensor:
     values = torch.zeros(1, H, W)
     values.view(-1)[HOLE] = 1
     case = Case(batch(), values, "none")
-    return row(Removed(case.key, 0, len(HOLE), "nli"), case)[0].flatten()[HOLE]
+    return row(Removed(case.ranked, 0, len(HOLE), "nli"), case)[0].flatten()[HOLE]
 
 
 def square() -> list[int]:
-    inside = torch.nonzero(perturb.part(Square("infidelity@1/square", 0, 8), batch(), 0).view(H, W))
+    inside = torch.nonzero(perturb.part(Square(Stream("infidelity@1", "square"), 0, 8), batch(), 0).view(H, W))
     (top, left), (bottom, _) = inside[0].tolist(), inside[-1].tolist()
     return [bottom - top + 1, top, left]
 
 
 def drawn_cells() -> list[int]:
-    inside = perturb.part(SomeCells(3, "mu-fidelity@1/subset", 0, 2), batch(), 0)
+    inside = perturb.part(SomeCells(3, Stream("mu-fidelity@1", "subset"), 0, 2), batch(), 0)
     return [*sorted(set(perturb.cells(3, H, W)[inside].tolist())), int(inside.sum())]
 
 
@@ -189,7 +190,7 @@ HARNESS: Mapping[str, Callable[[], Iterable[Any]]] = {
     'key of `[0, "item", "mu-fidelity@1", "subset"]`, draw 0: 2 of the cells of G = 3, and their positions': lambda: [
         drawn_cells()],
     "radius 0.2, draw 1: the noise at (0, 1), c = 0, 1, 2": lambda: [
-        perturb.input_noise(batch(), 0, "max-sensitivity@1/noise", 1, 0.2)[:, 0, 1]],
+        perturb.input_noise(batch(), 0, Stream("max-sensitivity@1", "noise"), 1, 0.2)[:, 0, 1]],
 }
 
 

@@ -46,12 +46,14 @@ class ToleranceClass(TypedDict):
 
 
 class Tolerances(TypedDict):
-    """How far numbers that were computed again may be off, and how that was measured."""
+    """How far numbers that were computed again may be off, and how that was measured: with torch, or for metrics that were
+    measured later with torch_of."""
 
     about: str
     runs: list[list[str | int]]
     imputed_runs: list[list[str | int]]
     torch: str
+    torch_of: NotRequired[dict[str, str]]
     classes: dict[str, ToleranceClass]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 Status = Literal["ok", "undefined:constant-map", "undefined:constant-groups", "undefined:empty-truth", "undefined:full-truth",
-    "undefined:no-positive-mass", "undefined:zero-map", "undefined:zero-variance", "undefined:zero-difference",
-    "undefined:no-mass", "undefined:too-few-regions", "undefined:class-changed", "undefined:saturated", "undefined:unsure",
-    "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class", "failed:non-finite-score",
-    "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory", "failed:untrained-class", "failed:changed-model",
-    "failed:model-non-finite", "not-run:budget", "not-run:no-truth", "not-run:reference", "not-run:no-relabelled-model",
-    "not-run:no-explainer", "not-run:no-representation", "not-run:fixed-length", "not-run:kind"]
+    "undefined:one-frame", "undefined:no-positive-mass", "undefined:zero-map", "undefined:zero-variance",
+    "undefined:zero-difference", "undefined:no-mass", "undefined:too-few-regions", "undefined:class-changed",
+    "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class",
+    "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory",
+    "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget", "not-run:no-truth",
+    "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
+    "not-run:fixed-length", "not-run:kind"]
 """The state of one score, from the registry's one list of codes."""
 
 StatusCounts = dict[str, int]
@@ -31,8 +32,8 @@ RegistryStatus = Literal["active", "template", "deprecated"]
 """active: may stand in a result; template: bytes that are not available to the registry, so digests are open; deprecated:
 superseded."""
 
-Better = Literal["higher", "lower"]
-"""Which direction is better."""
+Better = Literal["higher", "lower", "neither"]
+"""Which direction is better; neither of a description, which is not compared."""
 
 Division = Literal["closed", "open"]
 """closed: registered model, preprocessing, items, targets and core metrics; open: anything else."""

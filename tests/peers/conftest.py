@@ -19,7 +19,7 @@ import pytest
 import torch
 import vxp
 from torch import Tensor, nn
-from vxp.core import Batch, Normalization, perturb
+from vxp.core import Batch, Normalization, Stream, perturb
 
 DIFFERENCES = Path(__file__).parents[2] / "docs" / "differences.json"
 
@@ -213,7 +213,7 @@ def explained(setup: Setup) -> Setup:
 def noisy(setup: Setup, samples: int, radius: float = 0.2) -> list[np.ndarray]:
     """VXP's noisy inputs [B, C*H*W] of every draw."""
     batch = setup.batch()
-    return [torch.stack([setup.inputs[i] + perturb.input_noise(batch, i, "max-sensitivity@1/noise", draw, radius)
+    return [torch.stack([setup.inputs[i] + perturb.input_noise(batch, i, Stream("max-sensitivity@1", "noise"), draw, radius)
                          for i in range(len(batch))]).flatten(1).numpy() for draw in range(samples)]
 
 

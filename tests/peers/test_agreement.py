@@ -12,7 +12,7 @@ import torch
 import vxp
 from torch import Tensor, nn
 from vxp import imputation
-from vxp.core import Batch, Scattered, Square, perturb
+from vxp.core import Batch, Scattered, Square, Stream, perturb
 from vxp.core.segments import slic
 
 from .conftest import (
@@ -133,7 +133,8 @@ def test_faithfulness_estimate_of_single_pixels_is_the_authors_correlation() -> 
 
 def test_faithfulness_correlation_of_the_same_subsets(quantus: Any, grey: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     n, samples, batch = P * 10 // 100, 30, grey.batch()
-    given = iter([np.flatnonzero(perturb.part(Scattered("faithfulness-correlation@1/subset", draw, n), batch, i).numpy())
+    subset = Stream("faithfulness-correlation@1", "subset")
+    given = iter([np.flatnonzero(perturb.part(Scattered(subset, draw, n), batch, i).numpy())
                   for draw in range(samples) for i in range(3)])
     monkeypatch.setattr(np.random, "choice", lambda *_, **__: next(given))
     metric = quantus.FaithfulnessCorrelation(nr_runs=samples, subset_size=n, return_aggregate=False, **BLACK, **QUIET)
@@ -350,7 +351,7 @@ def test_captums_infidelity_of_the_same_squares(rgb: Setup) -> None:
     """captum sums attribution times perturbation: with contributions, the perturbation is 1 where the square is."""
     metrics = library("captum.metrics")
     samples, side = 9, 20  # 10 at 28 pixels
-    gone = torch.stack([perturb.part(Square("infidelity@1/square", draw, side), rgb.batch(), i).view(1, SIZE, SIZE)
+    gone = torch.stack([perturb.part(Square(Stream("infidelity@1", "square"), draw, side), rgb.batch(), i).view(1, SIZE, SIZE)
                         for i in range(3) for draw in range(samples)]).float()
 
     def perturbed(inputs: Tensor, *_: Any) -> tuple[Tensor, Tensor]:

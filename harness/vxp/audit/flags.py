@@ -18,13 +18,11 @@ TRIED = 32
 IMAGE_DEPENDENT = ("edges", "motion", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
 ALIKE = 0.99
-ONE_BY_ONE = ("deletion", "insertion", "srg", "pixel-flipping", "average-drop")
-"""Scores by which inverted and moved maps show, in the order of preference."""
 
 
 def raise_flags(again: Again) -> None:
     """Whether inverted maps, or the maps of neighbouring rows, score clearly better."""
-    chosen = next((b for name in ONE_BY_ONE for b in again.metrics if b.metric.id == name), None)
+    chosen = next((b for b in again.metrics if b.metric.shows_inversion), None)
     good = [row for row in again.rows if again.claim.items["status"][row] == OK]
     step = max(1, len(good) // TRIED)
     rows = good[::step][:TRIED]

@@ -1,6 +1,7 @@
 """`python -m vxp.audit.measure` measures how far scores move with batch size, threads and precision on this machine,
 and writes the tolerances of the registry. `python -m vxp.audit.measure nli` measures only how far scores move with the
-error that a solution of the fill `nli` may have, and leaves the other tolerances as they are.
+error that a solution of the fill `nli` may have, and `python -m vxp.audit.measure METRIC ...` only these metrics; both
+leave the other tolerances as they are.
 
 A tolerance is ten times the largest difference seen in fp32 and three times in bf16, at least 1e-6 and 1e-3, rounded up to
 one digit, and no more than the metric's range is wide. A score whose rows are imputed is also compared with the scores of
@@ -31,10 +32,9 @@ from vxp import conformance, explainers, imputation, models, tasks
 from vxp.conformance import worker as conformance_worker
 from vxp.core import OK, Case, VxpError
 from vxp.engine import Engine, Job, Precision
-from vxp.kinds import HEATMAP2D
 from vxp.machine import keep_freed_memory
 from vxp.media import image
-from vxp.metrics import Bound, bind, catalogue, of_kind
+from vxp.metrics import Bound, bind, catalogue
 
 TIMES: Mapping[str, float] = {"fp32": 10, "bf16": 3}
 LEAST: Mapping[str, float] = {"fp32": 1e-6, "bf16": 1e-3}
@@ -44,7 +44,9 @@ SMALL = {"steps": 14, "samples": 3, "stages": 2, "sizes": 2, "thresholds": 50, "
 SETTINGS: tuple[tuple[str, Precision, int, int], ...] = (
     ("fp32", "fp32", 1, 1), ("fp32", "fp32", 3, 1), ("fp32", "fp32", 32, 2), ("bf16", "bf16", 8, 1), ("bf16", "bf16", 3, 2))
 """Class, precision, batch size and threads; each against fp32 at batch 8 on one thread."""
-RUNS = (("shapes", "saliency", 24), ("shapes", "grad-cam", 24), ("photos", "grad-cam", 3), ("stamps", "grad-cam", 24))
+RUNS = (("shapes", "saliency", 24), ("shapes", "grad-cam", 24), ("photos", "grad-cam", 3), ("stamps", "grad-cam", 24),
+        ("motion-items", "saliency", 24), ("motion-items", "grad-cam", 24))
+"""Task, explainer and items. A metric is measured where its kind and its truth are."""
 
 
 NLI_ERROR = 1e-4
@@ -78,10 +80,13 @@ def measured(names: list[str]) -> dict[str, Seen]:
     seen = {name: Seen({}, {}, [], []) for name in LEAST}
     for task_name, explainer, items in RUNS:
         task = tasks.load(task_name).limited(items)
-        model = models.load(task.model)
-        wanted = [b for b in map(_small, names) if not b.metric.truth or set(b.metric.truth) & set(task.truth)]
-        if task_name != "shapes":  # there a map made again costs most
+        wanted = [b for b in map(_small, names) if task.kind.id in b.metric.kinds
+                  and (not b.metric.truth or set(b.metric.truth) & set(task.truth))]
+        if task_name in ("photos", "stamps"):  # there a map made again costs most
             wanted = [b for b in wanted if not b.metric.re_explains]
+        if not wanted:
+            continue
+        model = models.load(task.model)
         print(f"{task_name}, {explainer}: {len(wanted)} metrics", file=sys.stderr, flush=True)
         base = list(_outcomes(task, model, explainer, wanted, "fp32", 8, 1))
         for name, precision, batch_size, threads in SETTINGS:
@@ -140,7 +145,7 @@ def imputing() -> dict[str, tuple[str, dict[str, Any]]]:
     `metric|fill:nli`, and `metric|readout:class-kept`."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, metric in catalogue().items():
-        if name.startswith("road-"):
+        if "nli" in metric.fills:
             found[name] = (name, {})
         elif "nli" in metric.limits.get("fill", ()):
             found[f"{name}|fill:nli"] = (name, {"fill": "nli"})
@@ -255,6 +260,33 @@ def document(seen: Mapping[str, Seen]) -> Tolerances:
     }
 
 
+def with_metrics(known: Tolerances, measured: Tolerances) -> Tolerances:
+    """The document of the tolerances with those of the metrics that were measured, in place of the ones that they had.
+    Tolerances of maps and of the target's probability only grow: other runs showed those that are there."""
+    classes = {name: _renewed(known["classes"][name], measured["classes"][name]) for name in LEAST}
+    classes["tf32"] = classes["bf16"].copy()
+    del classes["tf32"]["seen"]
+    versions = known.get("torch_of", {}) | dict.fromkeys(measured["classes"]["fp32"]["seen"]["metrics"], measured["torch"])
+    return {"about": measured["about"], "runs": measured["runs"], "imputed_runs": measured["imputed_runs"],
+            "torch": known["torch"], "torch_of": dict(sorted(versions.items())),
+            "classes": {name: classes[name] for name in known["classes"]}}
+
+
+def _renewed(known: ToleranceClass, found: ToleranceClass) -> ToleranceClass:
+    old, new = known["seen"], found["seen"]
+    kept = {key: limit for key, limit in known["metrics"].items() if key not in new["metrics"]}
+    both: ToleranceClass = known | {
+        "target_score": max(known["target_score"], found["target_score"]),
+        "metrics": dict(sorted({**kept, **found["metrics"]}.items())),
+        "seen": old | {
+            "target_score": max(old["target_score"], new["target_score"]), "maps": max(old["maps"], new["maps"]),
+            "metrics": dict(sorted({**old["metrics"], **new["metrics"]}.items())),
+            "statuses": max(old.get("statuses", 0), new.get("statuses", 0))}}
+    if "maps" in known:
+        both["maps"] = max(known["maps"], found.get("maps", 0.0))
+    return both
+
+
 def with_imputed(known: Tolerances, found: Mapping[str, float], vectors: Mapping[str, float]) -> Tolerances:
     """The document of the tolerances with those of scores whose rows are imputed, from the largest differences by key, on
     tasks and on vectors. What was seen before stays: another processor shows other differences."""
@@ -285,9 +317,11 @@ def _width(metric: str) -> float:
 
 
 def main() -> None:
-    names = sys.argv[1:]
-    known = vxp_schemas.tolerances() if names == ["nli"] else document(measured(names or list(of_kind(HEATMAP2D.id))))
-    found = with_imputed(known, imputed(), imputed_vectors())
+    names, known = sys.argv[1:], vxp_schemas.tolerances()
+    if names not in ([], ["nli"]):
+        found = with_metrics(known, document(measured(names)))
+    else:
+        found = with_imputed(known if names else document(measured(list(catalogue()))), imputed(), imputed_vectors())
     target = Path(vxp_schemas.__file__).parent / "registry" / "tolerances.json"
     target.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -28,6 +28,7 @@ from vxp.core import (
     Compensated,
     Edit,
     Explain,
+    Held,
     Noised,
     Normalization,
     Offset,
@@ -36,6 +37,7 @@ from vxp.core import (
     Relabelled,
     Segment,
     State,
+    Stream,
     Translated,
     Unchanged,
     VxpError,
@@ -145,13 +147,13 @@ def _edit(edit: Edit) -> EditWords:
     match edit:
         case Unchanged():
             return {"edit": "unchanged"}
-        case Noised("max-sensitivity@1/noise", draw, radius):
+        case Noised(Stream("max-sensitivity@1", "noise"), draw, radius):
             return {"edit": "noise", "draw": draw, "radius": radius}
         case Offset(amount):
             return {"edit": "offset", "amount": amount}
         case Translated(down, across, fill):
             return {"edit": "translation", "down": down, "across": across, "fill": fill}
-        case Blended(mask, fill) if ":kept:100:soft:" in mask:
+        case Blended(Held(_, ("kept", 100, "soft", _)), fill):
             return {"edit": "masked", "keep": 100, "fill": fill}
     raise VxpError(f"the protocol has no words for {edit!r}")
 

@@ -14,6 +14,7 @@ from vxp.core.requests import (
     Edit,
     Explain,
     Filled,
+    Held,
     Noised,
     Offset,
     Part,
@@ -29,6 +30,7 @@ from vxp.core.requests import (
     SomeCells,
     Square,
     State,
+    Stream,
     Translated,
     Unchanged,
     Without,
@@ -39,8 +41,8 @@ from vxp.media import Normalization
 
 __all__ = [
     "OK", "Batch", "Better", "Blended", "Call", "Case", "Cell", "Compensated", "Edit", "Explain", "Explainer", "Filled",
-    "Limits", "Metric", "ModelChangedError", "Noised", "Normalization", "NotExplainedError", "NotWrittenError", "Offset",
-    "Order", "Outcome", "Part", "Plan", "Predict", "Randomised", "Readout", "Redrawn", "Reduce", "Relabelled", "Removed",
-    "Request", "Resample", "Scattered", "Segment", "SomeCells", "Square", "State", "Training", "Translated", "Unchanged",
-    "VxpError", "VxpWarning", "Without", "explainer", "keyword_defaults", "metric", "outcome",
+    "Held", "Limits", "Metric", "ModelChangedError", "Noised", "Normalization", "NotExplainedError", "NotWrittenError",
+    "Offset", "Order", "Outcome", "Part", "Plan", "Predict", "Randomised", "Readout", "Redrawn", "Reduce", "Relabelled",
+    "Removed", "Request", "Resample", "Scattered", "Segment", "SomeCells", "Square", "State", "Stream", "Training",
+    "Translated", "Unchanged", "VxpError", "VxpWarning", "Without", "explainer", "keyword_defaults", "metric", "outcome",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vxp.core.batch import Batch
-from vxp.core.requests import Edit, Filled, Readout, Removed, Request, Unchanged
+from vxp.core.requests import Edit, Filled, Held, Name, Readout, Removed, Request, Unchanged
 from vxp.errors import OK
 from vxp.kinds import Map, Resample, of_medium
 
@@ -91,9 +91,9 @@ class Case:
     native: Tensor
     resample: Resample = "bilinear"
     signed: bool = True
-    masks: dict[str, Tensor] = field(default_factory=dict)
-    images: dict[str, Tensor] = field(default_factory=dict)
-    orders: dict[str, Order] = field(default_factory=dict)
+    masks: dict[Held, Tensor] = field(default_factory=dict)
+    images: dict[Held, Tensor] = field(default_factory=dict)
+    orders: dict[Held, Order] = field(default_factory=dict)
 
     @property
     def kind(self) -> Map:
@@ -128,7 +128,7 @@ class Case:
 
     @cached_property
     def key(self) -> str:
-        """Digest of the maps: names their order in requests, so that equal maps share rows."""
+        """Digest of the maps: names the case in requests, so that equal maps share rows."""
         return hashlib.sha256(self.map.cpu().contiguous().numpy().tobytes()).hexdigest()
 
     @cached_property
@@ -136,27 +136,32 @@ class Case:
         """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
         return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
-    def mask(self, name: str, make: Callable[[], Tensor]) -> str:
+    @property
+    def ranked(self) -> Held:
+        """The order by position as requests name it."""
+        return Held(self.key)
+
+    def mask(self, name: Name, make: Callable[[], Tensor]) -> Held:
         """Keep a mask [B, *space] in [0, 1] under a name and return the name that requests use."""
-        full = f"{self.key}:{name}"
+        full = Held(self.key, name)
         if full not in self.masks:
             self.masks[full] = make()
         return full
 
-    def image(self, name: str, make: Callable[[], Tensor]) -> str:
+    def image(self, name: Name, make: Callable[[], Tensor]) -> Held:
         """Keep images uint8 [B, C, H, W] under a name and return the name that requests use."""
-        full = f"{self.key}:{name}"
+        full = Held(self.key, name)
         if full not in self.images:
             self.images[full] = make()
         return full
 
-    def grouped(self, name: str, ranks: Callable[[], Tensor]) -> str:
+    def grouped(self, name: str, ranks: Callable[[], Tensor]) -> Held:
         """Keep the order in which groups of positions go, under a name that `removed` takes.
 
         ranks() gives int64 [B, P]: the rank of the group of each position, 0 the first to go; an item may have fewer
         groups than another.
         """
-        full = f"{self.key}:{name}"
+        full = Held(self.key, name)
         if full not in self.orders:
             of = ranks()
             groups = int(of.max()) + 1
@@ -164,16 +169,16 @@ class Case:
             self.orders[full] = Order(of.argsort(dim=1, stable=True), F.pad(sizes.cumsum(1), (1, 0)))
         return full
 
-    def ordered(self, name: str) -> Order:
-        """The order that a request names: by position where the name is the case's key, else by groups."""
-        return Order(self.order) if name == self.key else self.orders[name]
+    def ordered(self, name: Held) -> Order:
+        """The order that a request names: by position or by groups."""
+        return Order(self.order) if name == self.ranked else self.orders[name]
 
     def unchanged(self, readout: Readout = "probability") -> Request:
         return Request((Unchanged(),), readout=readout)
 
     def removed(
         self, counts: Sequence[int], fill: str, *, first: Literal["most", "least"] = "most",
-        readout: Readout = "probability", order: str | None = None,
+        readout: Readout = "probability", order: Held | None = None,
     ) -> Request:
         """Remove the k most (or least) relevant positions, or groups of an order, for each k of counts."""
         last = self._groups(order)
@@ -181,19 +186,19 @@ class Case:
         return self.removed_spans(spans, fill, readout=readout, order=order)
 
     def removed_spans(
-        self, spans: Sequence[tuple[int, int]], fill: str, *, readout: Readout = "probability", order: str | None = None
+        self, spans: Sequence[tuple[int, int]], fill: str, *, readout: Readout = "probability", order: Held | None = None
     ) -> Request:
         """Remove the positions (or groups) of rank a <= rank < b, for each (a, b) of spans."""
         return Request(tuple(self._removal(a, b, fill, order) for a, b in spans), readout=readout)
 
-    def _groups(self, order: str | None) -> int:
+    def _groups(self, order: Held | None) -> int:
         starts = None if order is None else self.orders[order].starts
         return self.batch.positions if starts is None else starts.shape[1] - 1
 
-    def _removal(self, a: int, b: int, fill: str, order: str | None) -> Edit:
+    def _removal(self, a: int, b: int, fill: str, order: Held | None) -> Edit:
         # nothing removed and everything removed do not depend on the order: say so, and all orders share these rows
         if a == b:
             return Unchanged()
         if b - a == self._groups(order):
             return Filled(self.batch.medium.fill(fill).whole)
-        return Removed(order or self.key, a, b, fill)
+        return Removed(order or self.ranked, a, b, fill)

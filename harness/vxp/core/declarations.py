@@ -13,7 +13,8 @@ from vxp.core.case import Outcome, Plan
 from vxp.errors import VxpError
 from vxp.kinds import Kind, Resample
 
-Better = Literal["higher", "lower"]
+Better = Literal["higher", "lower", "neither"]
+"""Which direction is better. A metric of which neither is describes the map: it is never compared or ranked."""
 Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
@@ -45,6 +46,9 @@ class Metric:
     limits: Limits = field(default_factory=dict)
     fills: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("heatmap2d",)
+    references: bool = True
+    shows_inversion: bool = False
+    axis: str = "share removed"
 
     @property
     def name(self) -> str:
@@ -61,6 +65,7 @@ def metric(
     re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", caveats: Sequence[str] = (),
     binary: bool = False, version: int = 1, reduce: Reduce | None = None, needs_relabelled: bool = False,
     limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[Kind] = ("heatmap2d",),
+    references: bool = True, shows_inversion: bool = False, axis: str = "share removed",
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
     """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters; limits says for
     each what it may be, and a value outside is refused before anything runs.
@@ -70,13 +75,14 @@ def metric(
     the metric, and what it does not show. binary: every score is 0 or 1, so that its mean is a proportion. reduce makes
     it a metric of the set: its outcome's `statistics` go in, one number per set comes out. needs_relabelled: it asks for
     the model that was trained on permuted labels. fills: those that it uses whatever its parameter `fill` says.
-    kinds: the explanations that it is defined for.
+    kinds: the explanations that it is defined for. references: whether the fixed references, where it explains again, are
+    scored by it. shows_inversion: an inverted map, or that of another item, shows in it. axis: what the x of its curve counts.
     """
 
     def declare(plan: Callable[..., Plan | Outcome]) -> Metric:
         return Metric(id, family, better, range, plan, keyword_defaults(plan), tuple(truth), re_explains,
                       tuple(undefined), source, tuple(caveats), binary, version, reduce, needs_relabelled,
-                      limits or {}, tuple(fills), tuple(kinds))
+                      limits or {}, tuple(fills), tuple(kinds), references, shows_inversion, axis)
 
     return declare
 

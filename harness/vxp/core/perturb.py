@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vxp import random
-from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, VxpError
+from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, Stream, VxpError
 from vxp.media import IMAGE
 
 __all__ = [
@@ -60,7 +60,7 @@ def cells(grid: int, H: int, W: int, *, device: torch.device | str = "cpu") -> T
     return (rows[:, None] * grid + columns).flatten()
 
 
-def input_noise(batch: Batch, i: int, stream: str, draw: int, radius: float) -> Tensor:
+def input_noise(batch: Batch, i: int, stream: Stream, draw: int, radius: float) -> Tensor:
     """Uniform noise [C, H, W] in [-radius, radius) of one draw for item i, in the model's input units."""
     x = batch.inputs[i]
     u = random.uniforms(_key(batch, i, stream), draw, batch.positions, len(x), device=x.device)
@@ -100,8 +100,8 @@ def redrawn(image: Tensor, drawn: Tensor, normalization: Normalization) -> Tenso
     return torch.where(drawn == own, image, normalization.to_inputs(drawn.to(image.dtype) / 255))
 
 
-def _key(batch: Batch, i: int, stream: str) -> random.Key:
-    return random.key(batch.seed, batch.ids[i], *stream.split("/"))
+def _key(batch: Batch, i: int, stream: Stream) -> random.Key:
+    return random.key(batch.seed, batch.ids[i], stream.purpose, stream.stream)
 
 
 def minmax(maps: Tensor) -> Tensor:

@@ -8,6 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Name = str | tuple[str | int, ...]
+"""How a metric calls what it asks a case to hold: a word, or a word with the parameters that it was made by."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a case holds: an order, a mask or an image. `case` is the key of the case; the order by position has no name."""
+
+    case: str
+    name: Name = ""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Which draws: the purpose, a metric's id@version, and the stream of a random key (see vxp.random)."""
+
+    purpose: str
+    stream: str
+
 
 @dataclass(frozen=True)
 class Unchanged:
@@ -25,7 +44,7 @@ class Filled:
 class Removed:
     """The positions (or groups) of rank a <= rank < b in an order are replaced by the fill; rank 0 goes first."""
 
-    order: str
+    order: Held
     a: int
     b: int
     fill: str
@@ -35,7 +54,7 @@ class Removed:
 class Blended:
     """fill + mask*(input - fill) in input space, with a mask in [0, 1] that the case holds under this name."""
 
-    mask: str
+    mask: Held
     fill: str
 
 
@@ -44,14 +63,14 @@ class Redrawn:
     """An image of 8-bit levels that the case holds under this name. Where its level is that of the item, the input's value
     stays as it is."""
 
-    image: str
+    image: Held
 
 
 @dataclass(frozen=True)
 class Noised:
     """Inputs plus uniform noise in [-radius, radius], in the model's input units, drawn per value and per item."""
 
-    stream: str
+    stream: Stream
     draw: int
     radius: float
 
@@ -60,7 +79,7 @@ class Noised:
 class Scattered:
     """n positions drawn at random."""
 
-    stream: str
+    stream: Stream
     draw: int
     n: int
 
@@ -69,7 +88,7 @@ class Scattered:
 class Square:
     """A square of 1 to `side` pixels a side, its size and its place drawn at random, inside the image."""
 
-    stream: str
+    stream: Stream
     draw: int
     side: int
 
@@ -88,7 +107,7 @@ class SomeCells:
     """n cells of that grid, drawn at random."""
 
     grid: int
-    stream: str
+    stream: Stream
     draw: int
     n: int
 
@@ -164,7 +183,7 @@ class Explain:
     """Run the explainer again and take its map on the input grid; `other` explains another class of the same item."""
 
     state: State | None = None
-    other: str | None = None
+    other: Stream | None = None
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Maps:
         K = self.runner.classes or self.runner.predict(self.batch.inputs[:1]).shape[1]
         if K < 2:
             return None
-        purpose, stream = call.other.split("/")
+        purpose, stream = call.other.purpose, call.other.stream
         steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
         return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
 

@@ -14,6 +14,7 @@ from vxp.core import (
     Case,
     Edit,
     Filled,
+    Held,
     Noised,
     Offset,
     Order,
@@ -34,9 +35,9 @@ class Builder:
     batch: Batch
     held: Mapping[str, Case]
     fills: dict[str, Tensor] = field(default_factory=dict)
-    orders: dict[str, Order] = field(default_factory=dict)
-    starts: dict[str, list[list[int]]] = field(default_factory=dict)
-    ranks: dict[str, Tensor] = field(default_factory=dict)
+    orders: dict[Held, Order] = field(default_factory=dict)
+    starts: dict[Held, list[list[int]]] = field(default_factory=dict)
+    ranks: dict[Held, Tensor] = field(default_factory=dict)
     buffer: Tensor | None = None
 
     def build(self, chunk: Sequence[tuple[int, Edit]]) -> Tensor:
@@ -77,9 +78,9 @@ class Builder:
         (i, a), (j, b) = one, two
         return i == j and isinstance(a, Removed) and isinstance(b, Removed) and (a.order, a.fill) == (b.order, b.fill)
 
-    def order(self, name: str) -> Order:
+    def order(self, name: Held) -> Order:
         if name not in self.orders:
-            self.orders[name] = found = self.held[name.partition(":")[0]].ordered(name)
+            self.orders[name] = found = self.held[name.case].ordered(name)
             if found.starts is not None:
                 self.starts[name] = found.starts.tolist()
         return self.orders[name]
@@ -103,10 +104,10 @@ class Builder:
             case Filled(fill):
                 row.copy_(self.fill(fill)[i])
             case Blended(mask, fill):
-                case = self.held[mask.partition(":")[0]]
+                case = self.held[mask.case]
                 perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
             case Redrawn(image):
-                case = self.held[image.partition(":")[0]]
+                case = self.held[image.case]
                 row.copy_(perturb.redrawn(x, case.images[image][i].to(x.device), self.batch.normalization))
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
@@ -188,13 +189,13 @@ def difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, in
     return [(s, t) for s, t in ((a, min(b, c)), (max(a, d), b)) if s < t]
 
 
-def chain(edit: Edit) -> tuple[str, str, str, bool, int, int]:
+def chain(edit: Edit) -> tuple[str, str, str, str, bool, int, int]:
     """Sort key: rows that differ little come one after another."""
     if isinstance(edit, Removed):
-        return ("removed", edit.fill, edit.order, edit.a > 0, edit.a, edit.b)
+        return ("removed", edit.fill, edit.order.case, str(edit.order.name), edit.a > 0, edit.a, edit.b)
     if isinstance(edit, Without):
-        return ("without", edit.fill, repr(edit.part), False, 0, 0)
-    return (type(edit).__name__.lower(), repr(edit), "", False, 0, 0)
+        return ("without", edit.fill, repr(edit.part), "", False, 0, 0)
+    return (type(edit).__name__.lower(), repr(edit), "", "", False, 0, 0)
 
 
 __all__ = ["Builder", "chain", "difference"]

@@ -177,6 +177,8 @@ def _gains(one: Entry, other: Entry, found: Mapping[str, Findings]) -> None:
         signature = score["signature"]
         if score["family"] not in JUDGED or score["level"] != "sample" or signature not in before.values:
             continue
+        if score["better"] == "neither":
+            continue
         gain = after.values[signature] - before.values[signature]
         gain = gain[np.isfinite(gain) & (np.abs(gain) > CLOSE)] * (1 if score["better"] == "higher" else -1)
         differing, better = differing + len(gain), better + int((gain > 0).sum())

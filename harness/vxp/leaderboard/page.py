@@ -16,7 +16,7 @@ from vxp.explainers import ORACLES
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import SHARE, Record
 from vxp.leaderboard.tables import SHOWN
-from vxp.report.words import FAMILIES, columns, interval, note, number
+from vxp.report.words import ARROWS, FAMILIES, columns, direction, interval, note, number
 from vxp.runs import result
 
 LEVELS = {
@@ -86,8 +86,8 @@ def _families(
         families.append({
             "name": family, "about": FAMILIES.get(family, ""),
             "columns": [{"metric": heads[s["signature"]][0], "telling": _telling(heads[s["signature"]][1], s["level"]),
-                         "signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓",
-                         "direction": f"{s['better']} is better", "tie": result.TIE in s.get("flags", ()),
+                         "signature": s["signature"], "arrow": ARROWS[s["better"]],
+                         "direction": direction(s["better"]), "tie": result.TIE in s.get("flags", ()),
                          "of_task": s["of_task"]} for s in scores],
             "rows": [{"submission": submissions[e["record"]], "cells": _cells(scores, e)} for e in entries],
             "references": [{"name": r["explainer"], "cells": _cells(scores, r)} for r in table["references"]],
@@ -118,7 +118,7 @@ def _best(table: Mapping[str, Any], heads: Mapping[str, Any], submissions: Mappi
             marked.sort(key=lambda one: (-sign * one[0], one[1]))
             metric, telling = heads[score["signature"]]
             rows.append({"metric": metric, "telling": _telling(telling, score["level"]), "signature": score["signature"],
-                         "arrow": "↑" if sign > 0 else "↓", "direction": f"{score['better']} is better",
+                         "arrow": ARROWS[score["better"]], "direction": direction(score["better"]),
                          "figure": number(marked[0][0], score["signature"].partition("@")[0]),
                          "names": [name for _, name in marked[:NAMED]], "more": max(0, len(marked) - NAMED)})
     return rows
@@ -173,8 +173,8 @@ def _below(against: Mapping[str, str]) -> str:
 def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) -> dict[str, Any]:
     """A result on its own page, with the command that computes it again."""
     [document] = [found for found in record.results if found["result_id"] == entry["result_id"]]
-    scores = [{"signature": s["signature"], "arrow": "↑" if s["better"] == "higher" else "↓", "family": s["family"],
-               "direction": f"{s['better']} is better", "evidence": found["evidence"], **_cell(s, found, entry)}
+    scores = [{"signature": s["signature"], "arrow": ARROWS[s["better"]], "family": s["family"],
+               "direction": direction(s["better"]), "evidence": found["evidence"], **_cell(s, found, entry)}
               for s in table["scores"] if (found := _of(entry, s)) is not None]
     again = cite.command(task=document["task"], model=document["model"], systems=[record.system],
                          metrics=[s["signature"] for s in document["scores"]], settings=document["settings"])

@@ -18,6 +18,8 @@ from vxp.report.compare import Samples
 
 COVERAGE = 0.9
 """The least share of the items that an explanation could have a number for, and has, to be ranked."""
+NEITHER = "neither direction is better"
+"""Why nobody is ranked on a description."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,8 @@ class Counted:
             return cls(values, coverage, stated.get("mean"))
         if not has:
             return cls(values, coverage, None)
+        if score["better"] == "neither":  # no end is the worst
+            return cls(values, coverage, float(np.nanmean(values)))
         low, high = score["range"]
         worst = low if score["better"] == "higher" else high
         if worst is None:  # no end: as bad as its own worst item
@@ -116,7 +120,7 @@ def _ranked(
         if signature not in system.stated:
             continue
         counted = system.counted(score)
-        why = _why_not(system, signature, counted, own)
+        why = NEITHER if score["better"] == "neither" else _why_not(system, signature, counted, own)
         found[system.record][signature] = Standing(counted.figure, counted.coverage, why)
         if not why:
             ranked[system.record] = system, counted

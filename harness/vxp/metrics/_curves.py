@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Plan, outcome
+from vxp.core import Case, Held, Plan, outcome
 from vxp.core.perturb import trapezoid
 from vxp.media import CLIP
 
@@ -18,7 +18,7 @@ VOXEL_FILLS = tuple(fill for fill in CLIP_FILLS if fill not in ("reverse", "remo
 
 
 def deletion_area(
-    case: Case, counts: Sequence[int], fill: str, undefined: Mapping[str, Tensor], *, order: str | None = None
+    case: Case, counts: Sequence[int], fill: str, undefined: Mapping[str, Tensor], *, order: Held | None = None
 ) -> Plan:
     """Area while the k most relevant positions (or groups of an order) carry the fill, over k/counts[-1] for k of counts."""
     curve = yield case.removed(counts, fill, order=order)
@@ -26,7 +26,7 @@ def deletion_area(
 
 
 def insertion_area(
-    case: Case, counts: Sequence[int], fill: str, undefined: Mapping[str, Tensor], *, order: str | None = None
+    case: Case, counts: Sequence[int], fill: str, undefined: Mapping[str, Tensor], *, order: Held | None = None
 ) -> Plan:
     """Area while the k most relevant show the item and all others the fill: rows of least-relevant-first removal into the same
     fill, read backwards."""

@@ -15,7 +15,7 @@ SATURATED = 1e-12
 
 def masked(case: Case, *, keep: int, mask: str, fill: str, ties: str) -> tuple[Request, Request]:
     """Requests for log p and log(1 - p) of the item (variant 0) and of its masked version (variant 1)."""
-    name = case.mask(f"kept:{keep}:{mask}:{ties}", lambda: kept(case, keep=keep, mask=mask, ties=ties))
+    name = case.mask(("kept", keep, mask, ties), lambda: kept(case, keep=keep, mask=mask, ties=ties))
     edits = (Unchanged(), Blended(name, fill))
     return Request(edits, readout="log-probability"), Request(edits, readout="log-complement")
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vxp import random
-from vxp.core import Case, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
+from vxp.core import Case, Held, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
 from vxp.core.perturb import IMAGES, levels
 from vxp.imputation.interpolation import interpolated
 
@@ -86,7 +86,7 @@ def relevant(case: Case, share: int) -> Tensor:
     return flat >= flat.gather(1, case.order[:, P - 1 - place, None])
 
 
-def redrawn(case: Case, share: int, rows: str) -> str:
+def redrawn(case: Case, share: int, rows: str) -> Held:
     """The name of the images that show this share of the positions, and the random ones."""
 
     def make() -> Tensor:
@@ -96,7 +96,7 @@ def redrawn(case: Case, share: int, rows: str) -> str:
                 for image, mask in zip(own_levels(case).numpy(), masks.cpu().numpy(), strict=True)]
         return torch.from_numpy(np.stack(made))
 
-    return case.image(f"{rows}:{share}", make)
+    return case.image((rows, share), make)
 
 
 def interpolated_curve(

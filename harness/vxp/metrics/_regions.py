@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Part, Request
+from vxp.core import Case, Held, Part, Request
 from vxp.metrics._subsets import mass_and_drop_of
 
 ROUNDING = 1e-6
@@ -52,7 +52,7 @@ def falling(values: Tensor) -> Tensor:
     return torch.empty_like(place).scatter_(1, place, torch.arange(place.shape[1], device=place.device).expand_as(place))
 
 
-def tiled(case: Case, side: int) -> tuple[str, int]:
+def tiled(case: Case, side: int) -> tuple[Held, int]:
     """The order in which the tiles of this side go, most relevant first, and their number."""
     labels = tiles(side, case)
     order = case.grouped(f"tiles-{side}", lambda: ranks(case, labels.expand(len(case.batch), -1)))

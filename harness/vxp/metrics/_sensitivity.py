@@ -5,10 +5,10 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Explain, Noised, Request
+from vxp.core import Case, Explain, Noised, Request, Stream
 from vxp.core.perturb import input_noise
 
-NOISE = "max-sensitivity@1/noise"
+NOISE = Stream("max-sensitivity@1", "noise")
 """The stream of every metric that adds noise to the input, so that one set of maps serves them all."""
 
 

@@ -5,12 +5,12 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Edit, Part, Request, Scattered, Unchanged, Without
+from vxp.core import Case, Edit, Part, Request, Scattered, Stream, Unchanged, Without
 from vxp.core.perturb import part
 
 
 def mass_and_drop(
-    case: Case, stream: str, samples: int, n: int, fill: str
+    case: Case, stream: Stream, samples: int, n: int, fill: str
 ) -> Generator[Request, Tensor, tuple[Tensor, Tensor]]:
     """Sum of the evaluation map over each subset of n positions, and f(x) - f(x without it), both float64 [B, samples]."""
     return (yield from mass_and_drop_of(case, [Scattered(stream, draw, n) for draw in range(samples)], fill))

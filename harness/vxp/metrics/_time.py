@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vxp.core import Case
+from vxp.core import Case, Held
 from vxp.metrics._regions import falling
 from vxp.metrics._truth import truth
 
@@ -25,13 +25,13 @@ def alike(values: Tensor) -> Tensor:
     return values.amax(1) == values.amin(1)
 
 
-def by_frame(case: Case) -> str:
+def by_frame(case: Case) -> Held:
     """The order in which frames go, by q_t."""
     H, W = case.batch.space[1:]
     return case.grouped("frames", lambda: falling(frame_relevance(case)).repeat_interleave(H * W, dim=1))
 
 
-def by_tube(case: Case) -> str:
+def by_tube(case: Case) -> Held:
     """The order in which tubes go, by the sum of the map over the frames."""
     return case.grouped("tubes", lambda: falling(tube_relevance(case)).repeat(1, case.batch.space[0]))
 

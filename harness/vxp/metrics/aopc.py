@@ -7,7 +7,7 @@ from vxp.metrics._regions import scaled_side, tiled
 
 @metric("aopc", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),
         source="Samek et al. 2017, doi:10.1109/TNNLS.2016.2599820, arXiv:1509.06321",
-        limits={"regions": (1, None), "fill": FILLS},
+        axis="share of tiles removed", limits={"regions": (1, None), "fill": FILLS},
         caveats=("Only the most relevant tiles are removed, a sixth of a 224 pixel image by default: what the map says of the "
                  "rest does not count.",
                  "The largest value is the target's probability on the image itself: images of low confidence score low with "

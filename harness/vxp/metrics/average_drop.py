@@ -8,7 +8,7 @@ from vxp.metrics._masked import LIMITS, SATURATED, probabilities
 
 @metric("average-drop", version=2, family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map", "saturated"),
         source="Chattopadhay et al. 2018, arXiv:1710.11063; dialect of Gkartzonika 2022 and Ntrougkas 2022",
-        limits=LIMITS, caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",
+        shows_inversion=True, limits=LIMITS, caveats=("Can be optimised directly: L-CAM and TAME train on nearly this loss.",
                  "The black fill is out of distribution, and a soft mask also darkens what it keeps.",
                  "A map that keeps everything scores 0."))
 def average_drop(case: Case, *, keep: int = 100, mask: str = "soft", fill: str = "black", ties: str = "index") -> Plan:

@@ -17,7 +17,7 @@ from vxp.core.perturb import FILLS, translated
                  "is not separated from that of the explainer.",
                  "The strip that becomes free carries the fill, an edge that the model may react to.",
                  "The change of the input is relative to its size in input units, which hangs on the normalisation."),
-        limits={"shifts": (1, None), "fill": tuple(fill for fill in FILLS if fill != "nli")})
+        references=False, limits={"shifts": (1, None), "fill": tuple(fill for fill in FILLS if fill != "nli")})
 def continuity(case: Case, *, shifts: int = 3, fill: str = "mean") -> Plan:
     """Largest relative change of the map over that of the input under diagonal translation (Montavon et al. 2018).
 

@@ -7,7 +7,7 @@ from vxp.metrics._curves import deletion_area
 
 @metric("deletion", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
         source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
-        limits={"steps": (1, None), "fill": FILLS},
+        shows_inversion=True, limits={"steps": (1, None), "fill": FILLS},
         caveats=("Rewards maps that remove pixels in an adversarial order: a noisy map can score well.",
                  "Filled images are out of distribution; the score depends on the fill."))
 def deletion(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:

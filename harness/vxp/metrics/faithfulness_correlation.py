@@ -1,6 +1,6 @@
 """Faithfulness correlation: attribution mass of random subsets against the logit that is lost without them."""
 
-from vxp.core import Case, Plan, metric, outcome
+from vxp.core import Case, Plan, Stream, metric, outcome
 from vxp.core.perturb import FILLS
 from vxp.metrics._subsets import mass_and_drop, pearson
 
@@ -19,6 +19,6 @@ def faithfulness_correlation(case: Case, *, samples: int = 100, percent: int = 1
     """
     P = case.batch.positions
     n = max(1, P * percent // 100)
-    mass, drop = yield from mass_and_drop(case, "faithfulness-correlation@1/subset", samples, n, fill)
+    mass, drop = yield from mass_and_drop(case, Stream("faithfulness-correlation@1", "subset"), samples, n, fill)
     value, still = pearson(mass, drop)
     return outcome(value, {"constant-map": case.constant, "zero-variance": still})

@@ -8,7 +8,7 @@ from vxp.metrics._time import alike, by_frame, frame_relevance
 @metric("frame-insertion", family="faithfulness", better="higher", range=(0, 1), kinds=("heatmap3d",),
         undefined=("constant-groups",),
         source="Maenttaeri et al. 2020, arXiv:2002.00367 (freezing frames); Petsiuk, Das and Saenko 2018, arXiv:1806.07421",
-        limits={"fill": CLIP_FILLS},
+        axis="share shown", limits={"fill": CLIP_FILLS},
         caveats=("Says when, and nothing of where.",
                  "Under `hold` the first frame that is shown makes a still clip: a model of single frames needs no more.",
                  "Rewards maps of one recognisable frame, whether or not the others were used."))

@@ -2,7 +2,7 @@
 
 import torch
 
-from vxp.core import Case, Plan, Square, metric, outcome
+from vxp.core import Case, Plan, Square, Stream, metric, outcome
 from vxp.core.perturb import FILLS
 from vxp.metrics._regions import scaled_side
 from vxp.metrics._subsets import mass_and_drop_of
@@ -27,7 +27,7 @@ def infidelity(case: Case, *, samples: int = 200, fill: str = "mean") -> Plan:
     squares. They go through all squares of all sides; here they are drawn.
     """
     side = scaled_side(10, 28, case)
-    squares = [Square("infidelity@1/square", draw, side) for draw in range(samples)]
+    squares = [Square(Stream("infidelity@1", "square"), draw, side) for draw in range(samples)]
     mass, drop = yield from mass_and_drop_of(case, squares, fill)
     size = mass.square().mean(1)
     zero = size == 0

@@ -7,7 +7,7 @@ from vxp.metrics._curves import insertion_area
 
 @metric("insertion", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
         source="Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
-        limits={"steps": (1, None), "fill": FILLS},
+        axis="share shown", shows_inversion=True, limits={"steps": (1, None), "fill": FILLS},
         caveats=("The blurred image keeps low frequencies, so the curve does not start from nothing.",
                  "Rewards compact maps on the most recognisable part, whether or not the rest was used."))
 def insertion(case: Case, *, steps: int = 224, fill: str = "blur") -> Plan:

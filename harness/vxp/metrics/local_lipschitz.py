@@ -12,7 +12,7 @@ from vxp.metrics._sensitivity import noise_sizes, relative_changes
                  "Draws of one radius are almost equally long, so explainers are ranked much as by max-sensitivity.",
                  "Distances are in the model's input units and grow with the resolution: scores of models with another "
                  "normalisation or input size do not compare."),
-        limits={"samples": (1, None), "radius": (1e-6, None)})
+        references=False, limits={"samples": (1, None), "radius": (1e-6, None)})
 def local_lipschitz(case: Case, *, samples: int = 50, radius: float = 0.2) -> Plan:
     """Largest ratio of the relative change of the map to the change of the input (Alvarez-Melis and Jaakkola 2018).
 

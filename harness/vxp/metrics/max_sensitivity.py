@@ -9,7 +9,7 @@ from vxp.metrics._sensitivity import relative_changes
         undefined=("zero-map",), source="Yeh et al. 2019, arXiv:1901.09392",
         caveats=("A constant explanation is perfectly stable: never read it without a faithfulness score.",
                  "Grows with the number of draws."),
-        limits={"samples": (1, None), "radius": (0, None)})
+        references=False, limits={"samples": (1, None), "radius": (0, None)})
 def max_sensitivity(case: Case, *, samples: int = 50, radius: float = 0.2) -> Plan:
     """Largest relative change of the map over draws from an L-inf ball around the input (Yeh et al. 2019, eq. 5).
 

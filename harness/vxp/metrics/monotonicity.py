@@ -8,7 +8,7 @@ LEAST_FALL = 1e-6
 
 
 @metric("monotonicity", family="faithfulness", better="higher", range=(0, 1), undefined=("constant-map",),
-        limits={"steps": (1, None), "fill": FILLS, "score": ("all", "share")},
+        axis="share shown", limits={"steps": (1, None), "fill": FILLS, "score": ("all", "share")},
         source="Arya et al. 2019, arXiv:1909.03012 (AIX360), after Luss et al. 2021",
         caveats=("One fall in the curve makes `all` 0, so that most maps of a deep network score 0.",
                  "A model that answers everything alike gives 1 to every map.",

@@ -18,6 +18,7 @@ from vxp.metrics._similarity import SIMILARITIES, check_fits, similarities, stil
                  "Says that a map depends on the parameters, not that it is right; an explainer that draws at random anew "
                  "for every model scores about 0.",
                  "With more stages than modules that own parameters, some stages change nothing."),
+        axis="share of stages randomised",
         limits={"mode": ("cascading", "independent"), "stages": (1, None), "similarity": SIMILARITIES})
 def mprt(case: Case, *, mode: Literal["cascading", "independent"] = "cascading", stages: int = 8, similarity: str = "spearman"
          ) -> Plan:

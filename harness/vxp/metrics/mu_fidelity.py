@@ -1,6 +1,6 @@
 """Mu-fidelity: whether random sets of cells rank by the map as they rank by what the logit loses without them."""
 
-from vxp.core import Case, Plan, SomeCells, metric, outcome
+from vxp.core import Case, Plan, SomeCells, Stream, metric, outcome
 from vxp.core.perturb import FILLS
 from vxp.metrics._correlation import spearman
 from vxp.metrics._regions import mass_and_known_drop
@@ -22,6 +22,6 @@ def mu_fidelity(case: Case, *, grid: int = 9, samples: int = 200, percent: int =
     vary and rank by themselves; here all have one size.
     """
     n = max(1, percent * grid * grid // 100)
-    subsets = [SomeCells(grid, "mu-fidelity@1/subset", draw, n) for draw in range(samples)]
+    subsets = [SomeCells(grid, Stream("mu-fidelity@1", "subset"), draw, n) for draw in range(samples)]
     value, still = spearman(*(yield from mass_and_known_drop(case, subsets, fill)))
     return outcome(value, {"constant-map": case.constant, "zero-variance": still})

@@ -6,7 +6,7 @@ from vxp.core.perturb import FILLS, cuts, trapezoid
 
 @metric("pixel-flipping", family="faithfulness", better="lower", range=(None, None), undefined=("constant-map",),
         source="Bach et al. 2015, doi:10.1371/journal.pone.0130140",
-        limits={"steps": (1, None), "fill": FILLS},
+        shows_inversion=True, limits={"steps": (1, None), "fill": FILLS},
         caveats=("Logits of different models have different scales: compare explainers of one model only.",
                  "Filled images are out of distribution; the score depends on the fill."))
 def pixel_flipping(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:

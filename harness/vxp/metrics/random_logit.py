@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Explain, Plan, Request, Unchanged, VxpError, metric, outcome
+from vxp.core import Case, Explain, Plan, Request, Stream, Unchanged, VxpError, metric, outcome
 from vxp.core.perturb import minmax
 
 C1, C2 = 0.01**2, 0.03**2
@@ -36,7 +36,7 @@ def random_logit(
     # one class has nothing beside it: log(1 - p) is minus infinity
     single = (yield case.unchanged("log-complement"))[:, 0] == float("-inf")
     # the stream keeps the name of version 1, so that the same class is drawn
-    other = (yield Request((Unchanged(),), Explain(other="random-logit@1/class"), "map"))[:, 0]
+    other = (yield Request((Unchanged(),), Explain(other=Stream("random-logit@1", "class")), "map"))[:, 0]
     own, flat = scaled(case.map, clip)
     pair = scaled(other, clip)[0]
 

@@ -18,7 +18,7 @@ from vxp.metrics._stability import LEAST_INPUT, inputs_of, largest_ratio, map_ch
                  "Draws that change the predicted class are left out, so a model that is easily changed is judged on its "
                  "milder draws.",
                  "Grows with the number of draws."),
-        limits={"samples": (1, None), "radius": (0, None)})
+        references=False, limits={"samples": (1, None), "radius": (0, None)})
 def relative_input_stability(case: Case, *, samples: int = 50, radius: float = 0.2) -> Plan:
     """Largest relative change of the map over the relative change of the input (Agarwal et al. 2022, RIS).
 

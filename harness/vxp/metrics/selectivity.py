@@ -8,7 +8,7 @@ from vxp.metrics._regions import scaled_side, tiled
 
 @metric("selectivity", family="faithfulness", better="lower", range=(0, 1), undefined=("constant-map",),
         source="Montavon, Samek and Mueller 2018, doi:10.1016/j.dsp.2017.10.011, arXiv:1706.07979",
-        limits={"fill": FILLS},
+        axis="share of patches removed", limits={"fill": FILLS},
         caveats=("Few and large patches: maps that differ within a patch score alike.",
                  "Filled images are out of distribution; the score depends on the fill.",
                  "The curve begins at the probability of the image itself: an image of low probability scores well with any "

@@ -2,7 +2,7 @@
 
 import torch
 
-from vxp.core import Case, Plan, metric, outcome
+from vxp.core import Case, Plan, Stream, metric, outcome
 from vxp.core.perturb import FILLS
 from vxp.metrics._subsets import mass_and_drop, pearson
 
@@ -22,7 +22,7 @@ def sensitivity_n(case: Case, *, sizes: int = 6, samples: int = 100, fill: str =
     values, still = [], []
     for j in range(sizes):
         n = max(1, 4 * case.batch.positions // (5 * 4**j))
-        mass, drop = yield from mass_and_drop(case, f"sensitivity-n@1/subset-{j}", samples, n, fill)
+        mass, drop = yield from mass_and_drop(case, Stream("sensitivity-n@1", f"subset-{j}"), samples, n, fill)
         value, flat = pearson(mass, drop)
         values.append(value)
         still.append(flat)

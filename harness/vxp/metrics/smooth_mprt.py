@@ -5,7 +5,8 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Explain, Noised, Plan, Randomised, Request, State, metric, outcome
+from vxp.core import Case, Explain, Plan, Randomised, Request, State, metric, outcome
+from vxp.metrics._sensitivity import noised
 from vxp.metrics._similarity import SIMILARITIES, check_fits, similarities, still
 
 
@@ -16,6 +17,7 @@ from vxp.metrics._similarity import SIMILARITIES, check_fits, similarities, stil
                  "Few draws leave noise in the average, which lowers the similarity.",
                  "A similarity of maps that both follow the image's edges stays high on a random model, as in mprt.",
                  "With more stages than modules that own parameters, some stages change nothing."),
+        axis="share of stages randomised",
         limits={"samples": (1, None), "radius": (0, None), "stages": (1, None), "similarity": SIMILARITIES})
 def smooth_mprt(
     case: Case, *, samples: int = 10, radius: float = 0.7, stages: int = 8, similarity: str = "spearman"
@@ -44,7 +46,7 @@ def smooth_mprt(
 
 def _smoothed(state: State | None, samples: int, radius: float) -> Generator[Request, Tensor, Tensor]:
     """Mean map [B, H, W] float32 over the noisy inputs: summed draw by draw in float64, so that equal values stay equal."""
-    edits = tuple(Noised("max-sensitivity@1/noise", draw, radius) for draw in range(samples))
+    edits = noised(samples, radius)
     near = yield Request(edits, Explain(state=state), "map")
     total = torch.zeros_like(near[:, 0], dtype=torch.float64)
     for one in near.unbind(1):

@@ -7,7 +7,7 @@ from vxp.metrics._curves import relevance_gain
 
 @metric("srg", family="faithfulness", better="higher", range=(-1, 1), undefined=("constant-map",),
         source="Bluecher, Vielhaben and Strodthoff 2024, arXiv:2401.06654",
-        limits={"steps": (1, None), "fill": FILLS},
+        shows_inversion=True, limits={"steps": (1, None), "fill": FILLS},
         caveats=("Both curves leave the distribution of natural images.",))
 def srg(case: Case, *, steps: int = 224, fill: str = "mean") -> Plan:
     """Area of removal in rising order of relevance minus area in falling order (Bluecher et al. 2024).

@@ -7,7 +7,7 @@ from vxp.metrics._curves import VOXEL_FILLS, deletion_area
 
 @metric("st-deletion", family="faithfulness", better="lower", range=(0, 1), kinds=("heatmap3d",), undefined=("constant-map",),
         source="Li et al. 2021 (STEP), arXiv:2109.00222; Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
-        limits={"steps": (1, None), "fill": VOXEL_FILLS},
+        shows_inversion=True, limits={"steps": (1, None), "fill": VOXEL_FILLS},
         caveats=("Rewards maps that remove voxels in an adversarial order: a noisy map can score well.",
                  "The probability of the whole clip is part of the area: compare maps of the same items only.",
                  "The score depends on the fill, and with `hold` a voxel that is removed in all frames carries the mean."))

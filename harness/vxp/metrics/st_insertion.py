@@ -7,7 +7,7 @@ from vxp.metrics._curves import VOXEL_FILLS, insertion_area
 
 @metric("st-insertion", family="faithfulness", better="higher", range=(0, 1), kinds=("heatmap3d",), undefined=("constant-map",),
         source="Li et al. 2021 (STEP), arXiv:2109.00222; Petsiuk, Das and Saenko 2018 (RISE), arXiv:1806.07421",
-        limits={"steps": (1, None), "fill": VOXEL_FILLS},
+        axis="share shown", shows_inversion=True, limits={"steps": (1, None), "fill": VOXEL_FILLS},
         caveats=("With `hold` one voxel that is shown fills its place in all frames, so that few voxels make a still clip.",
                  "With `blur` the motion is there from the start, and maps of a motion model hardly differ.",
                  "Rewards compact maps on the most recognisable part, whether or not the rest was used."))

@@ -7,7 +7,7 @@ from vxp.metrics._curves import VOXEL_FILLS, relevance_gain
 
 @metric("st-srg", family="faithfulness", better="higher", range=(-1, 1), kinds=("heatmap3d",), undefined=("constant-map",),
         source="Bluecher, Vielhaben and Strodthoff 2024, arXiv:2401.06654",
-        limits={"steps": (1, None), "fill": VOXEL_FILLS},
+        shows_inversion=True, limits={"steps": (1, None), "fill": VOXEL_FILLS},
         caveats=("Both curves leave the distribution of natural clips.",))
 def st_srg(case: Case, *, steps: int = 28, fill: str = "hold") -> Plan:
     """Area of removal of a clip's voxels in rising order of relevance minus area in falling order (Bluecher et al. 2024).

@@ -169,8 +169,8 @@ def _read_table(data: bytes, columns: Mapping[str, str], rows: int | None, file:
 
 
 ITS_OWN = frozenset({
-    "undefined:empty-truth", "undefined:full-truth", "undefined:no-mass", "undefined:too-few-regions", "undefined:saturated",
-    "undefined:unsure", "undefined:no-rise", "undefined:single-class", "failed:model-non-finite"})
+    "undefined:empty-truth", "undefined:full-truth", "undefined:one-frame", "undefined:no-mass", "undefined:too-few-regions",
+    "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:single-class", "failed:model-non-finite"})
 """Statuses that an item has for every explanation, by its image, its truth and the model (12.7.8); those of `not-run` too."""
 
 
@@ -235,6 +235,7 @@ def compare(paths: Sequence[Path]) -> list[Group]:
 def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
     """All pairs of results of one task and model on every score that both have, adjusted over the pairs and scores of one
     family (7.4.3); and all results against their references, adjusted over those pairs and scores of one family.
+    Scores of which neither direction is better are left out.
 
     intervals=False leaves out those of differences, which cost more than the tests. VxpError where items differ.
     """
@@ -245,7 +246,8 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
                            f"{len(first.items)})")
     names = _names(results)
     known = {s["signature"]: s for r in reversed(results) for s in reversed(r.document["scores"])}
-    shared = [s for s in reversed(known.values()) if sum(s["signature"] in r.values for r in results) > 1
+    compared = [s for s in reversed(known.values()) if s["better"] != "neither"]
+    shared = [s for s in compared if sum(s["signature"] in r.values for r in results) > 1
               or any(s["signature"] in r.values and r.references for r in results)]
     scores: list[Score] = []
     for family in result.families(first.document["task"], shared):

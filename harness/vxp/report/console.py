@@ -10,7 +10,7 @@ from rich.table import Table
 from vxp_schemas import typed
 
 from vxp import division
-from vxp.report.words import columns, interval, names, note, number, statuses
+from vxp.report.words import ARROWS, columns, interval, names, note, number, statuses
 from vxp.runs.result import TIE, families
 
 COLUMN = 18
@@ -43,7 +43,7 @@ def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[
             table.add_column("explainer", overflow="fold", min_width=min(LABEL, max(map(len, labels))), max_width=LABEL)
             for score in part:
                 metric, telling = heads[score["signature"]]
-                arrow = "↑" if score["better"] == "higher" else "↓"
+                arrow = ARROWS[score["better"]]
                 level = "(set)" if score["level"] == "set" else ""  # one number per set, no mean over items
                 head = textwrap.fill(" ".join(filter(None, [metric, telling, level, arrow])), COLUMN - 2)
                 tie = "\nreferences tie" if TIE in score.get("flags", ()) else ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from vxp_schemas import typed
 
-from vxp import division, stats
+from vxp import division, metrics, stats
 from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
@@ -21,7 +21,7 @@ from vxp.explainers import ORACLES
 from vxp.report import compare, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
-from vxp.report.words import AXES, FAMILIES, columns, interval, note, number
+from vxp.report.words import ARROWS, FAMILIES, columns, direction, interval, note, number
 from vxp.runs import result
 
 
@@ -87,8 +87,8 @@ def _families(run: Run) -> list[dict[str, Any]]:
             "name": family, "about": FAMILIES.get(family, ""), "rows": rows,
             "columns": [{"metric": heads[sig][0], "telling": _telling(heads[sig][1], scores[sig]["level"]), "signature": sig,
                          "tie": result.TIE in scores[sig].get("flags", ()),
-                         "arrow": "↑" if scores[sig]["better"] == "higher" else "↓",
-                         "direction": f"{scores[sig]['better']} is better"} for sig in wanted],
+                         "arrow": ARROWS[scores[sig]["better"]],
+                         "direction": direction(scores[sig]["better"])} for sig in wanted],
         })
     return families
 
@@ -140,9 +140,15 @@ def _panels(run: Run) -> list[dict[str, Any]]:
                     kept = [c for c, g in zip(system.clusters, good, strict=True) if g]
                     lines.append((system.name, system.reference, _place(run, system), x, *band(curve[good], kept)))
         if lines:
-            label = AXES.get(signature.partition("@")[0], "share removed")
+            label = _axis(signature)
             panels.append({"signature": signature, "svg": Markup(curve_svg(signature, lines, label))})
     return panels
+
+
+def _axis(signature: str) -> str:
+    """What the x of a score's curve counts."""
+    known = metrics.catalogue().get(signature.partition("@")[0])
+    return "share removed" if known is None else known.axis
 
 
 def _gallery(run: Run) -> list[dict[str, Any]]:

@@ -20,14 +20,15 @@ FAMILIES = {
     "axioms": "Does the map keep what its theory asks of it?",
     "composite": "Several questions in one number: read their parts as well.",
     "alignment": "Does the map lie where people look? Plausible is not faithful.",
+    "description": "What the map is like. Neither direction is better, so nobody is compared.",
 }
 
-AXES = {
-    "insertion": "share shown", "monotonicity": "share shown", "aopc": "share of tiles removed",
-    "selectivity": "share of patches removed",
-    "mprt": "share of stages randomised", "smooth-mprt": "share of stages randomised",
-}
-"""What the x of a curve counts, where it is not the share of positions removed."""
+ARROWS = {"higher": "↑", "lower": "↓", "neither": "–"}
+
+
+def direction(better: str) -> str:
+    """Which direction of a score is better, in words."""
+    return "neither direction is better" if better == "neither" else f"{better} is better"
 
 
 def number(value: float, metric: str) -> str:

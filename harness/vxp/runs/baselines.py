@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from vxp import models
@@ -55,11 +56,12 @@ def baselines_of(context: Context) -> dict[int, Baseline]:
                 raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                                f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
             rows = engine.baseline(loaded.batch(targets).to(where), fills)
-            tensors = {"targets": targets, "predictions": predictions, "Unchanged": rows[Unchanged()]}
-            tensors |= {f"Filled:{e.fill}": v for e, v in rows.items() if isinstance(e, Filled)}
-            unit = tensors, {"batch_size": engine.batch_size}
+            filled = [edit.fill for edit in rows if isinstance(edit, Filled)]
+            tensors = {"targets": targets, "predictions": predictions, "rows": torch.stack(list(rows.values()))}
+            unit = tensors, {"batch_size": engine.batch_size, "filled": filled}
             context.units.save(name, *unit)
-        kept = {_edit(k): v for k, v in unit[0].items() if k not in ("targets", "predictions")}
+        edits: list[Edit] = [Unchanged(), *map(Filled, unit[1]["filled"])]
+        kept = dict(zip(edits, unit[0]["rows"], strict=True))
         found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
         context.progress.items(stop - start)
     _check_finite(context, found)
@@ -77,7 +79,3 @@ def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:
         log.warning("model %s returned NaN or infinite logits for %d of %d items (%s): nothing is predicted of them, and their "
                     "explanations and scores are %s", context.model.id, len(bad), len(items),
                     ", ".join([*bad[:5], *(["..."] if len(bad) > 5 else [])]), BROKEN)
-
-
-def _edit(name: str) -> Edit:
-    return Unchanged() if name == "Unchanged" else Filled(name.partition(":")[2])

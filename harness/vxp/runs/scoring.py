@@ -97,7 +97,7 @@ def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dic
         again = wanted.metric.re_explains
         if context.task.kind.id not in wanted.metric.kinds:
             not_run[wanted] = "kind"
-        elif again and bound.explainer.reference and wanted.metric.family == "robustness":
+        elif again and bound.explainer.reference and not wanted.metric.references:
             not_run[wanted] = "reference"
         elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
             not_run[wanted] = "no-relabelled-model"

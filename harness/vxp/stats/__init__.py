@@ -12,7 +12,6 @@ from vxp.stats.inference import (
     RESAMPLES,
     ROUNDING,
     STANDARD,
-    Better,
     Ends,
     Floats,
     Inference,
@@ -29,7 +28,7 @@ from vxp.stats.summaries import Aggregate, set_summary, summary
 
 __all__ = [
     "BLOCK", "EQUAL", "FEW_CLUSTERS", "KEPT_UNIFORMS", "LEVEL", "MIN_CLUSTERS", "RESAMPLES", "ROUNDING", "SET_BLOCK",
-    "SET_GROUPS", "STANDARD", "Aggregate", "Better", "Ends", "Floats", "Inference", "Interval", "Kept", "Pair", "Paired",
+    "SET_GROUPS", "STANDARD", "Aggregate", "Ends", "Floats", "Inference", "Interval", "Kept", "Pair", "Paired",
     "Range", "Scale", "count_of_clusters", "holm", "interval", "minimum_detectable", "paired", "ranking", 
     "set_minimum_detectable", "set_paired", "set_summary", "sign_flip_bounds", "summary", "tie",
 ]

@@ -10,8 +10,8 @@ from math import log
 import numpy as np
 from scipy.special import expit, ndtri  # not scipy.stats, which takes a second to import
 
-from vxp.core import VxpError
-from vxp.stats.inference import LEVEL, ROUNDING, STANDARD, Better, Floats, Inference, Pair, Paired
+from vxp.core import Better, VxpError
+from vxp.stats.inference import LEVEL, ROUNDING, STANDARD, Floats, Inference, Pair, Paired
 from vxp.stats.intervals import by_cluster, interval, ratio
 
 BLOCK = 2_000
@@ -158,7 +158,10 @@ def minimum_detectable(
 def ranking(
     means: Mapping[str, float], pairs: Sequence[Pair], better: Better
 ) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
-    """An interval of ranks for every system, and who is not separated from the one with the best mean (7.4.4)."""
+    """An interval of ranks for every system, and who is not separated from the one with the best mean (7.4.4). Nobody
+    is ranked where neither direction is better."""
+    if better == "neither":
+        return {}, ()
     names = list(means)
     sign = 1 if better == "higher" else -1
     beaten = {name: 0 for name in names}

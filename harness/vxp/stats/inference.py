@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from vxp_schemas import typed
 
-from vxp.core import Metric
+from vxp.core import Better, Metric
 
 Floats = NDArray[np.float64]
 Range = tuple[float | None, float | None]
-Better = Literal["higher", "lower"]
+
 FEW_CLUSTERS = 20
 """Below this many clusters nothing is called separated (a sign flip over six cannot go below p = .031)."""
 RESAMPLES = 10_000
@@ -68,6 +68,12 @@ class Scale:
     @classmethod
     def of(cls, metric: Metric) -> Scale:
         return cls(metric.better, metric.range, metric.binary)
+
+    @property
+    def worst(self) -> float | None:
+        """The worst number that the range allows; None where it has no end there, or where neither direction is better."""
+        ends = {"higher": self.range[0], "lower": self.range[1]}
+        return ends.get(self.better)
 
 
 class Ends(TypedDict):

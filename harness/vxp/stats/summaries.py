@@ -43,7 +43,7 @@ def summary(
     if not len(good):
         return found
     found["mean"], found["median"] = float(good.mean()), float(np.median(good))
-    worst = scale.range[0] if scale.better == "higher" else scale.range[1]
+    worst = scale.worst
     if worst is not None:
         found["mean_worst_bound"] = float((good.sum() + worst * (len(numbers) - len(good))) / len(numbers))
     if len(good) > 1:

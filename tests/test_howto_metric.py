@@ -94,7 +94,7 @@ def test_what_the_page_says_makes_a_metric_of_the_standard(checkout: Path, envir
         f"schemas/vxp_schemas/registry/metrics/{NAME}@1.json", f"spec/vectors/cases/{NAME}@1.json"}
     assert {path for path in before if after[path] != before[path]} == {
         f"spec/metrics/{NAME}.md", "spec/metrics/index.md", "spec/vectors/LOCK.json", "docs/reference/metrics.md",
-        "docs/differences.md"}
+        "docs/differences.md", "README.md"}
     locks = [json.loads(found["spec/vectors/LOCK.json"]) for found in (before, after)]
     assert {name: digest for name, digest in locks[1].items() if name != f"{NAME}@1"} == locks[0]
 

@@ -50,4 +50,5 @@ GRATINGS = Source(
     about="Procedural stripes on noise, with exact masks",
     truth=("mask",),
     propose=propose,
+    access="procedural",
 )

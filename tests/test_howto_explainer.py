@@ -18,7 +18,7 @@ WHOLE = (
     "tests/test_clip_explainers.py::test_the_explainers_of_clips",
     "tests/test_clip_references.py::test_references_are_admitted_by_what_they_declare",
     "tests/test_clips.py::test_explainers_say_what_they_make",
-    "tests/test_spec.py::test_a_source_is_no_file_of_ours",
+    "tests/test_spec.py::test_a_source_is_no_file_of_ours[First-order Taylor",
     "tests/test_taylor_blur.py",
 )
 """The tests that look at the explainers as a whole, and those of the page."""

@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CHOICE = """
 def pytest_collection_modifyitems(config, items):
-    items[:] = [item for item in items if any(name in item.nodeid for name in {names!r}) or item.nodeid.startswith({whole!r})]
+    items[:] = [item for item in items if item.nodeid.startswith({whole!r})
+                or (item.nodeid.startswith({suites!r}) and any(name in item.nodeid for name in {names!r}))]
 """
 
 
@@ -67,8 +68,9 @@ class Checkout:
 
     def checked(self, whole: Sequence[str], names: Sequence[str], suites: Sequence[str]) -> str:
         """Run whole tests, and of these suites those whose id has one of these names; what pytest says, all of it passed."""
-        (self.folder / "choice.py").write_text(CHOICE.format(names=tuple(names), whole=tuple(whole)))
-        wanted = sorted({test.partition("::")[0] for test in whole} | {f"tests/test_{suite}.py" for suite in suites})
+        over = tuple(f"tests/test_{suite}.py" for suite in suites)
+        (self.folder / "choice.py").write_text(CHOICE.format(names=tuple(names), whole=tuple(whole), suites=over))
+        wanted = sorted({test.partition("::")[0] for test in whole} | set(over))
         said = done([sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-p", "choice", *wanted], self.folder,
                     self.environment)
         assert all(f"\n{test}" in said for test in whole), said

@@ -203,7 +203,7 @@ def card(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = replace(datasets.source("photos"), id="toy", propose=proposals, missing=lambda: None,
+    made = replace(datasets.source("photos"), id="toy", share=1, propose=proposals, missing=lambda: None,
                    load=lambda item: datasets.Sample(torch.full((3, 1, 1), item.recipe["value"], dtype=torch.uint8)))
     monkeypatch.setattr(datasets, "source", lambda name: made)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import torch
+
 from vxp import random
 from vxp.datasets import Item, Sample, Source
 

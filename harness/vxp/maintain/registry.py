@@ -54,7 +54,7 @@ def dataset_document(source: Source) -> typed.Dataset:
                 "version": source.version, "title": source.about, **({"about": source.detail} if source.detail else {}),
                 "status": "active", "license": source.licence, "access": source.access, "truth": list(source.truth),
                 "cluster_key": source.cluster}
-    stored = vxp_schemas.registry("datasets").get(f"{source.id}@{source.version}", {})
+    stored: Mapping[str, Any] = vxp_schemas.registry("datasets").get(f"{source.id}@{source.version}", {})
     return vxp_schemas.valid({**declared, **{k: v for k, v in stored.items() if k not in declared}}, typed.Dataset)
 
 

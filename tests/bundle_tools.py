@@ -76,8 +76,9 @@ def exit_code(arguments: Sequence[str], columns: int, folder: Path | None = None
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("COLUMNS", str(columns))
         # a console keeps the width that it found when the module was imported, perhaps by another test
-        patched.setattr(cli, "console", Console())
-        patched.setattr(cli, "errors", Console(stderr=True))
+        for module in (cli, cli.boards, cli.bundles, cli.reading, cli.running):
+            patched.setattr(module, "console", Console(), raising=False)
+            patched.setattr(module, "errors", Console(stderr=True), raising=False)
         patched.setattr("sys.argv", ["vxp", *arguments])
         if folder is not None:
             patched.chdir(folder)

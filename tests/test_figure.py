@@ -67,3 +67,37 @@ def test_curves_are_those_of_the_items_that_are_ok(inputs: Tensor) -> None:
 def test_what_does_not_fit_is_named(inputs: Tensor, change: dict, says: str) -> None:
     with pytest.raises(vxp.VxpError, match=says):
         vxp.show(inputs, **{"attributions": torch.rand(2, 4, 4)} | change)
+
+
+def test_a_clip_has_strips_and_relevance_over_time() -> None:
+    generator = torch.Generator().manual_seed(1)
+    clips, dense = torch.rand(2, 3, 6, 16, 20, generator=generator), torch.rand(2, 6, 16, 20, generator=generator)
+    maps = {"signed": torch.randn(2, 3, 4, 5, generator=generator), "mass": dense.numpy()}
+    figure = vxp.show(clips, maps, titles=["walk", "run"])
+    drawn = np.array(figure.axes).reshape(2, 4)
+    assert [axes.get_ylabel() for axes in drawn[0]] == ["clip", "signed", "mass", "relevance"]
+    assert [axes.get_title() for axes in drawn[:, 0]] == ["walk", "run"]
+    for i in range(2):
+        frames = [Image.fromarray((clips[i, :, t] * 255).round().byte().permute(1, 2, 0).numpy()) for t in range(6)]
+        strip = np.asarray(drawn[i, 0].images[0].get_array())
+        assert strip.shape == (16, 6 * 22 - 2, 3)
+        assert np.abs(strip[:, 22:42].astype(int) - np.asarray(frames[1]).astype(int)).max() <= 1
+        ours = [Image.fromarray(strip[:, 22 * t : 22 * t + 20]) for t in range(6)]
+        over = pictures.side_by_side(pictures.overlays(ours, maps["mass"][i], False))
+        assert np.array_equal(drawn[i, 2].images[0].get_array(), np.asarray(over))
+        lines = drawn[i, 3].lines
+        assert lines[0].get_ydata() == pytest.approx(pictures.over_time(maps["signed"][i].numpy(), 6))
+        mass = maps["mass"][i].reshape(6, -1).sum(1)
+        assert lines[1].get_ydata() == pytest.approx(mass / mass.sum())
+
+
+def test_curves_of_metrics_stand_below_clips() -> None:
+    torch.manual_seed(0)
+    model, clips = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 64, 3)), torch.rand(1, 3, 4, 8, 8)
+    maps = torch.rand(1, 4, 8, 8)
+    scores = vxp.score(model, clips, maps, metrics=["st-deletion|steps:4", "gini"])
+    figure = vxp.show(clips, maps, scores)
+    assert [axes.get_title() for axes in figure.axes[3:]] == ["st-deletion"]
+    assert figure.axes[3].lines[0].get_ydata() == pytest.approx(scores["st-deletion"].curve[0].numpy())
+    with pytest.raises(vxp.VxpError, match=r"attributions: got \(1, 8, 8\) float32, expected"):
+        vxp.show(clips, maps[:, 0])

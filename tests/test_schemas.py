@@ -62,6 +62,8 @@ def test_the_example_of_each_type_is_valid(name: str) -> None:
 
 # document, pointer of the change, new value, pointer of the fault, what the message must name
 MUTATIONS: list[tuple[str, str, Any, str, tuple[str, ...]]] = [
+    ("model", "/fusion", "median", "/fusion", ('"median"', "log-mean-exp")),
+    ("model", "/input/layout", "tbchw", "/input/layout", ('"tbchw"', "btchw")),
     ("result", "/spec_version", "1.0.0", "/spec_version", ('"1.0.0"', "1.0.0-draft.2")),
     ("result", "/created", "2026-01-31 12:00", "/created", ("2026-01-31 12:00", "UTC")),
     ("result", "/created", DELETE, "/created", ("nothing", "created")),

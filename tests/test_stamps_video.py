@@ -16,8 +16,9 @@ from PIL import Image
 from vxp import explainers, media, models, tasks
 from vxp.bench import stamps_video as bench
 from vxp.core import Batch
-from vxp.datasets import Item, freeze, photos, stamps, stamps_video
+from vxp.datasets import Item, photos, stamps, stamps_video
 from vxp.datasets.stamps_video import FRAMES, PAN, SIZE, SPAN, chosen, known, load, propose
+from vxp.maintain import freeze
 from vxp.models import Model
 
 pytestmark = pytest.mark.skipif(bool(stamps.missing()), reason="needs the stamps: vxp data get stamps")

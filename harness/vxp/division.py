@@ -11,12 +11,10 @@ from typing import Any
 import vxp_schemas
 from vxp_schemas import typed
 
+from vxp.documents import OPEN, OPEN_CLIPS
+
 NAMED = 3
 """Metrics that are named of those that were left out."""
-OPEN = "open-"
-"""What the ids of tasks of one's own images begin with."""
-OPEN_CLIPS = "open-clips."
-"""What those of one's own clips begin with; an id of images has no dot."""
 
 
 # --------------------------------------------------------------------------------------------------------- under a limit

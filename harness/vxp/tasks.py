@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from vxp_schemas import typed
 
-from vxp import datasets, division, stats
+from vxp import datasets, division, documents, stats
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
 from vxp.documents import referred, store, undated
@@ -201,7 +201,7 @@ def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] 
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]
     grouped = kind == "manifest" and any(item.cluster != item.id for item in items)
     return _own(model, items, source, seed, {
-        "id": f"{division.OPEN}{name}"[:54].rstrip("-"), "dataset": f"{kind or 'own'}-{name}"[:54].rstrip("-"),
+        "id": f"{documents.OPEN}{name}"[:54].rstrip("-"), "dataset": f"{kind or 'own'}-{name}"[:54].rstrip("-"),
         "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted, "cluster_key": "cluster" if grouped else "image"})
 
 
@@ -213,7 +213,7 @@ def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[
     name = _slug(clips, "clips")
     grouped = any(item.cluster != item.id for item in items)
     return _own(model, items, source, seed, {
-        "id": f"{division.OPEN_CLIPS}{name}"[:54].rstrip("-"), "dataset": f"clips-{name}"[:54].rstrip("-"),
+        "id": f"{documents.OPEN_CLIPS}{name}"[:54].rstrip("-"), "dataset": f"clips-{name}"[:54].rstrip("-"),
         "kinds": ["heatmap3d"], "metrics": list(metrics) or [*CLIP_METRICS, *(CLIP_TRUTH if source.truth else ())],
         "cluster_key": "cluster" if grouped else "clip"})
 

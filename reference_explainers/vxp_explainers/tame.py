@@ -34,8 +34,8 @@ def tame(model: nn.Module, batch: Batch, *, weights: str = AUTO) -> Tensor:
     class where the sigmoid of the map multiplies the image in [0, 1]. Unlike the authors' code the model stays in eval mode
     meanwhile, with its own batch statistics. weights: the name of weights of this package, or a file that `vxp fit` wrote;
     by default the package's for this architecture. Of clips the network has a time axis as well, and the mask multiplies the
-    clip. One forward pass gives the maps of all classes. Returns [B, h, w] float32 in [0, 1] on the grid of the first layer,
-    [B, t, h, w] of clips. Raises VxpError where there are no weights for the model, and gives
-    `failed:untrained-class` to items of classes that were not trained.
+    clip; for a model of motion such a mask can be the motion itself. One forward pass gives the maps of all classes. Returns
+    [B, h, w] float32 in [0, 1] on the grid of the first layer, [B, t, h, w] of clips. Raises VxpError where there are no
+    weights for the model, and gives `failed:untrained-class` to items of classes that were not trained.
     """
     return _attention.explained(DESIGN.id, model, batch, weights)

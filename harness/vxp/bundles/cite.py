@@ -12,8 +12,7 @@ import vxp_schemas
 from vxp_schemas import typed
 
 from vxp.bundles import ROOT, open_bundle
-from vxp.division import OPEN_CLIPS
-from vxp.documents import store
+from vxp.documents import OPEN_CLIPS, store
 from vxp.documents.findings import plain
 from vxp.errors import VxpError
 from vxp.origin import OWN_FILE

@@ -58,9 +58,9 @@ def inputs(value: object, model: nn.Module) -> Tensor:
     return found.to(weight.device) if isinstance(value, np.ndarray) and weight is not None else found
 
 
-def images(value: object) -> Tensor:
-    """The same for images only."""
-    return _items(value, (4,), "a float tensor [B, 3, H, W] as the model takes it")
+def pictures(value: object) -> Tensor:
+    """The same without a model, where they are."""
+    return _items(value, (4, 5), "a float tensor [B, 3, H, W], or [B, 3, T, H, W] of clips, as the model takes it")
 
 
 def _items(value: object, axes: Sequence[int], expected: str) -> Tensor:

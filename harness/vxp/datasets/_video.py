@@ -142,6 +142,7 @@ def _stream(av: Any, path: Path, container: Any) -> Any:
         others = " and ".join(sorted({"a cover" if s.type == "video" else s.type for s in container.streams})) or "nothing"
         raise VxpError(f"{path}: no video in it but {others}, expected moving pictures: leave it out")
     moving[0].codec_context.options = STRICT
+    moving[0].codec_context.thread_count = 1  # the order of threads decides nothing
     return moving[0]
 
 

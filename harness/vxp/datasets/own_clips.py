@@ -53,12 +53,13 @@ def opened(clips: Path, size: Size, names: Sequence[str]) -> tuple[list[Item], S
     names: the model's classes. Items in bytewise order of their ids. Every file is decoded here. Raises VxpError that names
     the file, and the line of a manifest, for whatever cannot be read whole or is not as stated.
     """
-    found = _of_rows(clips, size, names) if clips.suffix.lower() in MANIFESTS else _of_folder(clips, size)
+    listed = clips.suffix.lower() in MANIFESTS
+    found = _of_rows(clips, size, names) if listed else _of_folder(clips, size)
     masked = any("mask" in item.recipe for item in found)
-    load = partial(_load, clips.parent if clips.suffix.lower() in MANIFESTS else clips, size, with_mask=masked)
-    kind = "manifest" if clips.suffix.lower() in MANIFESTS else "folder"
+    load = partial(_load, clips.parent if listed else clips, size, with_mask=masked)
     own = Source(id="own-clips", version=1, load=_kept(load), missing=lambda: None, licence="the user's own",
-                 about=f"The clips of the {kind} {clips.resolve().name}", truth=("mask",) if masked else ())
+                 about=f"The clips of the {'manifest' if listed else 'folder'} {clips.resolve().name}",
+                 truth=("mask",) if masked else ())
     return sorted(found, key=lambda item: item.id.encode()), own
 
 

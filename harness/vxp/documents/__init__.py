@@ -28,6 +28,10 @@ RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2
                                                      "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
 rule of every kind."""
+OPEN = "open-"
+"""What the ids of tasks of one's own images begin with."""
+OPEN_CLIPS = "open-clips."
+"""What those of one's own clips begin with; an id of images has no dot."""
 TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 

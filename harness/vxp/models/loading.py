@@ -102,6 +102,7 @@ def available() -> dict[str, str]:
         "timm/NAME": "the Hugging Face cache; NAME.TAG chooses them; pip install 'vxp[timm]'",
         "file.py:factory": "your own: a callable that returns a module",
         "...@FILE": "any of the last three with weights from a .safetensors or .pth file",
+        "...|frames:16|layout:btchw|fusion:mean": "any of them as a model of clips (or --frames, --layout, --fusion)",
     }
 
 

@@ -58,7 +58,8 @@ def load(name: str, file: Path | None = None) -> Model:
     size, normalization = preprocessing(weights)
     card, more = _card(builder, weights)
     document = described(module, card, Takes(size, normalization, len(classes)), more)
-    return Model(card.id, module, normalization, size, tuple(classes), document)
+    id = str(more["load_name"]) if card.status == "active" else card.id  # the registry's go by the name that loads them
+    return Model(id, module, normalization, size, tuple(classes), document)
 
 
 def _card(builder: str, weights: Any) -> tuple[Card, dict[str, Any]]:

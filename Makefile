@@ -12,7 +12,7 @@ RECORDS ?= 2000
 BOARD ?= build/board
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric apt stamps registry typed clean
+.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric explainer task kind apt stamps registry typed clean
 
 # torch and torchvision come from one index in one step, so that their builds match. A module is compiled when it is first
 # imported, which most of what is installed never is: to compile all takes three quarters of a minute.
@@ -96,6 +96,22 @@ vectors: $(VENV)/.all
 metric:
 	$(BIN)/python -m vxp.maintain.registry metrics
 	cd tests && $(abspath $(BIN))/python -m oracles.make_vectors --metrics $(METRIC)
+	$(BIN)/python docs/_generate.py
+
+# Everything that lists explainers, from their declarations
+explainer:
+	$(BIN)/python docs/_generate.py
+
+# The documents of data sets from their declarations, the task's items and its sealed card, and the pages: make task TASK=shapes
+task:
+	$(BIN)/python -m vxp.maintain.registry datasets
+	$(BIN)/python -m vxp.maintain.freeze $(TASK)
+	$(BIN)/python docs/_generate.py
+
+# What follows from the schemas and the kinds of explanation
+kind:
+	$(BIN)/python -m vxp.maintain.types
+	$(BIN)/python -m vxp.maintain.registry metrics
 	$(BIN)/python docs/_generate.py
 
 registry: $(VENV)/.demo

@@ -1,5 +1,5 @@
-"""`python docs/_generate.py` writes what is made from the code: the reference pages, and in the standard the facts of every
-metric, the index, the statuses and the links of labels.
+"""`python docs/_generate.py` writes what is made from the code: the reference pages, rows of the README, in the standard the
+facts of every metric, the index, the statuses and the links of labels.
 
 tests/test_docs.py holds the pages to what this script gives, so that a page never says what the code does not do.
 """
@@ -467,12 +467,43 @@ def differences_page() -> str:
     return between(text, "alone", f"No counterpart in these libraries is known of {', '.join(alone)}.")
 
 
+# -------------------------------------------------------------------------------------------------------------- readme
+
+
+def readme_page() -> str:
+    """The README, with the rows of metrics and explainers as the catalogues have them."""
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    for name, row in (("metrics", _metrics_row()), ("explainers", _explainers_row())):
+        text = re.sub(rf"^\| {name} \|.*$", lambda _, name=name, row=row: f"| {name} | {row} |", text, count=1, flags=re.M)
+    return text
+
+
+def _metrics_row() -> str:
+    found = [m for m in metrics.catalogue().values() if ours(m.plan)]
+    return f"{len(found)}. " + _grouped((m.family, m.id) for m in found)
+
+
+def _explainers_row() -> str:
+    found = [e for e in explainers.catalogue().values() if ours(e.explain) and not e.reference]
+    clips = sum("heatmap3d" in e.kinds for e in found)
+    listed = _grouped(("trained" if e.training else e.family, e.id) for e in found)
+    return f"{len(found)}, {clips} of them of clips. {listed} · and your own"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> str:
+    """The ids of every group, the largest first."""
+    groups: dict[str, list[str]] = {}
+    for group, id in pairs:
+        groups.setdefault(group, []).append(id)
+    return " · ".join(f"{group}: {', '.join(ids)}" for group, ids in sorted(groups.items(), key=lambda g: -len(g[1])))
+
+
 # ----------------------------------------------------------------------------------------------------------- every page
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "reference/cli.md": cli_page, "reference/metrics.md": metrics_page, "reference/explainers.md": explainers_page,
     "reference/tasks.md": tasks_page, "reference/statuses.md": statuses_page, "reference/rules.md": rules_page,
-    "reference/python.md": python_page, "differences.md": differences_page,
+    "reference/python.md": python_page, "differences.md": differences_page, "../README.md": readme_page,
 }
 """What makes each generated page of docs/, by its path there."""
 

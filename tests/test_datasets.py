@@ -20,17 +20,22 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from vxp import datasets
 from vxp.core import VxpError
 from vxp.datasets import Item, _images, imagenet_val, mosaic_photos, photos, stamps
-from vxp.maintain import freeze
+from vxp.maintain import freeze, registry
 
 needs_photos = pytest.mark.skipif(bool(photos.PHOTOS_SOURCE.missing()), reason="needs the photos of vxp[demo]")
 needs_stamps = pytest.mark.skipif(bool(stamps.missing()), reason="needs the stamps: vxp data get stamps")
-FROZEN = [
-    pytest.param("photos", marks=needs_photos),
-    pytest.param("mosaic-photos", marks=needs_photos),
-    pytest.param("stamps", marks=needs_stamps),
-    "motion-items",
-    pytest.param("stamps-video", marks=needs_stamps),
-]
+CARDS = vxp_schemas.registry("tasks").values()
+
+
+def source_of(task: str) -> datasets.Source:
+    return datasets.source(vxp_schemas.registry_document("tasks", task)["dataset"]["id"])
+
+
+FROZEN = [pytest.param(id, marks=pytest.mark.skipif(bool(absent), reason=str(absent)))
+          for id, absent in ((c["id"], source_of(c["id"]).missing()) for c in CARDS if "items" in c)]
+"""The tasks whose items are listed, each where its data is on this machine."""
+DOCUMENTED = [id for id, found in datasets.sources().items()
+              if f"{id}@{found.version}" in vxp_schemas.registry("datasets")]
 
 
 def rows(task: str) -> list[dict[str, Any]]:
@@ -78,11 +83,25 @@ def test_a_data_set_without_a_rule_of_its_own_needs_a_list() -> None:
         datasets.own_items({"id": "photos"}, datasets.source("photos"))
 
 
-@pytest.mark.parametrize("id", ["photos", "mosaic-photos", "stamps", "imagenet-val", "motion-items", "stamps-video"])
+def test_every_data_set_of_a_card_has_a_document() -> None:
+    assert {card["dataset"]["id"] for card in CARDS} <= set(DOCUMENTED)
+
+
+@pytest.mark.parametrize("id", DOCUMENTED)
 def test_the_document_and_the_source_agree(id: str) -> None:
     document, source = vxp_schemas.registry_document("datasets", id), datasets.source(id)
     assert (document["id"], document["version"]) == (source.id, source.version)
     assert tuple(document["truth"]) == source.truth
+    assert not source.access or document == registry.dataset_document(source), "run `python -m vxp.maintain.registry datasets`"
+
+
+def test_a_document_follows_its_declaration_and_keeps_the_files_that_it_names() -> None:
+    stored = vxp_schemas.registry_document("datasets", "photos")
+    made = registry.dataset_document(replace(datasets.source("photos"), access="packages", cluster="photo", licence="CC0-1.0"))
+    assert (made["license"], made["title"], made["cluster_key"]) == ("CC0-1.0", datasets.source("photos").about, "photo")
+    assert {key: made[key] for key in ("files", "packages", "decoder", "about")} == {
+        key: stored[key] for key in ("files", "packages", "decoder", "about")}
+    assert set(made) == set(stored)
 
 
 # -------------------------------------------------------------------------------------------------------- frozen lists
@@ -90,7 +109,7 @@ def test_the_document_and_the_source_agree(id: str) -> None:
 
 @pytest.mark.parametrize("task", FROZEN)
 def test_every_frozen_item_is_made_again_to_the_pixel(task: str) -> None:
-    card, source = vxp_schemas.registry_document("tasks", task), datasets.source(task)
+    card, source = vxp_schemas.registry_document("tasks", task), source_of(task)
     for row, item in zip(rows(task), items(task), strict=True):
         sample = source.load(item)
         pixels = sample.image.movedim(0, -1).contiguous().numpy()
@@ -184,7 +203,7 @@ def card(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = replace(datasets.source("photos"), id="toy", propose=proposals, missing=lambda: None,
+    made = replace(datasets.source("photos"), id="toy", share=1, propose=proposals, missing=lambda: None,
                    load=lambda item: datasets.Sample(torch.full((3, 1, 1), item.recipe["value"], dtype=torch.uint8)))
     monkeypatch.setattr(datasets, "source", lambda name: made)
 

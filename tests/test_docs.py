@@ -21,9 +21,7 @@ import torch
 import typer.main
 import vxp
 import vxp_schemas
-from torch import nn
 from torchvision.io import write_png
-from torchvision.transforms.functional import gaussian_blur
 from vxp import core, datasets, explainers, metrics, models, tasks
 from vxp.catalogue import split
 from vxp.cli import app
@@ -276,7 +274,8 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
                 lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
     assert len(lines) == 6
     (folder / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder.parent), str(HOWTO)])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(
+        [str(folder.parent), str(HOWTO), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def python(environment: Mapping[str, str], folder: Path, *arguments: str) -> str:
@@ -339,16 +338,6 @@ def test_howto_metric_refuses_a_share_that_is_none(installed: dict[str, Any]) ->
                                             ("datasets", "gratings")])
 def test_howto_files_are_listed_once_installed(installed: dict[str, Any], kind: str, name: str) -> None:
     assert name in installed["listed"][kind]
-
-
-def test_howto_explainer_gives_the_known_answer_of_a_linear_model() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 10, 4)).eval()
-    inputs = torch.rand(2, 3, 8, 10, generator=torch.Generator().manual_seed(0))
-    maps = vxp.explain(model, inputs, f"{HOWTO}/taylor.py:taylor_blur", targets=[3, 1], parameters={"radius": 2})
-    weights = model[1].weight.detach()[[3, 1]].view(2, 3, 8, 10)
-    blurred = gaussian_blur(inputs, [5, 5], [1.0, 1.0])
-    torch.testing.assert_close(maps, (weights * (inputs - blurred)).sum(1))
-    assert all(p.grad is None for p in model.parameters())
 
 
 @pytest.fixture
@@ -431,27 +420,3 @@ def test_howto_dataset_makes_what_it_says() -> None:
         # vertical stripes change along a row, horizontal ones along a column
         assert bool((patch == patch[:1]).all()) == (item.label == (1,))
         assert bool((patch == patch[:, :1]).all()) == (item.label == (0,))
-
-
-def test_howto_task_is_frozen_checked_and_run(tmp_path: Path) -> None:
-    assert "shapes" in datasets.sources()
-    # a registry of one's own, so that the checkout's is left alone
-    copy = tmp_path / "standard" / "vxp_schemas"
-    shutil.copytree(Path(vxp_schemas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    card = copy / "registry" / "tasks" / "shapes-few@1.json"
-    shutil.copy(HOWTO / card.name, card)
-    vxp_schemas.validate(vxp_schemas.loads(card.read_bytes()))
-    environment = {**os.environ, "PYTHONPATH": str(copy.parent)}
-    lines = [shlex.split(line)[1:] for page, line in commands("python") if page == "docs/howto/task.md"]
-    assert [line[-1] for line in lines] == ["shapes-few", "--check"]
-    python(environment, tmp_path, *lines[0])
-    sealed = vxp_schemas.loads(card.read_bytes())
-    assert sealed["items"]["rows"] == 40
-    assert all("0" * 64 not in sealed[key]["digest"] for key in ("dataset", "model", "items"))
-    rows = json.loads((copy / "registry" / sealed["items"]["path"]).read_bytes())
-    assert all(row["target"] in row["label"] for row in rows)
-    assert python(environment, tmp_path, *lines[1]) == "shapes-few: as stored\n"
-    (line,) = [line for page, line in commands("vxp") if page == "docs/howto/task.md" and " shapes-few " in line]
-    python(environment, tmp_path, "-m", "vxp", *shlex.split(line)[1:], "--limit", "2", "--threads", "1", "--batch-size", "16",
-           "--device", "cpu")
-    assert len(list((tmp_path / "runs" / "shapes-few" / "results").glob("*/result.json"))) == 7

@@ -1,12 +1,15 @@
 """Imports go one way, and nothing in the harness imports the explainers."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import vxp
+import vxp_explainers
 from bundle_tools import made_run, sealed
 
 ROOT = Path(vxp.__file__).parent
@@ -130,3 +133,58 @@ print(*sorted({"captum", "scipy.stats", "torchvision", "matplotlib", "sklearn", 
 """
     done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["", ""]), done.stderr + done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------- the floor plan
+
+CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
+OURS = [*FILES, *sorted(Path(vxp_explainers.__file__).parent.rglob("*.py"))]
+MODULES, LINES, PARAMETERS = 14, 450, 7
+"""The most modules outside the rooms, lines of a file, and parameters of a function."""
+MANY = {"vxp/imputation/compiled.py _multiplied", "vxp/core/declarations.py metric", "vxp/core/declarations.py explainer",
+        "vxp_explainers/lime.py lime", "vxp_explainers/st_occlusion.py st_occlusion"}
+"""The functions with more parameters: a kernel, the declarations, and two explainers, whose parameters are their protocol."""
+
+
+def rooms() -> list[str]:
+    """The rooms of the page for contributors, in its order."""
+    return re.findall(r"^\| `([a-z]+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.M)
+
+
+def crowded() -> Iterator[str]:
+    """The functions with too many parameters, those of the command line and the notebook's calls left out."""
+    for file in OURS:
+        place = file.relative_to(ROOT.parent if file.is_relative_to(ROOT) else Path(vxp_explainers.__file__).parents[1])
+        if place.parts[:2] == ("vxp", "cli") or place.parts == ("vxp", "api.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = node.args
+                every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+                if len([one for one in every if one.arg != "self"]) > PARAMETERS:
+                    yield f"{place.as_posix()} {node.name}"
+
+
+def test_the_rooms_of_the_page_are_the_folders() -> None:
+    folders = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert sorted(rooms()) == folders
+
+
+def test_the_page_lists_the_rooms_as_they_stand_on_each_other() -> None:
+    depths = [depth(room) for room in rooms() if room != "assets"]
+    assert depths == sorted(depths)
+
+
+def test_few_modules_lie_outside_the_rooms() -> None:
+    assert len(list(ROOT.glob("*.py"))) <= MODULES
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda file: "/".join(file.parts[-2:]))
+def test_a_file_is_short_enough_to_be_read(file: Path) -> None:
+    lines = len(file.read_text().splitlines())
+    assert lines <= LINES, f"{file.name} has {lines} lines, at most {LINES}: divide it by what it does"
+
+
+def test_a_function_has_few_parameters() -> None:
+    assert set(crowded()) <= MANY, "give what goes together a dataclass"
+    assert len(MANY) <= 5

@@ -166,7 +166,7 @@ def score(
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine)
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
-        kind = kinds.of_medium(batch.medium)
+        kind = kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
         rule = kind.rule("bilinear" if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed

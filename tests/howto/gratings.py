@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import torch
+
 from vxp import random
 from vxp.datasets import Item, Sample, Source
 
@@ -50,4 +51,5 @@ GRATINGS = Source(
     about="Procedural stripes on noise, with exact masks",
     truth=("mask",),
     propose=propose,
+    access="procedural",
 )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
-from vxp import Batch, VxpError, explainer
+from vxp import Batch, VxpError, explainer, models
 
 
 @explainer(
@@ -27,7 +27,7 @@ def taylor_blur(model: nn.Module, batch: Batch, *, radius: int = 11) -> Tensor:
             f"for images of {batch.space}"
         )
     inputs = batch.inputs.detach().requires_grad_()
-    with torch.enable_grad():
+    with models.evaluating(model), torch.enable_grad():
         logits = model(inputs).gather(1, batch.targets[:, None])
         (gradient,) = torch.autograd.grad(logits.sum(), inputs)
     blurred: Tensor = gaussian_blur(batch.inputs, [2 * radius + 1] * 2, [radius / 2] * 2)

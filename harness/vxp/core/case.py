@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vxp.core.batch import Batch
 from vxp.core.requests import Edit, Filled, Held, Name, Readout, Removed, Request, Unchanged
 from vxp.errors import OK
-from vxp.kinds import Map, Resample, of_medium
+from vxp.kinds import Map, Resample, of_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Case:
     @property
     def kind(self) -> Map:
         """What the explanations are."""
-        return of_medium(self.batch.medium)
+        return of_map(self.batch.medium, self.native.ndim - 1)
 
     def on_input_grid(self, native: Tensor) -> Tensor:
         """Maps [B, *grid] on the input grid, by the set's rule."""

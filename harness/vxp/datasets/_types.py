@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
+
+Access = Literal["procedural", "packages", "download", "user-copy"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Source:
     the registry does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input
     (H, W), for `--images ID:DIR`; it is also given the names of the model's classes. chosen: the class that a task's list
     freezes as an item's target, of the logits [K], None where it leaves the item out; by default the card's `targets` say it.
+    share: how many items of a task one cluster gives at most.
+
+    access says how one gets the data (`procedural`: the code makes it). Where it is given, the registry's document is written
+    from this declaration: about as its title, detail as its text, cluster as what the items of a cluster share.
     """
 
     id: str
@@ -62,3 +68,7 @@ class Source:
     own: Callable[[Mapping[str, Any]], list[Item]] | None = None
     listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None
     chosen: Callable[[Item, Tensor], int | None] | None = None
+    share: int = 1
+    access: Access | None = None
+    detail: str = ""
+    cluster: str = "image"

@@ -69,6 +69,7 @@ MOSAIC_PHOTOS = Source(
     propose=propose,
     missing=lambda: absent([photo.path for photo in PHOTOS.values()]),
     licence="CC0 and public domain (scikit-image), CC BY 2.0 (scikit-learn)",
+    share=4,
     about="2x2 mosaics of four different photos at 448 px; the truth is the cell of the target's photo",
     truth=("mask", "cells"),
 )

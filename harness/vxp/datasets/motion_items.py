@@ -194,6 +194,9 @@ def propose(seed: int) -> Iterator[Item]:
 
 MOTION_ITEMS_SOURCE = Source(
     id="motion-items", version=1, load=load, propose=propose, missing=lambda: None, truth=("mask",), licence="Apache-2.0",
-    about="Procedural clips: an item keeps its direction for half of the frames beside one that jitters as much; the class is "
-          "the direction and depends on the item in these frames only",
+    about="Clips of an item that moves beside one that jitters", access="procedural", cluster="clip",
+    detail="Procedural, 8 frames of 32 px, any number of clips. Two sprites walk on a still ground under grain; for four "
+           "frames the item keeps one of four directions (the class), the other never does, with equal motion energy. A single "
+           "frame, and the clip without these four, look alike for all classes; run backwards, a clip is one of the opposite "
+           "class. The item in these frames is the causal truth. Made by integer arithmetic.",
 )

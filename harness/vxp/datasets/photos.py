@@ -114,5 +114,6 @@ PHOTOS_SOURCE = Source(
     propose=propose,
     missing=lambda: absent([photo.path for photo in PHOTOS.values()]),
     licence="CC0 and public domain (scikit-image), CC BY 2.0 (scikit-learn)",
+    share=4,
     about="Seeded crops and flips of six real photos inside the scikit-image and scikit-learn wheels",
 )

@@ -119,5 +119,8 @@ def propose(seed: int) -> Iterator[Item]:
 
 SHAPES_SOURCE = Source(
     id="shapes", version=1, load=load, propose=propose, missing=lambda: None, truth=("mask",), licence="Apache-2.0",
-    about="Procedural: one textured shape among textured bars on textured ground; the class depends on the shape only",
+    about="Textured shapes among textured bars on textured ground", access="procedural",
+    detail="Procedural, 64 px, any number of images. One shape of eight (the class) at a random place, size and angle; two to "
+           "four bars that say nothing; colour and texture independent of the class. The mask of the shape is the causal "
+           "truth.",
 )

@@ -142,6 +142,7 @@ def at(folder: Path) -> Source:
 STAMPS_VIDEO = Source(
     id="stamps-video", version=1, load=load, propose=propose, missing=missing, truth=("mask",), at=at, chosen=chosen,
     licence="GPL-2 (stamps), CC0 (backgrounds)",
+    share=2,
     about="Photo cut-outs of two classes, shown one after the other while a camera pans over a photo of ground; the truth is "
           "one of them, with exact masks and frames",
 )

@@ -24,8 +24,8 @@ FILES: Mapping[Beside, str] = {
 """The files of a result by the field of result.json that describes them."""
 GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w")}
 """The axes of a map by the kind of explanation."""
-RULES: Mapping[str, Mapping[str, int]] = {"heatmap2d": {"bilinear": 2, "nearest": 0},
-                                          "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
+RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2, "nearest": 0},
+                                                     "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
 rule of every kind."""
 OPEN = "open-"

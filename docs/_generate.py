@@ -480,14 +480,19 @@ def readme_page() -> str:
 
 def _metrics_row() -> str:
     found = [m for m in metrics.catalogue().values() if ours(m.plan)]
-    return f"{len(found)}. " + _grouped((m.family, m.id) for m in found)
+    return f"{len(found)}, {_of(found)}. " + _grouped((m.family, m.id) for m in found)
 
 
 def _explainers_row() -> str:
     found = [e for e in explainers.catalogue().values() if ours(e.explain) and not e.reference]
-    clips = sum("heatmap3d" in e.kinds for e in found)
     listed = _grouped(("trained" if e.training else e.family, e.id) for e in found)
-    return f"{len(found)}, {clips} of them of clips. {listed} · and your own"
+    return f"{len(found)}, {_of(found)}. {listed} · and your own"
+
+
+def _of(found: Sequence[Metric | Explainer]) -> str:
+    """How many are of images, and how many of clips."""
+    images, clips = (sum(kind in one.kinds for one in found) for kind in ("heatmap2d", "heatmap3d"))
+    return f"{images} of images and {clips} of clips"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> str:

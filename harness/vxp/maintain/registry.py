@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -78,7 +77,7 @@ def _motion() -> typed.Model:
     return _shipped(document, "motion-net", motion_items.CLASSES)
 
 
-def _shipped(document: Mapping[str, Any], name: str, classes: Sequence[str]) -> typed.Model:
+def _shipped(document: typed.Model, name: str, classes: Sequence[str]) -> typed.Model:
     """With what is known of a model that we trained and whose weights are in the package."""
     log: Mapping[str, typed.ModelAccuracy] = json.loads((files("vxp") / "assets" / f"{name}.json").read_text())
     return vxp_schemas.valid(document, typed.Model) | {

@@ -290,9 +290,8 @@ def read(
     report = _report(place / REPORT, bundle, findings, memory)
     files = sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []
     audits = {f.name: said for f in files if (said := _statement(f, typed.Audit, bundle, findings, memory)) is not None}
-    signed, taken = place / SIGNATURE, place / WITHDRAWAL
-    signing_ = _statement(signed, typed.Signature, bundle, findings, memory) if signed.exists() else None
-    withdrawing = _statement(taken, typed.Withdrawal, bundle, findings, memory) if taken.exists() else None
+    signed = _statement(place / SIGNATURE, typed.Signature, bundle, findings, memory)
+    taken = _statement(place / WITHDRAWAL, typed.Withdrawal, bundle, findings, memory)
     strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
     if strays:
@@ -303,13 +302,13 @@ def read(
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
     if findings.errors or report is None:
         return None, [f.document() for f in findings.all]
-    signature = held(trust, signing_, bundle)
+    signature = held(trust, signed, bundle)
     withdrawal = None
-    if withdrawing is not None:
-        standing = held(trust, withdrawing, bundle)
+    if taken is not None:
+        standing = held(trust, taken, bundle)
         if standing.trusted and not signature.trusted:
             standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
-        withdrawal = Withdrawal(withdrawing[1], standing)
+        withdrawal = Withdrawal(taken[1], standing)
     standings = trusting.of_audits(trust, audits, signature, str(bundle.submission["submitter"]["name"]))
     _flags(trust, bundle, signature, {file: predicate for file, (_, predicate) in audits.items() if standings[file].trusted},
            findings)
@@ -356,7 +355,9 @@ def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> t
 def _statement(
     path: Path, predicate: type[T], bundle: Bundle, findings: Findings, memory: Memory
 ) -> tuple[Signed, T] | None:
-    """A stored statement with its signatures, and its predicate; None where it cannot be read."""
+    """A stored statement with its signatures, and its predicate; None where there is none or it cannot be read."""
+    if not path.exists():
+        return None
     kind = vxp_schemas.type_of(predicate)
     name = path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix()
     try:

@@ -30,7 +30,7 @@ DIGITS = 9
 """Significant digits of numbers: what other machines reproduce."""
 
 
-class Opened(TypedDict, total=False):
+class Open(TypedDict, total=False):
     """Why a result is open."""
 
     open_because: list[str]
@@ -45,7 +45,7 @@ class Figure(TypedDict, total=False):
     audited_mean: float
 
 
-class Ranked(TypedDict, total=False):
+class Rank(TypedDict, total=False):
     """How a result does beside the others and the references."""
 
     why_not_ranked: str
@@ -152,7 +152,7 @@ def _entry(
     cost = document["cost"]
     explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
     why = [reason.words for reason in division.of_result(document)]
-    opened: Opened = {"open_because": why} if document["division"] == "open" and why else {}
+    opened: Open = {"open_because": why} if document["division"] == "open" and why else {}
     return {
         "record": record.name, "result_id": document["result_id"], "division": document["division"],
         **opened,
@@ -200,8 +200,8 @@ def _audited(record: Record, samples: Samples, score: typed.ResultScore) -> Figu
     return said | {"figure_ci": found["ci"]} if "ci" in found else said
 
 
-def _stands(standing: Standing | None) -> Ranked:
-    found: Ranked = {}
+def _stands(standing: Standing | None) -> Rank:
+    found: Rank = {}
     if standing is not None and standing.why_not:
         found["why_not_ranked"] = standing.why_not
     if standing is not None and standing.tied_for_best is not None:

@@ -57,7 +57,7 @@ def test_every_mean_and_interval_stands_on_the_page(folder: Path) -> None:
             assert score["signature"] in text
             if "mean" in score:
                 assert number(score["mean"], score["metric"]["id"]) in text
-                assert interval(score) in text
+                assert interval(score["ci"], score["metric"]["id"]) in text
 
 
 def test_what_was_not_run_is_said_in_words(folder: Path) -> None:

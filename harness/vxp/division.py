@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -125,9 +124,9 @@ def of_result(document: typed.Result) -> list[Reason]:
                         signatures=[s["signature"] for s in document["scores"]], selected=document.get("selection")))
 
 
-def part(document: Mapping[str, Any]) -> str:
-    """What was taken of the task, by the field `selection`, or by the number of `items` where it is absent."""
-    return str(Selection(**document["selection"])) if "selection" in document else f"{document['items']} items"
+def part(selection: typed.Selection | None, items: int) -> str:
+    """What was taken of the task: by the field `selection`, or where a result has none, the number of its items."""
+    return str(Selection(**selection)) if selection else f"{items} items"
 
 
 def words(document: typed.Result) -> str:

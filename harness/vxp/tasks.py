@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import vxp_schemas
@@ -222,7 +222,17 @@ def _slug(place: Path, otherwise: str) -> str:
     return re.sub("[^a-z0-9]+", "-", place.resolve().name.lower()).strip("-") or otherwise
 
 
-def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, seed: int, facts: Mapping[str, Any]) -> Task:
+class Facts(TypedDict):
+    """What differs between tasks of one's own images and clips."""
+
+    id: str
+    dataset: str
+    kinds: list[typed.ExplanationKind]
+    metrics: list[str]
+    cluster_key: str
+
+
+def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, seed: int, facts: Facts) -> Task:
     """The unregistered task of these items; facts are what differs between media: id, dataset's id, kinds, metrics, cluster."""
     content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
     truth: list[Any] = list(source.truth)  # in words of the data set, which are checked below

@@ -16,6 +16,7 @@ from torch import nn
 from vxp import models
 from vxp.catalogue import nearest
 from vxp.core import VxpError
+from vxp_schemas import typed
 
 from vxp_explainers._class_maps import built, structure
 
@@ -36,7 +37,7 @@ def shipped() -> list[Path]:
     return sorted(Path(str(files("vxp_explainers"))).glob("weights/*.safetensors"))
 
 
-def resolve(design: str, model: nn.Module, *, weights: str) -> dict[str, Any]:
+def resolve(design: str, model: nn.Module, *, weights: str) -> typed.Parameters:
     """The parameters with the weights by name: those that were trained for this very model. VxpError where there are none."""
     found = find(design, model, weights)
     trained_for, got = found.card["model"], models.state_dict_digest(model)
@@ -47,7 +48,7 @@ def resolve(design: str, model: nn.Module, *, weights: str) -> dict[str, Any]:
     return {"weights": found.card["name"] if weights == AUTO else weights}
 
 
-def components(design: str, *, weights: str) -> list[dict[str, Any]]:
+def components(design: str, *, weights: str) -> list[typed.SystemTrainedComponent]:
     """The trained part of a system, for its document."""
     found = opened(_path(design, weights))
     return [{"name": str(found.card["name"]), "weights": str(found.card["weights"])}]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, overload
+from typing import Any, BinaryIO, Final, TypeVar
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -88,23 +88,15 @@ class Bundle:
         with self.stream(path) as stream:
             return stream.read()
 
-    @overload
-    def document(self, path: str) -> dict[str, Any]: ...
-    @overload
-    def document(self, path: str, kind: type[T]) -> T: ...
-    def document(self, path: str, kind: Any = None) -> Any:
-        """A JSON document by its schema, of a type of vxp_schemas.typed where one is given; VxpError names the file and its
-        faults."""
+    def document(self, path: str, kind: type[T]) -> T:
+        """A JSON document of a type of vxp_schemas.typed, by its schema; VxpError names the file and its faults."""
         if self.checked:
-            return json.loads(self.read(path))
+            known: T = json.loads(self.read(path))
+            return known
         try:
-            document = vxp_schemas.loads(self.read(path))
-            if kind is not None:
-                return vxp_schemas.valid(document, kind)
-            vxp_schemas.validate(document)
+            return vxp_schemas.valid(vxp_schemas.loads(self.read(path)), kind)
         except vxp_schemas.SchemaError as error:
             raise VxpError(f"{self.root}: {path}: {error}") from None
-        return document
 
     def described(self, described: typed.Descriptor) -> bytes:
         """The bytes of a descriptor of the root or a result; VxpError where size or digest differ."""

@@ -162,7 +162,10 @@ def _own(part: Part, kind: Literal["task", "model"]) -> Path:
     """The document of a task or model that the registry does not have. No descriptor binds it, and what lies there goes out
     with the bundle: a link in somebody else's run folder may lead to any file of this machine."""
     path = part.folder / f"{kind}.json"
-    found = referred(store.read_document(path), part.result["settings"]["limit"] if kind == "task" else None)
+    if kind == "task":
+        found = referred(store.read_document(path, typed.Task), part.result["settings"]["limit"])
+    else:
+        found = referred(store.read_document(path, typed.Model))
     if found != part.result[kind]:
         raise VxpError(f"{path} is of {found}, expected {part.result[kind]}, the {kind} of the run's results: take the file "
                        "that vxp run wrote there")

@@ -220,7 +220,7 @@ def statement(payload: bytes, kind: str, path: Path) -> Statement:
     return cast(Statement, said)
 
 
-def subject(said: Mapping[str, Any]) -> str:
+def subject(said: Statement) -> str:
     """The root digest that a statement is about."""
     return f"sha256:{said['subject'][0]['digest']['sha256']}"
 

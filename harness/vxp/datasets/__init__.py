@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from vxp_schemas import typed
 
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
@@ -69,7 +70,7 @@ def _readable(id: str, images: Path) -> Source:
     return _found()[id]
 
 
-def own_items(document: Mapping[str, Any], source: Source) -> list[Item]:
+def own_items(document: typed.Task, source: Source) -> list[Item]:
     """The items of a task whose list is drawn from the user's own copy of the data, by the rule of its data set."""
     if source.own is None:
         raise VxpError(f"task {document['id']!r} has no list of items, and its data set {source.id!r} has no rule that "

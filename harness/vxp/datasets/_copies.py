@@ -6,10 +6,10 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets._images import opened
@@ -23,7 +23,7 @@ def clean(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._/-]", "-", name)[-100:]
 
 
-def drawn(items: Sequence[Item], document: Mapping[str, Any]) -> list[Item]:
+def drawn(items: Sequence[Item], document: typed.Task) -> list[Item]:
     """The items of a task: those with the smallest SHA-256 of "<task>@<version>/<item id>", in bytewise order of id."""
     name, n = f"{document['id']}@{document['version']}", int(document["budget"]["items"])
     if len(items) < n:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
+from vxp_schemas import typed
+
+Recipe = Mapping[str, Any]
+"""How an image or clip is made, in JSON values; each data set has its own."""
 
 Access = Literal["procedural", "packages", "download", "user-copy"]
 
@@ -23,7 +27,7 @@ class Item:
 
     id: str
     cluster: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     target: int | None = None
     label: tuple[int, ...] = ()
 
@@ -65,7 +69,7 @@ class Source:
     truth: tuple[str, ...] = ()
     propose: Callable[[int], Iterator[Item]] = _not_chosen_by_seed
     at: Callable[[Path], Source] | None = None
-    own: Callable[[Mapping[str, Any]], list[Item]] | None = None
+    own: Callable[[typed.Task], list[Item]] | None = None
     listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None
     chosen: Callable[[Item, Tensor], int | None] | None = None
     share: int = 1

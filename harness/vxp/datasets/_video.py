@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from vxp.datasets._types import Recipe
 from vxp.datasets._yuv import Plane, rgb
 from vxp.errors import VxpError
 
@@ -254,7 +255,7 @@ def _seconds(container: Any, stream: Any) -> Fraction:
     return Fraction(container.duration or 0, 1_000_000) if len(container.streams) == 1 else Fraction(0)
 
 
-def recipe(video: Video, within: Range, digest: str) -> dict[str, Any]:
+def recipe(video: Video, within: Range, digest: str) -> Recipe:
     """The facts of a clip that are frozen, as JSON."""
     width, height = video.format.size
     return {"planes_sha256": digest.removeprefix("sha256:"), "range": list(within), "frames": video.frames, "width": width,
@@ -262,7 +263,7 @@ def recipe(video: Video, within: Range, digest: str) -> dict[str, Any]:
             "levels": video.format.levels, "turns": video.format.turns}
 
 
-def format_of(facts: Mapping[str, Any]) -> Format:
+def format_of(facts: Recipe) -> Format:
     """The format that `recipe` wrote."""
     turned = facts["turns"] % 2 == 1
     width, height = (facts["height"], facts["width"]) if turned else (facts["width"], facts["height"])

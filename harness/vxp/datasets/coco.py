@@ -27,6 +27,7 @@ import numpy as np
 import vxp_schemas
 from numpy.typing import NDArray
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
@@ -124,11 +125,12 @@ def _items(instances: Instances, file: str, size: tuple[int, int], names: Sequen
     return made
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
     absent = missing(folder)
     if folder is None or absent is not None:
         raise VxpError(f"data set coco: {absent}")
-    return drawn(listed(folder, tuple(document["input_size"]), ()), document)
+    H, W = document["input_size"]
+    return drawn(listed(folder, (H, W), ()), document)
 
 
 def the_instances(folder: Path | None) -> Instances:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
@@ -49,8 +49,9 @@ def listed(folder: Path | None, size: tuple[int, int], names: Sequence[str]) -> 
     return made
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
-    return drawn(listed(folder, tuple(document["input_size"]), ()), document)
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
+    H, W = document["input_size"]
+    return drawn(listed(folder, (H, W), ()), document)
 
 
 def _images(folder: Path | None) -> NDArray[np.uint8]:

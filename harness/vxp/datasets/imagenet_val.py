@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
@@ -68,7 +68,7 @@ def fit(width: int, height: int, size: tuple[int, int]) -> Fit:
     return Fit(shorter * width // min(width, height), shorter * height // min(width, height), size)
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
     """The task's items from the user's copy; VxpError naming the first files that it lacks."""
     place = folder or named()
     names = drawn(f"{document['id']}@{document['version']}", document["budget"]["items"])

@@ -12,13 +12,13 @@ WordNet ids in the XML, where all 1,000 are there, otherwise not known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source, imagenet_val
@@ -37,7 +37,7 @@ def load(item: Item, folder: Path | None = None) -> Sample:
     return Sample(tensor(fit.image(image, Image.Resampling.BILINEAR)), {"mask": inside_boxes(boxes, fit.size), "boxes": boxes})
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
     """The task's items, drawn as those of imagenet-val are."""
     place = folder or imagenet_val.named()
     return _with_boxes(imagenet_val.own(document, place), place)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Source, imagenet_val
@@ -29,7 +29,7 @@ WHAT = (f"expected the list of evaluation images, {NAME} as published with L-CAM
         f"repositories bmezaris/L-CAM and bmezaris/TAME), in the folder of the images or named by {VARIABLE}=FILE")
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
     """The images of the list in order of name, with the label of the list, or of the folder where the list has none."""
     place, path, task = folder or imagenet_val.named(), the_list(folder), f"{document['id']}@{document['version']}"
     labels = read(path)

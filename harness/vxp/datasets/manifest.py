@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +22,7 @@ import vxp_schemas
 from vxp.catalogue import nearest
 from vxp.core import VxpError
 from vxp.datasets._copies import clean
-from vxp.datasets._types import Item, Sample, Source
+from vxp.datasets._types import Item, Recipe, Sample, Source
 from vxp.datasets.own_images import check_pair, pair
 
 COLUMNS = ("path", "label", "target", "mask", "cluster", "id")
@@ -128,7 +127,7 @@ def _item(folder: Path, where: str, row: Mapping[str, str], names: Sequence[str]
 
 
 def item_of(
-    where: str, row: Mapping[str, str], recipe: Mapping[str, Any], names: Sequence[str], id: str, alike: str = "",
+    where: str, row: Mapping[str, str], recipe: Recipe, names: Sequence[str], id: str, alike: str = "",
 ) -> Item:
     """The item of a row. id: where the row has none; alike: the cluster where the row has none, by default the id."""
     id = row.get("id", id)

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from itertools import count
-from typing import Any
 
 import torch
 import vxp_schemas
 
 from vxp.datasets import Item, Sample, Source
 from vxp.datasets._images import between, tensor, uniforms
+from vxp.datasets._types import Recipe
 from vxp.datasets.photos import PHOTOS, SIZE, absent, crop
 
 CELLS = 4
@@ -56,7 +56,7 @@ def _proposal(target: str, seed: int, turn: int) -> Item:
 
 
 @cache
-def _crops() -> dict[str, list[dict[str, Any]]]:
+def _crops() -> dict[str, list[Recipe]]:
     """The recipes of photos@2 by photo."""
     items = json.loads(vxp_schemas.registry_bytes("items/photos@2.json"))
     return {name: [item["recipe"] for item in items if item["cluster"] == name] for name in PHOTOS}

@@ -19,7 +19,6 @@ from fractions import Fraction
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from vxp.core import VxpError
 from vxp.datasets import _video
 from vxp.datasets._copies import clean
 from vxp.datasets._images import cover, covering, tensor
-from vxp.datasets._types import Item, Sample, Source
+from vxp.datasets._types import Item, Recipe, Sample, Source
 from vxp.datasets.manifest import COLUMNS as OF_IMAGES
 from vxp.datasets.manifest import SUFFIXES as MANIFESTS
 from vxp.datasets.manifest import Row, item_of, rows
@@ -149,7 +148,7 @@ def _whole(where: str, column: str, value: str) -> int:
     return int(found[1])
 
 
-def _recipe(where: str, path: Path, video: _video.Video, row: Mapping[str, str], size: Size) -> dict[str, Any]:
+def _recipe(where: str, path: Path, video: _video.Video, row: Mapping[str, str], size: Size) -> Recipe:
     """What is frozen of a clip; VxpError where the range does not fit, or the file is not as the row states."""
     start, asked = _asked(where, row)
     end = video.frames if asked is None else asked
@@ -161,7 +160,7 @@ def _recipe(where: str, path: Path, video: _video.Video, row: Mapping[str, str],
                        "take a longer clip, or fewer frames with --frames")
     digest = video.digests[start, asked]
     _check_stated(where, path, row, video, digest)
-    return _video.recipe(video, (start, end), digest) | {"sampled": sampled(start, end, size[0])}
+    return {**_video.recipe(video, (start, end), digest), "sampled": sampled(start, end, size[0])}
 
 
 def _check_stated(where: str, path: Path, row: Mapping[str, str], video: _video.Video, digest: str) -> None:
@@ -187,7 +186,7 @@ def _fps(where: str, value: str) -> Fraction:
 # ----------------------------------------------------------------------------------------------------------------- masks
 
 
-def _masked(where: object, name: str | None, folder: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _masked(where: object, name: str | None, folder: Path, recipe: Recipe) -> Recipe:
     """The mask in an item's recipe; VxpError where it cannot be read or does not fit."""
     if name is None:
         return {}

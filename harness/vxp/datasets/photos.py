@@ -6,18 +6,18 @@ of 70 to 100 % of the shorter side at a seeded place, flipped or not, resized to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
 from vxp.datasets._images import between, check, package_folder, rgb, tensor, uniforms
+from vxp.datasets._types import Recipe
 
 SIZE = 224
 SMALLEST = 0.7
@@ -79,7 +79,7 @@ def photograph(path: str, dataset: str) -> Image.Image:
     return rgb(file)
 
 
-def crop(recipe: Mapping[str, Any], dataset: str) -> Image.Image:
+def crop(recipe: Recipe, dataset: str) -> Image.Image:
     """The 224 x 224 crop of a recipe: photo, box [left, top, side], flip."""
     left, top, side = recipe["box"]
     image = photograph(PHOTOS[recipe["photo"]].path, dataset)

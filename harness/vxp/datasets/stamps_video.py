@@ -17,13 +17,12 @@ from where they are installed or unpacked and are no part of this project.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from vxp.datasets import Item, Sample, Source
 from vxp.datasets._images import between, uniforms
+from vxp.datasets._types import Recipe
 from vxp.datasets.photos import photograph
 from vxp.datasets.stamps import GROUND_SIDE, GROUNDS, composite, mapping, missing
 
@@ -59,7 +59,7 @@ def load(item: Item, folder: Path | None = None) -> Sample:
     return Sample(torch.stack(frames, 1), {"mask": torch.stack(masks)})
 
 
-def _frame(recipe: Mapping[str, Any], t: int, ground: np.ndarray, folder: Path | None) -> tuple[Tensor, Tensor]:
+def _frame(recipe: Recipe, t: int, ground: np.ndarray, folder: Path | None) -> tuple[Tensor, Tensor]:
     """Frame t, uint8 [3, SIZE, SIZE], and the target's mask in it, bool [SIZE, SIZE]."""
     left, top = _camera(recipe["window"], recipe["pan"], t)
     view = ground[top : top + SIZE, left : left + SIZE]
@@ -112,7 +112,7 @@ def _room(step: int) -> tuple[int, int]:
 
 def _placed(
     stamp: str, begin: int, window: Sequence[int], pan: Sequence[int], u: Iterator[float]
-) -> dict[str, Any]:
+) -> Recipe:
     """A stamp's part of a recipe: its place on the photo is seen whole in all of its frames."""
     size = between(next(u), round(SMALLEST * SIZE), round(LARGEST * SIZE))
     seen = [_camera(window, pan, t) for t in range(begin, begin + SPAN)]

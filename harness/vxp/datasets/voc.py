@@ -16,16 +16,16 @@ ymax). The image is resized and cropped as one's own images are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import vxp_schemas
 from numpy.typing import NDArray
 from PIL import Image
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.datasets import Item, Sample, Source
@@ -89,8 +89,9 @@ def classes_of(path: Path) -> NDArray[np.uint8]:
     return np.array(image)
 
 
-def own(document: Mapping[str, Any], folder: Path | None = None) -> list[Item]:
-    return drawn(listed(within(folder), tuple(document["input_size"]), ()), document)
+def own(document: typed.Task, folder: Path | None = None) -> list[Item]:
+    H, W = document["input_size"]
+    return drawn(listed(within(folder), (H, W), ()), document)
 
 
 def within(folder: Path | None) -> Path:

@@ -67,6 +67,11 @@ def undated(kind: type[T]) -> T:
     return cast(T, {"type": vxp_schemas.type_of(kind), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {}})
 
 
+def shared(kind: type[T], source: Mapping[str, object]) -> T:
+    """The fields of a type of vxp_schemas.typed that another document has too, in the type's order; others may follow by |."""
+    return cast(T, {name: source[name] for name in kind.__annotations__ if name in source})
+
+
 def generator() -> typed.Generator:
     """What writes the documents here."""
     return cast(typed.Generator, {"name": "vxp", **harness()})

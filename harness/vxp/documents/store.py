@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -140,23 +140,14 @@ def read_file(path: Path, limit: int = MAX_JSON) -> bytes:
         return file.read(limit)
 
 
-@overload
-def read_document(path: Path) -> dict[str, Any]: ...
-@overload
-def read_document(path: Path, kind: type[T]) -> T: ...
-def read_document(path: Path, kind: Any = None) -> Any:
-    """Read and validate a document, of a type of vxp_schemas.typed where one is given; VxpError names the file and all its
-    faults."""
+def read_document(path: Path, kind: type[T]) -> T:
+    """Read and validate a document of a type of vxp_schemas.typed; VxpError names the file and all its faults."""
     try:
-        document = vxp_schemas.loads(read_file(path))
-        if kind is not None:
-            return vxp_schemas.valid(document, kind)
-        vxp_schemas.validate(document)
+        return vxp_schemas.valid(vxp_schemas.loads(read_file(path)), kind)
     except FileNotFoundError:
         raise VxpError(f"{path} does not exist: expected a document of a VXP run or explanation set there") from None
     except ValueError as error:
         raise VxpError(f"{path}: {error}") from error
-    return document
 
 
 def digest(data: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
+from vxp_schemas import typed
 
 from vxp.core import VxpError
 from vxp.documents import store
@@ -21,6 +22,7 @@ from vxp.leaderboard import known, page, references, trust
 from vxp.leaderboard.adding import add
 from vxp.leaderboard.board import board
 from vxp.leaderboard.records import AUDITS, SIGNATURE, WITHDRAWAL, Record, read, read_all
+from vxp.report.words import Score
 from vxp.validation import report
 
 DOCUMENT, TABLE = "leaderboard.json", "leaderboard.parquet"
@@ -123,7 +125,7 @@ def _plain(value: Any, depth: int = 4) -> str:
     return first + "\n" + ",\n".join(inner) + "\n" + last
 
 
-def _files(document: dict[str, Any], found: Sequence[Record], out: Path, memory: known.Memory) -> dict[str, bytes]:
+def _files(document: typed.Leaderboard, found: Sequence[Record], out: Path, memory: known.Memory) -> dict[str, bytes]:
     """Every file of a board by its path."""
     text = _plain(document)
     table = memory.file(out / TABLE, lambda: _parquet(rows(document)), "rows", text)
@@ -166,32 +168,39 @@ def _differing(files: dict[str, bytes], out: Path) -> list[str]:
     return said + [f"too much: {path}" for path in sorted(_pages(out) - files.keys())]
 
 
-def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+Row = dict[str, Any]
+"""A row by the columns of SCHEMA."""
+
+
+def rows(document: typed.Leaderboard) -> list[Row]:
     """A row for every score of every result and reference, for those who compute with them."""
     submissions = {s["record"]: s for s in document["submissions"]}
-    found = []
+    found: list[Row] = []
     for table in document["tables"]:
         facts = {s["signature"]: s for s in table["scores"]}
         common = {"task": table["task"]["id"], "task_version": table["task"]["version"], "task_digest": table["task"]["digest"],
                   "model": table["model"]["id"], "model_digest": table["model"]["digest"], "items": table["items"],
                   "clusters": table["clusters"]}
-        for entry in [*table["entries"], *table["references"]]:
-            said = submissions[entry["record"]] if "record" in entry else None
+        for entry in table["entries"]:
+            said, cost = submissions[entry["record"]], entry["cost"]
             for score in entry["scores"]:
-                fact = facts[score["signature"]]
-                ci = score.get("figure_ci" if said else "ci", {})
-                found.append(common | {
-                    "method": entry["explainer"], "reference": said is None, "record": entry.get("record"),
-                    "root_digest": said["root_digest"] if said else None, "shown": said["shown"] if said else True,
-                    "evidence": score.get("evidence"), "signature": score["signature"], "family": fact["family"],
-                    "better": fact["better"], "level": fact["level"], "n": score["n"],
-                    "n_ok": score.get("statuses", {}).get("ok", 0), "mean": score.get("mean"),
-                    "coverage": score.get("coverage"), "figure": score.get("figure" if said else "mean"),
-                    "lo": ci.get("lo"), "hi": ci.get("hi"), "tied_for_best": score.get("tied_for_best"),
-                    "forward_per_map": entry["cost"]["forward_per_map"] if said else None,
-                    "backward_per_map": entry["cost"]["backward_per_map"] if said else None,
-                    "ms_per_map": entry["cost"]["ms_per_map"] if said else None})
-    return found
+                numbers = _numbers(facts[score["signature"]], score, score.get("figure"), score.get("figure_ci"))
+                found.append(common | numbers | {
+                    "method": entry["explainer"], "reference": False, "record": entry["record"],
+                    "root_digest": said["root_digest"], "shown": said["shown"], "evidence": score["evidence"],
+                    "coverage": score.get("coverage"), "tied_for_best": score.get("tied_for_best"),
+                    "forward_per_map": cost["forward_per_map"], "backward_per_map": cost["backward_per_map"],
+                    "ms_per_map": cost["ms_per_map"]})
+        for reference in table["references"]:
+            found += [common | _numbers(facts[s["signature"]], s, s.get("mean"), s.get("ci"))
+                      | {"method": reference["explainer"], "reference": True, "shown": True} for s in reference["scores"]]
+    return [{column: row.get(column) for column in SCHEMA.names} for row in found]
+
+
+def _numbers(fact: typed.LeaderboardTableScore, score: Score, figure: float | None, ci: typed.Ci | None) -> Row:
+    return {"signature": fact["signature"], "family": fact["family"], "better": fact["better"], "level": fact["level"],
+            "n": score["n"], "n_ok": score.get("statuses", {}).get("ok", 0), "mean": score.get("mean"), "figure": figure,
+            "lo": ci["lo"] if ci else None, "hi": ci["hi"] if ci else None}
 
 
 SCHEMA = pa.schema([
@@ -204,15 +213,15 @@ SCHEMA = pa.schema([
     ("forward_per_map", pa.float64()), ("backward_per_map", pa.float64()), ("ms_per_map", pa.float64())])
 
 
-def _parquet(found: list[dict[str, Any]]) -> bytes:
+def _parquet(found: list[Row]) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(found, schema=SCHEMA), sink, compression="zstd")
     return sink.getvalue()
 
 
-def _rows(data: bytes) -> list[dict[str, Any]] | None:
+def _rows(data: bytes) -> list[Row] | None:
     try:
-        read: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+        read: list[Row] = pq.read_table(io.BytesIO(data)).to_pylist()
         return read
     except (pa.ArrowException, OSError):
         return None

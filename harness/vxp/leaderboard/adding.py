@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vxp_schemas import typed
+
 from vxp import documents, validation
 from vxp.bundles import Bundle, open_bundle, signing
 from vxp.bundles.signing import Signed
@@ -153,7 +155,7 @@ def _keep(path: Path, statement: Signed) -> None:
 def _says(file: Path, report: validation.Report) -> bool:
     """Whether a stored report is this one, but for when and by which program it was written."""
     try:
-        there, here = store.read_document(file), report.document()
+        there, here = store.read_document(file, typed.Report), report.document()
     except (VxpError, OSError):
         return False
     return all(there.get(k) == here.get(k) for k in {*there, *here} - {"created", "generator", "bundle"})
@@ -164,9 +166,9 @@ def _write(whole: Bundle, report: validation.Report, target: Path) -> None:
     left_out = set()
     for described in whole.submission["sets"]:
         inside = described["path"].rpartition("/")[0]
-        left_out |= {f"{inside}/{s['descriptor']['path']}" for s in whole.document(described["path"])["shards"]}
+        left_out |= {f"{inside}/{s['descriptor']['path']}" for s in whole.document(described["path"], typed.Set)["shards"]}
     for described in whole.submission["results"]:
-        document = whole.document(described["path"])
+        document = whole.document(described["path"], typed.Result)
         left_out |= {document["curves"]["path"]} if "curves" in document else set()
     with store.whole(target):
         target.parent.mkdir(parents=True, exist_ok=True)

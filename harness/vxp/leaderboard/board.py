@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
-import vxp_schemas
 from vxp_schemas import typed
 
+from vxp.documents import shared, undated
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record, supersedes, why_not_superseded
 from vxp.leaderboard.references import References
 from vxp.leaderboard.tables import SHOWN, rounded, tables
+from vxp.leaderboard.trust import Standing
 from vxp.runs import result
 
 Errors = dict[str, list[typed.Finding]]
 """By record what is wrong with it."""
 
 
-def board(records: Sequence[Record], kept: References, memory: Memory = NOTHING) -> tuple[dict[str, Any], Errors]:
+def board(records: Sequence[Record], kept: References, memory: Memory = NOTHING) -> tuple[typed.Leaderboard, Errors]:
     """The document of these records and of the references that the repository keeps, and what only shows beside these."""
     latest = max((r.submission["created"] for r in records), default="1970-01-01T00:00:00Z")
     of_root = {record.bundle.root_digest: record for record in records}
@@ -37,23 +38,24 @@ def board(records: Sequence[Record], kept: References, memory: Memory = NOTHING)
         for found, here in ((raised, table.raised), (wrong, table.wrong)):
             for name, findings in here.items():
                 found.setdefault(name, []).extend(findings)
-    document: dict[str, Any] = {
-        "type": result.TYPE.format("leaderboard"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+    document = undated(typed.Leaderboard) | {
         "latest": latest, "submissions": [rounded(_submission(r, hidden[r.name], raised[r.name], of_root)) for r in records],
         "tables": shown,
     }
     for part in _parts(document):
-        memory.checked(document | {"submissions": [], "tables": []} | part, json.dumps(part))
+        memory.checked(part, json.dumps([part["submissions"], part["tables"]]))
     return document, wrong
 
 
-def _parts(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _parts(document: typed.Leaderboard) -> Iterator[typed.Leaderboard]:
     """The document in parts, since what was there before was checked before, and a check costs more than the part: its
     submissions, its tables without their entries, and the entries."""
-    yield from ({"submissions": [submission]} for submission in document["submissions"])
+    bare = document | {"submissions": [], "tables": []}
+    yield from (bare | {"submissions": [submission]} for submission in document["submissions"])
     for table in document["tables"]:
-        yield {"tables": [table | {"entries": []}]}
-        yield from ({"tables": [table | {"scores": [], "references": [], "entries": [entry]}]} for entry in table["entries"])
+        yield bare | {"tables": [table | {"entries": []}]}
+        for entry in table["entries"]:
+            yield bare | {"tables": [table | {"scores": [], "references": [], "entries": [entry]}]}
 
 
 def _hidden(record: Record, later: Record | None) -> list[str]:
@@ -65,67 +67,78 @@ def _hidden(record: Record, later: Record | None) -> list[str]:
 
 def _submission(
     record: Record, hidden: Sequence[str], raised: Sequence[typed.Finding], of_root: Mapping[str, Record]
-) -> dict[str, Any]:
+) -> typed.LeaderboardSubmission:
     said = record.submission
     found = [f for f in record.report["findings"] if f["severity"] != "error"]
     found += [f for a in record.trusted for f in a["findings"]]
     found += raised
     return {
         "record": record.name, "submission_id": said["submission_id"], "root_digest": record.bundle.root_digest,
-        "title": said["title"], "submitter": dict(said["submitter"]), "authors": list(said["authors"]),
+        "title": said["title"], "submitter": said["submitter"], "authors": said["authors"],
         "division": said["division"], "license": said["license"], "created": said["created"],
         "conflicts_of_interest": said["conflicts_of_interest"], "code_available": said["code_available"],
         "statement_of_tuning": said["statement_of_tuning"], "evidence": record.evidence, "refuted": record.refuted,
         "shown": not hidden, "hidden_because": list(hidden),
-        "method": {k: record.system["method"][k] for k in ("name", "family", "parameters")},
-        "implementation": dict(record.system["implementation"]),
+        "method": shared(typed.LeaderboardSubmissionMethod, record.system["method"]),
+        "implementation": record.system["implementation"],
         **_said_by_signature(record, of_root),
-        "audits": [_audit(name, a) | record.standings[name].document() for name, a in record.audits.items()],
+        "audits": [_audit(name, a, record.standings[name]) for name, a in record.audits.items()],
         "report_digest": record.report_digest, "findings": _once(found),
         "files": _files(record),
     }
 
 
-def _said_by_signature(record: Record, of_root: Mapping[str, Record]) -> dict[str, Any]:
+class Said(TypedDict):
+    """The fields of a submission that follow from its signed statements."""
+
+    signature: typed.LeaderboardSubmissionSignature
+    supersedes: NotRequired[typed.LeaderboardSubmissionSupersedes]
+    withdrawal: NotRequired[typed.LeaderboardSubmissionWithdrawal]
+
+
+def _said_by_signature(record: Record, of_root: Mapping[str, Record]) -> Said:
     """Who signed the submission, what it says to supersede, and whether it is withdrawn."""
-    said: dict[str, Any] = {"signature": record.signature.document()}
+    said: Said = {"signature": record.signature.document()}
     if "supersedes" in record.submission:
         root = record.submission["supersedes"]
         earlier = of_root.get(root)
         why = why_not_superseded(record, earlier) if earlier else "there is no record of it here"
-        said["supersedes"] = {"root_digest": root, "counts": not why} | ({"why_not": why} if why else {})
+        said["supersedes"] = {"root_digest": root, "counts": not why}
+        if why:
+            said["supersedes"]["why_not"] = why
     if record.withdrawal is not None:
         predicate = record.withdrawal.predicate
-        said["withdrawal"] = {k: predicate[k] for k in ("created", "reason")} | record.withdrawal.standing.document()
+        said["withdrawal"] = {"created": predicate["created"], "reason": predicate["reason"],
+                              **record.withdrawal.standing.document()}
     return said
 
 
-def _audit(name: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+def _audit(name: str, predicate: typed.Audit, standing: Standing) -> typed.LeaderboardSubmissionAudit:
     policy, where = predicate["policy"], predicate["environment"]
     return {"file": name, "created": predicate["created"], "verdict": predicate["verdict"], "evidence": predicate["evidence"],
             "sample": policy["sample"], "smallest_share": policy["smallest_share"], "nonce": policy["nonce"],
             "device": where["device"], "precision": where["precision"], "scores": len(predicate["scores"]),
             "largest": max((s["largest"] for s in predicate["scores"]), default=0.0),
-            "not_checked": [f"{n['what']}: {n['reason']}" for n in predicate["not_checked"]]}
+            "not_checked": [f"{n['what']}: {n['reason']}" for n in predicate["not_checked"]], **standing.document()}
 
 
-def _once(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _once(findings: Sequence[typed.Finding]) -> list[typed.Finding]:
     """Several audits may say the same."""
-    found: list[dict[str, Any]] = []
+    found: list[typed.Finding] = []
     for finding in findings:
         if not any(f["code"] == finding["code"] and f["examples"] == finding["examples"] for f in found):
-            found.append(dict(finding))
+            found.append(finding)
     return found
 
 
-def _files(record: Record) -> list[dict[str, str]]:
+def _files(record: Record) -> list[typed.LeaderboardSubmissionFile]:
     """The digests by which everything of the submission is known, the maps among them."""
     said = record.submission
-    found = [{"path": "submission.json", "digest": record.bundle.root_digest}]
+    found: list[typed.LeaderboardSubmissionFile] = [{"path": "submission.json", "digest": record.bundle.root_digest}]
     found += [{"path": d["path"], "digest": d["digest"]} for d in (said["system"], *said["sets"], *said["results"])]
     for described in said["sets"]:
         inside = described["path"].rpartition("/")[0]
-        shards = record.bundle.document(described["path"])["shards"]
+        shards = record.bundle.document(described["path"], typed.Set)["shards"]
         found += [{"path": f"{inside}/{s['descriptor']['path']}", "digest": s["descriptor"]["digest"]} for s in shards]
     for document in record.results:
         found += [{"path": d["path"], "digest": d["digest"]} for k in result.FILES if (d := document.get(k)) is not None]

@@ -12,12 +12,13 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 import vxp
 from vxp.bundles import Bundle, open_bundle
@@ -83,8 +84,8 @@ class Memory:
         self.put(hashlib.sha256(made).hexdigest(), "file", *of)
         return made
 
-    def checked(self, document: Mapping[str, Any], *of: str) -> None:
-        """Check a document that follows from these against its schema, unless it was found in order before."""
+    def checked(self, document: typed.Leaderboard, *of: str) -> None:
+        """Check a board, or a part of one, that follows from these against its schema, unless it was found in order before."""
         if self.get("in order", *of) is None:
             vxp_schemas.validate(document)
             self.put(True, "in order", *of)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+from vxp_schemas import typed
 
 from vxp import division
 from vxp.bundles import cite
@@ -16,7 +16,7 @@ from vxp.explainers import ORACLES
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import SHARE, Record
 from vxp.leaderboard.tables import SHOWN
-from vxp.report.words import ARROWS, FAMILIES, columns, direction, interval, note, number
+from vxp.report.words import ARROWS, FAMILIES, Context, Score, columns, direction, interval, note, number
 from vxp.runs import result
 
 LEVELS = {
@@ -28,26 +28,35 @@ LEVELS = {
 """What a level of evidence says, in a few words."""
 
 
-def pages(document: Mapping[str, Any], records: Sequence[Record], out: Path, memory: Memory = NOTHING) -> dict[str, bytes]:
+Submissions = Mapping[str, typed.LeaderboardSubmission]
+"""What the board has of submissions, by record."""
+Entry = tuple[typed.LeaderboardTable, typed.LeaderboardTableEntry]
+"""What a table says of all of its results, and of one."""
+UNKNOWN: Context = {"figure": "", "interval": "", "note": "not scored", "tied": False, "why_not": "", "less": "", "below": ""}
+"""The cell of a score that a system does not have."""
+
+
+def pages(document: typed.Leaderboard, records: Sequence[Record], out: Path, memory: Memory = NOTHING) -> dict[str, bytes]:
     """Every page by its path in the folder `out`. memory: knows from what those that are there were made."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("vxp.leaderboard"), PackageLoader("vxp.report")]),
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"levels": LEVELS, "least": SHOWN, "share": SHARE}
     submissions = {s["record"]: s for s in document["submissions"]}
-    tables = [_table(t, submissions) for t in document["tables"]]
+    told = [_told(t, submissions) for t in document["tables"]]
+    tables = [{**t, **more} for t, more in zip(document["tables"], told, strict=True)]
     index = environment.get_template("index.html.j2").render(document=document, tables=tables)
     found = {"index.html": index.encode()}
     template = environment.get_template("table.html.j2")
-    for t, table in zip(document["tables"], tables, strict=True):
-        path = f"tables/{table['anchor']}.html"
+    for t, more in zip(document["tables"], told, strict=True):
+        path = f"tables/{more['anchor']}.html"
         beside = {e["record"]: submissions[e["record"]] for e in t["entries"]}
-        found[path] = memory.file(out / path, partial(_table_page, template, table, beside), "table",
+        found[path] = memory.file(out / path, partial(_table_page, template, t, more, beside), "table",
                                   json.dumps([t, beside]))
     template = environment.get_template("submission.html.j2")
     of_record: dict[str, list[Entry]] = {}
     for t in document["tables"]:
-        facts = {k: v for k, v in t.items() if k not in ("entries", "references")}
+        facts = t | {"entries": [], "references": []}
         for e in t["entries"]:
             of_record.setdefault(e["record"], []).append((facts, e))
     for record in records:
@@ -58,29 +67,25 @@ def pages(document: Mapping[str, Any], records: Sequence[Record], out: Path, mem
     return found
 
 
-Entry = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""What a table says of all of its results, and of one."""
-
-
-def _submission_page(template: Template, said: Mapping[str, Any], own: Sequence[Entry], record: Record) -> bytes:
+def _submission_page(template: Template, said: typed.LeaderboardSubmission, own: Sequence[Entry], record: Record) -> bytes:
     return template.render(
         s=said, most=max((t["items"] for t, _ in own), default=0), results=[_result(t, e, record) for t, e in own],
         citation=cite.of_submission(record.submission, record.bundle.root_digest, record.results)).encode()
 
 
-def _table_page(template: Template, table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> bytes:
+def _table_page(template: Template, table: typed.LeaderboardTable, more: Context, submissions: Submissions) -> bytes:
     entries = sorted(table["entries"], key=lambda e: (not submissions[e["record"]]["shown"],
                                                       submissions[e["record"]]["method"]["name"], e["record"]))
-    whole = {**table, "entries": [(submissions[e["record"]], e) for e in entries],
+    whole = {**table, **more, "entries": [(submissions[e["record"]], e) for e in entries],
              "families": _families(table, entries, submissions)}
-    return template.render(table=whole, hidden=len(entries) - table["shown"]).encode()
+    return template.render(table=whole, hidden=len(entries) - more["shown"]).encode()
 
 
 def _families(
-    table: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], submissions: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+    table: typed.LeaderboardTable, entries: Sequence[typed.LeaderboardTableEntry], submissions: Submissions
+) -> list[Context]:
     heads = columns([s["signature"] for s in table["scores"]])
-    families: list[dict[str, Any]] = []
+    families: list[Context] = []
     for family in result.families(table["task"], table["scores"]):
         scores = [s for s in table["scores"] if s["family"] == family]
         families.append({
@@ -89,17 +94,17 @@ def _families(
                          "signature": s["signature"], "arrow": ARROWS[s["better"]],
                          "direction": direction(s["better"]), "tie": result.TIE in s.get("flags", ()),
                          "of_task": s["of_task"]} for s in scores],
-            "rows": [{"submission": submissions[e["record"]], "cells": _cells(scores, e)} for e in entries],
-            "references": [{"name": r["explainer"], "cells": _cells(scores, r)} for r in table["references"]],
+            "rows": [{"submission": submissions[e["record"]], "cells": [_cell(s, _of(e, s)) for s in scores]} for e in entries],
+            "references": [{"name": r["explainer"], "cells": _beside(scores, r)} for r in table["references"]],
         })
     return families
 
 
-def _table(table: Mapping[str, Any], submissions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A table with what the first page says of it."""
-    return {**table, "best": _best(table, columns([s["signature"] for s in table["scores"]]), submissions),
+def _told(table: typed.LeaderboardTable, submissions: Submissions) -> Context:
+    """What the first page says of a table, besides what it has."""
+    return {"best": _best(table, columns([s["signature"] for s in table["scores"]]), submissions),
             "shown": sum(submissions[e["record"]]["shown"] for e in table["entries"]),
-            "part": division.part(table),
+            "part": division.part(table.get("selection"), table["items"]),
             "anchor": f"{table['task']['id']}-{table['task']['digest'][7:15]}-{table['model']['digest'][7:15]}"}
 
 
@@ -107,7 +112,9 @@ NAMED = 8
 """Methods that the first page names of those that are tied for best."""
 
 
-def _best(table: Mapping[str, Any], heads: Mapping[str, Any], submissions: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _best(
+    table: typed.LeaderboardTable, heads: Mapping[str, tuple[str, str]], submissions: Submissions
+) -> list[Context]:
     """For every score that marks somebody the best figure, and who is tied for it."""
     rows = []
     for score in table["scores"]:
@@ -128,36 +135,42 @@ def _telling(parameters: str, level: str) -> str:
     return ", ".join(filter(None, [parameters, "one number per set" if level == "set" else ""]))
 
 
-def _of(entry: Mapping[str, Any], score: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _of(
+    entry: typed.LeaderboardTableEntry, score: typed.LeaderboardTableScore
+) -> typed.LeaderboardTableEntryScore | None:
     return next((s for s in entry["scores"] if s["signature"] == score["signature"]), None)
 
 
-def _cells(scores: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = {s["signature"]: s for s in entry["scores"]}
-    return [_cell(score, found.get(score["signature"]), entry) for score in scores]
+def _beside(scores: Sequence[typed.LeaderboardTableScore], reference: typed.LeaderboardTableReference) -> list[Context]:
+    found = {s["signature"]: s for s in reference["scores"]}
+    return [_shown(score, s, s.get("mean"), s.get("ci")) if (s := found.get(score["signature"])) is not None else UNKNOWN
+            for score in scores]
 
 
-def _cell(score: Mapping[str, Any], found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(score: typed.LeaderboardTableScore, found: Score, figure: float | None, ci: typed.Ci | None) -> Context:
+    """The figure with its interval, or why there is none."""
+    metric = score["signature"].partition("@")[0]
+    return UNKNOWN | {
+        "figure": "" if figure is None else number(figure, metric),
+        "interval": interval(ci, metric).replace(" ", "\u00a0"),  # stays on one line
+        "note": note(found)}
+
+
+def _cell(score: typed.LeaderboardTableScore, found: typed.LeaderboardTableEntryScore | None) -> Context:
     """The figure with its interval, what has none, why it is not ranked, whether it is tied for best, and the references
     that it was not shown to beat."""
     if found is None:
-        return {"figure": "", "interval": "", "note": "not scored", "tied": False, "why_not": "", "less": "", "below": ""}
-    submitted = "record" in entry
-    whole = {"statuses": {}, **found, "metric": {"id": score["signature"].partition("@")[0]}}
-    if submitted:
-        whole = {k: v for k, v in whole.items() if k != "ci"} | ({"ci": found["figure_ci"]} if "figure_ci" in found else {})
-    figure = found.get("figure" if submitted else "mean")
-    filled = submitted and figure is not None and "mean" in found and figure != found["mean"]
-    mean = number(found["mean"], whole["metric"]["id"]) if filled else ""
-    return {
-        "figure": "" if figure is None else number(figure, whole["metric"]["id"]),
-        "interval": interval(whole).replace(" ", "\u00a0"),  # stays on one line
-        "note": note(whole) + (f"; {mean} without the items that it lost" if filled else ""),
+        return UNKNOWN
+    figure, mean = found.get("figure"), found.get("mean")
+    shown = _shown(score, found, figure, found.get("figure_ci"))
+    if figure is not None and mean is not None and figure != mean:
+        shown["note"] += f"; {number(mean, score['signature'].partition('@')[0])} without the items that it lost"
+    return shown | {
         "tied": found.get("tied_for_best", False),
         # what has no number, or no audit, says so already
         "why_not": why if (why := found.get("why_not_ranked", "")).startswith("a number for") else "",
         "below": _below(found.get("against", {})),
-        "less": found.get("evidence", "") if found.get("evidence") == "E1" and submitted else "",
+        "less": "E1" if found["evidence"] == "E1" else "",
     }
 
 
@@ -170,11 +183,11 @@ def _below(against: Mapping[str, str]) -> str:
     return f"not better than {', '.join(below)}" if below else ""
 
 
-def _result(table: Mapping[str, Any], entry: Mapping[str, Any], record: Record) -> dict[str, Any]:
+def _result(table: typed.LeaderboardTable, entry: typed.LeaderboardTableEntry, record: Record) -> Context:
     """A result on its own page, with the command that computes it again."""
     [document] = [found for found in record.results if found["result_id"] == entry["result_id"]]
     scores = [{"signature": s["signature"], "arrow": ARROWS[s["better"]], "family": s["family"],
-               "direction": direction(s["better"]), "evidence": found["evidence"], **_cell(s, found, entry)}
+               "direction": direction(s["better"]), "evidence": found["evidence"], **_cell(s, found)}
               for s in table["scores"] if (found := _of(entry, s)) is not None]
     again = cite.command(task=document["task"], model=document["model"], systems=[record.system],
                          metrics=[s["signature"] for s in document["scores"]], settings=document["settings"])

@@ -18,19 +18,20 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
+import vxp_schemas
 from vxp_schemas import typed
 
 from vxp import validation
 from vxp.audit import nonces
 from vxp.bundles import Bundle, open_bundle, shown, signing
-from vxp.bundles.signing import Signed
+from vxp.bundles.signing import Signed, Statement
 from vxp.core import VxpError
 from vxp.documents import store
 from vxp.documents.findings import Findings
@@ -39,11 +40,14 @@ from vxp.leaderboard import trust as trusting
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.trust import Standing, Trust
 from vxp.report import compare
-from vxp.runs import result
 from vxp.validation import arrays
 from vxp.validation.report import findings_of_record
 
 BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL = "bundle", "report.json", "audits", "signature.json", "withdrawal.json"
+T = TypeVar("T")
+Evidence = Literal["E1", "E2", "E3", "E4"]
+LEVELS: tuple[Evidence, ...] = ("E1", "E2", "E3", "E4")
+"""Levels of evidence on a board, in their order."""
 Opened = tuple[Bundle, str] | None
 """A bundle with the digest of its every byte, where it was read in order."""
 SHARE = 0.05
@@ -54,7 +58,7 @@ SHARE = 0.05
 class Withdrawal:
     """A statement by which a submission is taken back."""
 
-    predicate: Mapping[str, Any]
+    predicate: typed.Withdrawal
     standing: Standing
 
 
@@ -65,7 +69,7 @@ class Record:
     folder: Path
     bundle: Bundle
     report: typed.Report
-    audits: Mapping[str, Mapping[str, Any]]
+    audits: Mapping[str, typed.Audit]
     """The predicates of all audits by file."""
     standings: Mapping[str, Standing]
     """What the signatures of each are worth."""
@@ -107,7 +111,7 @@ class Record:
         """One digest over the digests of the maps of a set."""
         def made() -> str:
             [(described, manifest)] = [(d, m) for d in self.submission["sets"]
-                                       if (m := self.bundle.document(d["path"]))["set_id"] == set_id]
+                                       if (m := self.bundle.document(d["path"], typed.Set))["set_id"] == set_id]
             path = f"{described['path'].rpartition('/')[0]}/{manifest['items']['path']}"
             with self.bundle.stream(path) as stream:
                 rows = arrays.table(stream, self.bundle.size(path), arrays.ITEMS, None)["payload_digest"]
@@ -116,7 +120,7 @@ class Record:
         return made() if self.key is None else str(memory.kept(made, "payload", self.key, set_id))
 
     @property
-    def trusted(self) -> list[Mapping[str, Any]]:
+    def trusted(self) -> list[typed.Audit]:
         """The audits whose signatures count."""
         return [predicate for file, predicate in self.audits.items() if self.standings[file].trusted]
 
@@ -138,24 +142,24 @@ class Record:
         return any(a["verdict"] in trusting.REFUTING for a in self.trusted)
 
     @cached_property
-    def evidence(self) -> str:
+    def evidence(self) -> Evidence:
         """The best level that a trusted audit of a large enough sample gives; otherwise E1, which the board computes itself."""
-        if self.refuted:
-            return "E1"
-        return max(["E1", *(str(a["evidence"]) for a in self.trusted if counts(a))])
+        return self._best(a for a in self.trusted if counts(a))
 
-    def evidence_of(self, result_id: str, signature: str) -> str:
+    def evidence_of(self, result_id: str, signature: str) -> Evidence:
         """The level of one score: an audit without the explainer leaves those out that explain again."""
-        if self.refuted:
-            return "E1"
-        return max(["E1", *(str(a["evidence"]) for a in self.trusted if counts(a) and any(
-            s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"]))])
+        return self._best(a for a in self.trusted if counts(a) and any(
+            s["result"] == result_id and s["signature"] == signature and s["n"] for s in a["scores"]))
 
-    def recomputed(self, result_id: str, signature: str) -> Mapping[str, Any] | None:
+    def _best(self, audits: Iterable[typed.Audit]) -> Evidence:
+        found = set() if self.refuted else {a["evidence"] for a in audits}
+        return max((level for level in LEVELS if level in found), default="E1")
+
+    def recomputed(self, result_id: str, signature: str) -> typed.AuditScoreRecomputed | None:
         """The aggregate of a score that a trusted audit of all its items computed; None where none did."""
-        found = (s.get("recomputed", {}) for a in self.trusted if counts(a) for s in a["scores"]
-                 if (s["result"], s["signature"]) == (result_id, signature))
-        return next((again for again in found if again.get("whole")), None)
+        found = (s["recomputed"] for a in self.trusted if counts(a) for s in a["scores"]
+                 if (s["result"], s["signature"]) == (result_id, signature) and "recomputed" in s)
+        return next((again for again in found if again["whole"]), None)
 
 
 def supersedes(later: Record, earlier: Record) -> bool:
@@ -173,13 +177,13 @@ def why_not_superseded(later: Record, earlier: Record) -> str:
     return ""
 
 
-def counts(predicate: Mapping[str, Any]) -> bool:
+def counts(predicate: typed.Audit) -> bool:
     """Whether an audit raises evidence on the board, once it is trusted."""
     return bool(predicate["verdict"] == "reproduced" and predicate["policy"]["smallest_share"] <= SHARE
                 and not any(s["beyond"] for s in (*predicate["scores"], *predicate["maps"])))
 
 
-def held(trust: Trust, said: tuple[Signed, Mapping[str, Any]] | None, bundle: Bundle) -> Standing:
+def held(trust: Trust, said: tuple[Signed, typed.Signature | typed.Withdrawal] | None, bundle: Bundle) -> Standing:
     """The same of a statement with its predicate. It is held to its date: of a signature, whose key is valid when it is
     added."""
     if said is None:
@@ -187,7 +191,7 @@ def held(trust: Trust, said: tuple[Signed, Mapping[str, Any]] | None, bundle: Bu
     return trusting.of_submission(trust, said[0], str(said[1]["created"]), str(bundle.submission["submitter"]["name"]))
 
 
-def own(bundle: Bundle, statement: Mapping[str, Any], file: str, findings: Findings) -> None:
+def own(bundle: Bundle, statement: Statement, file: str, findings: Findings) -> None:
     """A statement is about this bundle, and repeats what its submission.json says."""
     said = signing.subject(statement)
     if said != bundle.root_digest:
@@ -285,9 +289,9 @@ def read(
     findings = Findings()
     report = _report(place / REPORT, bundle, findings, memory)
     files = sorted((place / AUDITS).glob("*.json")) if (place / AUDITS).is_dir() else []
-    audits = {f.name: said for f in files if (said := _statement(f, signing.AUDIT, bundle, findings, memory)) is not None}
-    own = {kind: said for name, kind in ((SIGNATURE, signing.SIGNATURE), (WITHDRAWAL, signing.WITHDRAWAL))
-           if (place / name).exists() and (said := _statement(place / name, kind, bundle, findings, memory)) is not None}
+    audits = {f.name: said for f in files if (said := _statement(f, typed.Audit, bundle, findings, memory)) is not None}
+    signed = _statement(place / SIGNATURE, typed.Signature, bundle, findings, memory)
+    taken = _statement(place / WITHDRAWAL, typed.Withdrawal, bundle, findings, memory)
     strays = sorted({p.name for p in place.iterdir()} - {BUNDLE, REPORT, AUDITS, SIGNATURE, WITHDRAWAL})
     strays += sorted(f"{AUDITS}/{p.name}" for p in (place / AUDITS).glob("*") if p.suffix != ".json")
     if strays:
@@ -298,14 +302,13 @@ def read(
         findings.add("VXP-I007", "", "name of the folder", place.name, f"{expected}, as vxp leaderboard add names it")
     if findings.errors or report is None:
         return None, [f.document() for f in findings.all]
-    signature = held(trust, own.get(signing.SIGNATURE), bundle)
+    signature = held(trust, signed, bundle)
     withdrawal = None
-    if signing.WITHDRAWAL in own:
-        predicate = own[signing.WITHDRAWAL][1]
-        standing = held(trust, own[signing.WITHDRAWAL], bundle)
+    if taken is not None:
+        standing = held(trust, taken, bundle)
         if standing.trusted and not signature.trusted:
             standing = Standing(standing.signed_by, f"the submission: {signature.why_not}")
-        withdrawal = Withdrawal(predicate, standing)
+        withdrawal = Withdrawal(taken[1], standing)
     standings = trusting.of_audits(trust, audits, signature, str(bundle.submission["submitter"]["name"]))
     _flags(trust, bundle, signature, {file: predicate for file, (_, predicate) in audits.items() if standings[file].trusted},
            findings)
@@ -316,7 +319,7 @@ def read(
 
 
 def _flags(
-    trust: Trust, bundle: Bundle, signature: Standing, audits: Mapping[str, Mapping[str, Any]], findings: Findings
+    trust: Trust, bundle: Bundle, signature: Standing, audits: Mapping[str, typed.Audit], findings: Findings
 ) -> None:
     """What signatures and trusted audits leave to the reviewer's judgement."""
     submitter = str(bundle.submission["submitter"]["name"])
@@ -324,7 +327,7 @@ def _flags(
     if owner is not None and not signature.trusted:
         findings.add("VXP-F019", SIGNATURE, "", f"the name of {owner}, {submitter}, {signature.why_not}",
                      f"a signature by {owner}")
-    rows = max(int(bundle.document(d["path"])["n_items"]["present"]) for d in bundle.submission["sets"])
+    rows = max(int(bundle.document(d["path"], typed.Set)["n_items"]["present"]) for d in bundle.submission["sets"])
     for file, predicate in audits.items():
         policy = predicate["policy"]
         if policy["sample"] is not None and policy["sample"] < rows and policy.get("source", "auditor") == "auditor":
@@ -336,12 +339,12 @@ def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> t
     """The stored report; None where it cannot be read, or is none of this bundle without errors."""
     try:
         key = hashlib.sha256(store.read_file(path)).hexdigest()
-        report: typed.Report = memory.kept(lambda: store.read_document(path), "report", key)
+        report: typed.Report = memory.kept(lambda: store.read_document(path, typed.Report), "report", key)
     except (VxpError, OSError) as error:
         _unreadable(REPORT, error, "the report of vxp leaderboard add", findings)
         return None
     root = report.get("root_digest")
-    if report["type"] != result.TYPE.format("report") or root != bundle.root_digest:
+    if root != bundle.root_digest:
         findings.add("VXP-I007", REPORT, "/root_digest", str(root), f"{bundle.root_digest}, the root digest of the bundle")
         return None
     if report["verdict"] in ("invalid", "could-not-complete"):
@@ -350,14 +353,17 @@ def _report(path: Path, bundle: Bundle, findings: Findings, memory: Memory) -> t
 
 
 def _statement(
-    path: Path, kind: str, bundle: Bundle, findings: Findings, memory: Memory
-) -> tuple[Signed, Mapping[str, Any]] | None:
-    """A stored statement with its signatures, and its predicate; None where it cannot be read."""
+    path: Path, predicate: type[T], bundle: Bundle, findings: Findings, memory: Memory
+) -> tuple[Signed, T] | None:
+    """A stored statement with its signatures, and its predicate; None where there is none or it cannot be read."""
+    if not path.exists():
+        return None
+    kind = vxp_schemas.type_of(predicate)
     name = path.relative_to(path.parents[1 if kind == signing.AUDIT else 0]).as_posix()
     try:
         given = signing.read(path)
         key = hashlib.sha256(given.payload).hexdigest()
-        said = memory.kept(lambda: signing.statement(given.payload, kind, path), "statement", kind, key)
+        said: Statement = memory.kept(lambda: signing.statement(given.payload, kind, path), "statement", kind, key)
     except VxpError as error:
         _unreadable(name, error, f"a statement with the {signing.KINDS[kind]}", findings)
         return None

@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
+from vxp_schemas import typed
 
 from vxp.audit import tolerances
 from vxp.core import VxpError
@@ -37,7 +37,7 @@ Place = tuple[str, str]
 """The digests of a task and a model."""
 
 
-def place(document: Mapping[str, Any]) -> Place:
+def place(document: typed.Result) -> Place:
     """Task and model of a result, by digest."""
     return str(document["task"]["digest"]), str(document["model"]["digest"])
 
@@ -81,7 +81,7 @@ class References:
     digests: Mapping[Place, str] = field(default_factory=dict)
     _read: dict[Path, Mapping[str, Samples]] = field(default_factory=dict)
 
-    def of(self, document: Mapping[str, Any]) -> Mapping[str, Samples]:
+    def of(self, document: typed.Result) -> Mapping[str, Samples]:
         """Those of the task and model of a result, by their ids; read when they are first asked for."""
         file = self.files.get(place(document))
         if file is None:
@@ -95,7 +95,7 @@ def read_all(records: Path) -> References:
     """The references that are kept beside the records; none where none were. VxpError where a file is damaged."""
     files, digests = {}, {}
     for file in sorted(beside(records).glob("[!.]*/results/*/result.json")):
-        document = store.read_document(file)
+        document = store.read_document(file, typed.Result)
         for described in (document[k] for k in KEPT if k in document):
             store.read_described(file.parents[2], described)
         files[place(document)] = file

@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
+from vxp_schemas import typed
 
 from vxp import stats
 from vxp.leaderboard.known import NOTHING, Memory
@@ -20,6 +21,8 @@ COVERAGE = 0.9
 """The least share of the items that an explanation could have a number for, and has, to be ranked."""
 NEITHER = "neither direction is better"
 """Why nobody is ranked on a description."""
+Verdict = Literal["better", "worse", "not-separated"]
+"""Of the test of a system against a reference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +35,12 @@ class System:
     samples: Samples
     checked: frozenset[str]
 
-    def counted(self, score: Mapping[str, Any]) -> Counted:
+    def counted(self, score: typed.ResultScore) -> Counted:
         """Its numbers of a score as the board counts them."""
         return Counted.of(self.samples, score)
 
     @cached_property
-    def stated(self) -> dict[str, Mapping[str, Any]]:
+    def stated(self) -> dict[str, typed.ResultScore]:
         return {s["signature"]: s for s in self.samples.document["scores"]}
 
 
@@ -52,7 +55,7 @@ class Counted:
     figure: float | None
 
     @classmethod
-    def of(cls, samples: Samples, score: Mapping[str, Any]) -> Counted:
+    def of(cls, samples: Samples, score: typed.ResultScore) -> Counted:
         signature = score["signature"]
         values, lost = samples.values[signature], samples.lost[signature]
         kept = samples.kept.get(signature)
@@ -83,11 +86,11 @@ class Standing:
     coverage: float | None = None
     why_not: str = ""
     tied_for_best: bool | None = None
-    against: Mapping[str, str] = field(default_factory=dict)
+    against: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 def standings(
-    systems: Sequence[System], references: Mapping[str, Samples], scores: Sequence[Mapping[str, Any]], own: frozenset[str],
+    systems: Sequence[System], references: Mapping[str, Samples], scores: Sequence[typed.ResultScore], own: frozenset[str],
     memory: Memory = NOTHING,
 ) -> dict[str, dict[str, Standing]]:
     """By record and signature how the systems of one task, model and list of items stand.
@@ -96,7 +99,7 @@ def standings(
     whoever adds scores would make the tests of all weaker. memory: has the p of tests that were made before.
     """
     found: dict[str, dict[str, Standing]] = {s.record: {} for s in systems}
-    families: dict[str, list[Mapping[str, Any]]] = {}
+    families: dict[str, list[typed.ResultScore]] = {}
     for score in scores:
         families.setdefault(score["family"], []).append(score)
     parties = len({s.party for s in systems})
@@ -112,7 +115,7 @@ Ranked = dict[str, tuple[System, Counted]]
 
 
 def _ranked(
-    systems: Sequence[System], score: Mapping[str, Any], own: frozenset[str], found: dict[str, dict[str, Standing]]
+    systems: Sequence[System], score: typed.ResultScore, own: frozenset[str], found: dict[str, dict[str, Standing]]
 ) -> Ranked:
     """The systems that are ranked on a score; all that have it get their figure and coverage."""
     signature, ranked = score["signature"], {}
@@ -143,7 +146,7 @@ def _why_not(system: System, signature: str, counted: Counted, own: frozenset[st
 
 
 def _best(
-    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], parties: int, found: dict[str, dict[str, Standing]],
+    family: Sequence[typed.ResultScore], ranked: Mapping[str, Ranked], parties: int, found: dict[str, dict[str, Standing]],
     memory: Memory,
 ) -> None:
     """Every ranked system against the one with the best figure: multiple comparisons with the best (Hsu 1981).
@@ -167,7 +170,7 @@ def _best(
 
 
 def _references(
-    family: Sequence[Mapping[str, Any]], ranked: Mapping[str, Ranked], references: Mapping[str, Samples], parties: int,
+    family: Sequence[typed.ResultScore], ranked: Mapping[str, Ranked], references: Mapping[str, Samples], parties: int,
     found: dict[str, dict[str, Standing]], memory: Memory,
 ) -> None:
     """Every ranked system against every reference of the task: p by Holm over the tests of one party, times the number of
@@ -187,7 +190,7 @@ def _references(
         p_values = [test.p(len(tests) * parties) for test in tests]
         for test, p in zip(tests, how.adjusted(p_values), strict=True):
             apart = how.separated(p if how.correction == "none" else min(1.0, parties * p), test.clusters)
-            verdict = "not-separated" if not apart else "better" if test.wins else "worse"
+            verdict: Verdict = "not-separated" if not apart else "better" if test.wins else "worse"
             standing = found[test.a.record][test.score["signature"]]
             found[test.a.record][test.score["signature"]] = replace(
                 standing, against={**standing.against, test.b.record: verdict})
@@ -197,7 +200,7 @@ def _references(
 class _Test:
     """The paired difference of a system to the best or to a reference."""
 
-    score: Mapping[str, Any]
+    score: typed.ResultScore
     a: System
     of_a: Counted
     b: System

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypedDict
 
 from vxp_schemas import typed
 
 from vxp import division, metrics, stats
+from vxp.documents import shared
 from vxp.documents.findings import Findings
 from vxp.leaderboard import flags, references
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import Record
 from vxp.leaderboard.references import References
-from vxp.leaderboard.standing import Counted, Standing, System, standings
+from vxp.leaderboard.standing import Counted, Standing, System, Verdict, standings
 from vxp.report.compare import Samples
+from vxp.runs import result
 
 SHOWN = "E2"
 """The least evidence that is shown without being asked for."""
@@ -28,12 +30,35 @@ DIGITS = 9
 """Significant digits of numbers: what other machines reproduce."""
 
 
+class Open(TypedDict, total=False):
+    """Why a result is open."""
+
+    open_because: list[str]
+
+
+class Figure(TypedDict, total=False):
+    """The figure of a score on the board; audited_mean: the mean that an audit of all items computed."""
+
+    coverage: float
+    figure: float
+    figure_ci: typed.Ci
+    audited_mean: float
+
+
+class Rank(TypedDict, total=False):
+    """How a result does beside the others and the references."""
+
+    why_not_ranked: str
+    tied_for_best: bool
+    against: dict[str, Verdict]
+
+
 @dataclass(frozen=True)
 class Table:
     """document: as the board has it. raised and wrong: by record its flags that show only beside others, and its errors:
     references that are not those that the repository computed."""
 
-    document: dict[str, Any]
+    document: typed.LeaderboardTable
     raised: Mapping[str, list[typed.Finding]]
     wrong: Mapping[str, list[typed.Finding]]
 
@@ -67,7 +92,7 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: Refere
     """One task and model. Who is tied for best is said among what is shown, of rows with the same items."""
     document = rows[0][1].document
     clusters, inference = len(set(rows[0][1].clusters)), rows[0][1].inference
-    known: dict[str, Mapping[str, Any]] = {}
+    known: dict[str, typed.ResultScore] = {}
     for _, samples in rows:
         for score in samples.document["scores"]:
             known.setdefault(score["signature"], score)
@@ -83,20 +108,19 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: Refere
     for group in groups:
         same = {name: r for name, r in beside.items() if r.items == group[0].samples.items}
         standing |= standings(group, same, list(known.values()), own, memory)
-    found = rounded({
+    found: typed.LeaderboardTable = {
         "task": document["task"], "dataset": document["dataset"], "model": document["model"],
         "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < inference.min_clusters,
         "limited": document["settings"]["limit"] is not None,
-        **({"selection": dict(document["selection"])} if "selection" in document else {}),
-        "scores": [{**{k: s[k] for k in ("signature", "family", "better", "level", "range", "flags") if k in s},
-                    "of_task": s["signature"] in own} for s in known.values()],
+        **shared(result.Selected, document),
+        "scores": [shared(typed.LeaderboardTableScore, s) | {"of_task": s["signature"] in own} for s in known.values()],
         "entries": [_entry(record, samples, standing.get(record.name, {}), memory) for record, samples in rows],
         "references": [{"explainer": name, "scores": [
-            {k: s[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in s} for s in r.document["scores"]
+            shared(typed.LeaderboardTableReferenceScore, s) for s in r.document["scores"]
         ]} for name, r in beside.items()],
-    })
+    }
     raised = {name: [f.document() for f in findings.all] for name, findings in flags.raised(rows, memory).items()}
-    return Table(found, raised, _wrong(rows, kept))
+    return Table(rounded(found), raised, _wrong(rows, kept))
 
 
 def _wrong(rows: Sequence[tuple[Record, Samples]], kept: References) -> dict[str, list[typed.Finding]]:
@@ -115,28 +139,31 @@ def party(record: Record) -> str:
     return record.identity or str(record.submission["submitter"]["name"]).casefold()
 
 
-def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing], memory: Memory) -> dict[str, Any]:
+def _entry(
+    record: Record, samples: Samples, standing: Mapping[str, Standing], memory: Memory
+) -> typed.LeaderboardTableEntry:
     document = samples.document
 
-    def count() -> dict[str, dict[str, Any]]:
+    def count() -> dict[str, Figure]:
         return {score["signature"]: _counted(samples, score) for score in document["scores"]}
 
+    counted: dict[str, Figure]
     counted = count() if record.key is None else memory.kept(count, "counted", record.key, document["result_id"])
     cost = document["cost"]
     explain, maps = cost["explain"], max(cost["explain"]["maps"], 1)
     why = [reason.words for reason in division.of_result(document)]
+    opened: Open = {"open_because": why} if document["division"] == "open" and why else {}
     return {
         "record": record.name, "result_id": document["result_id"], "division": document["division"],
-        **({"open_because": why} if document["division"] == "open" and why else {}),
-        "explainer": document["explainer"]["id"], "flags": list(document["flags"]),
-        "settings": {k: document["settings"][k] for k in ("precision", "device", "batch_size", "batch_size_run", "threads",
-                                                          "limit", "seed") if k in document["settings"]},
-        "harness": dict(document["harness"]),
+        **opened,
+        "explainer": document["explainer"]["id"], "flags": document["flags"],
+        "settings": shared(typed.LeaderboardTableEntrySettings, document["settings"]),
+        "harness": document["harness"],
         "cost": {"forward_per_map": explain["forward_rows"] / maps, "backward_per_map": explain["backward_rows"] / maps,
                  "ms_per_map": 1000 * explain["seconds"] / maps, "device": cost["device"],
                  "score_rows": cost["score"]["rows_run"], "score_seconds": cost["score"]["seconds"]},
         "scores": [{
-            **{k: score[k] for k in ("signature", "n", "statuses", "mean", "ci") if k in score},
+            **shared(typed.LeaderboardTableEntryScore, score),
             **counted[score["signature"]], **_audited(record, samples, score),
             "evidence": record.evidence_of(document["result_id"], score["signature"]),
             **_stands(standing.get(score["signature"])),
@@ -144,40 +171,44 @@ def _entry(record: Record, samples: Samples, standing: Mapping[str, Standing], m
     }
 
 
-def _counted(samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
+def _counted(samples: Samples, score: typed.ResultScore) -> Figure:
     """The figure of the board with its interval where items were lost; where none were, it is the mean."""
     counted = Counted.of(samples, score)
-    found: dict[str, Any] = {} if counted.coverage is None else {"coverage": counted.coverage}
+    found: Figure = {} if counted.coverage is None else {"coverage": counted.coverage}
     if counted.figure is None:
         return found
     found["figure"] = counted.figure
     if score["level"] == "set" or not samples.lost[score["signature"]].any():
-        return found | ({"figure_ci": score["ci"]} if "ci" in score else {})
+        return found | {"figure_ci": score["ci"]} if "ci" in score else found
     metric = metrics.catalogue().get(score["signature"].partition("@")[0])
     how, low_high = samples.inference, score["range"]
     ci = stats.interval(counted.values, samples.clusters, range=(low_high[0], low_high[1]), inference=how,
                         binary=metric is not None and metric.binary, seed=samples.document["settings"]["seed"])
     key = next((s["ci"]["cluster_key"] for s in samples.document["scores"] if "ci" in s), None)
-    return found | ({} if ci is None or key is None else {"figure_ci": asdict(ci) | {"cluster_key": key}})
+    return found if ci is None or key is None else found | {"figure_ci": {**ci.document(), "cluster_key": key}}
 
 
-def _audited(record: Record, samples: Samples, score: Mapping[str, Any]) -> dict[str, Any]:
+def _audited(record: Record, samples: Samples, score: typed.ResultScore) -> Figure:
     """What an audit of all items computed. Of scores in a coarser precision than fp32, it is the figure."""
     found = record.recomputed(samples.document["result_id"], score["signature"])
     if found is None or "mean" not in found:
         return {}
-    said = {"audited_mean": found["mean"]}
+    said: Figure = {"audited_mean": found["mean"]}
     if samples.document["settings"]["precision"] == "fp32" or samples.lost[score["signature"]].any():
         return said
-    return said | {"figure": found["mean"]} | ({"figure_ci": found["ci"]} if "ci" in found else {})
+    said["figure"] = found["mean"]
+    return said | {"figure_ci": found["ci"]} if "ci" in found else said
 
 
-def _stands(standing: Standing | None) -> dict[str, Any]:
-    if standing is None:
-        return {}
-    return {**({"why_not_ranked": standing.why_not} if standing.why_not else {}),
-            **({} if standing.tied_for_best is None else {"tied_for_best": standing.tied_for_best}),
-            **({"against": dict(standing.against)} if standing.against else {})}
+def _stands(standing: Standing | None) -> Rank:
+    found: Rank = {}
+    if standing is not None and standing.why_not:
+        found["why_not_ranked"] = standing.why_not
+    if standing is not None and standing.tied_for_best is not None:
+        found["tied_for_best"] = standing.tied_for_best
+    if standing is not None and standing.against:
+        found["against"] = dict(standing.against)
+    return found
 
 
 def rounded(value: Any) -> Any:

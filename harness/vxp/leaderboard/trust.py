@@ -16,16 +16,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from securesystemslib.signer import SSlibKey
+from vxp_schemas import typed
 
 from vxp.bundles import signing
 from vxp.bundles.signing import Signed
 from vxp.core import VxpError
-from vxp.documents import store
-from vxp.runs import result
+from vxp.documents import store, undated
 
 FILE = "trust.json"
 NONE = f"there is no {FILE} beside the records"
@@ -48,10 +47,10 @@ class Standing:
     def trusted(self) -> bool:
         return not self.why_not
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> typed.LeaderboardSubmissionSignature:
         """The fields that the board has of it."""
-        said: dict[str, Any] = {"signed_by": list(self.signed_by), "trusted": self.trusted}
-        return said | ({"why_not": self.why_not} if self.why_not else {})
+        said: typed.LeaderboardSubmissionSignature = {"signed_by": list(self.signed_by), "trusted": self.trusted}
+        return said | {"why_not": self.why_not} if self.why_not else said
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Signers:
 class Trust:
     """A trust.json that is consistent in itself; `None` as document stands for none at all."""
 
-    document: Mapping[str, Any] | None = None
+    document: typed.Trust | None = None
     keys: Mapping[str, SSlibKey] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
 
@@ -118,7 +117,7 @@ class Trust:
                 unknown.append(f"the key {keyid[:12]}")
                 continue
             who = f"the key {keyid[:12]} of {self.owners[keyid]}"
-            end = self._document["keys"][keyid].get("expires")
+            end = self._keys[keyid].get("expires")
             if not signing.fits(given, keyid, sig, self.keys[keyid]):
                 misfits.append(who)
             elif end is not None and on > end:
@@ -135,12 +134,12 @@ class Trust:
         return Signers(*(tuple(dict.fromkeys(names)) for names in (identities, misfits, expired, unknown)))
 
     @property
-    def _document(self) -> Mapping[str, Any]:
-        return self.document or {"keys": {}, "identities": {}}
+    def _keys(self) -> Mapping[str, typed.TrustKey]:
+        return self.document["keys"] if self.document else {}
 
     @property
-    def _identities(self) -> list[tuple[str, Mapping[str, Any]]]:
-        return list(self._document["identities"].items())
+    def _identities(self) -> list[tuple[str, typed.TrustIdentity]]:
+        return list(self.document["identities"].items()) if self.document else []
 
 
 def plain_name(name: str) -> str:
@@ -156,9 +155,7 @@ def read(records: Path) -> Trust:
     path = beside(records)
     if not path.exists() and not path.is_symlink():
         return Trust()
-    document = store.read_document(path)
-    if document["type"] != result.TYPE.format("trust"):
-        raise VxpError(f"{path}: got a document of the type {document['type']}, expected {result.TYPE.format('trust')}")
+    document = store.read_document(path, typed.Trust)
     faults = list(_faults(document))
     if faults:
         raise VxpError("\n".join([f"{path} contradicts itself:", *(f"  {fault}" for fault in faults)]))
@@ -172,37 +169,38 @@ def beside(records: Path) -> Path:
     return records.absolute().parent / FILE
 
 
-def _key(keyid: str, facts: Mapping[str, Any]) -> SSlibKey:
+def _key(keyid: str, facts: typed.TrustKey) -> SSlibKey:
     return SSlibKey(keyid, facts["keytype"], facts["scheme"], dict(facts["keyval"]))
 
 
-def _faults(document: Mapping[str, Any]) -> Iterator[str]:
+def _faults(document: typed.Trust) -> Iterator[str]:
     """What no schema sees: ids of keys that are not theirs, and names that lead nowhere or to two."""
     keys, identities = document["keys"], document["identities"]
     for keyid, facts in keys.items():
         own = signing.keyid(facts["keyval"]["public"])
         if own != keyid:
             yield f"/keys/{keyid}: the id is not of this public key, whose id is {own}"
-    held: dict[Any, str] = {}
-    for identity, facts in identities.items():
-        if "keyids" not in facts and "sigstore" not in facts:
+    held: dict[tuple[str, str], str] = {}
+    for identity, who in identities.items():
+        if "keyids" not in who and "sigstore" not in who:
             yield f"/identities/{identity}: expected keyids or sigstore, and got neither"
-        marks = [("name", plain_name(facts["name"]))]
-        marks += [("key", keyid) for keyid in facts.get("keyids", ())]
-        marks += [("keyless identity", f"{p['issuer']} {p['subject']}") for p in facts.get("sigstore", ())]
+        marks = [("name", plain_name(who["name"]))]
+        marks += [("key", keyid) for keyid in who.get("keyids", ())]
+        marks += [("keyless identity", f"{p['issuer']} {p['subject']}") for p in who.get("sigstore", ())]
         for what, mark in marks:
             other = held.setdefault((what, mark), identity)
             if other != identity:
                 yield f"/identities/{identity}: the {what} {mark!r} is of {other} too, expected one holder"
-        for keyid in facts.get("keyids", ()):
+        for keyid in who.get("keyids", ()):
             if keyid not in keys:
                 yield f"/identities/{identity}/keyids: {keyid} is no key of /keys"
-    orphans = keys.keys() - {keyid for facts in identities.values() for keyid in facts.get("keyids", ())}
+    orphans = keys.keys() - {keyid for who in identities.values() for keyid in who.get("keyids", ())}
     yield from (f"/keys/{keyid}: the key belongs to no identity" for keyid in sorted(orphans))
-    for role, facts in document["roles"].items():
-        yield from (f"/roles/{role}/identities: {name} is no identity of /identities" for name in facts["identities"]
+    auditors, submitters = document["roles"]["auditors"], document["roles"].get("submitters")
+    named = {"auditors": auditors["identities"], "submitters": submitters["identities"] if submitters else []}
+    for role, names in named.items():
+        yield from (f"/roles/{role}/identities: {name} is no identity of /identities" for name in names
                     if name not in identities)
-    auditors = document["roles"]["auditors"]
     if auditors["identities"] and auditors["threshold"] > len(auditors["identities"]):
         yield (f"/roles/auditors/threshold: got {auditors['threshold']}, expected at most {len(auditors['identities'])}, the "
                "number of auditors")
@@ -226,20 +224,18 @@ def add(records: Path, key: Path, who: Named) -> Path:
 
     The identity gets the key beside those that it has. VxpError where that contradicts what is there; then nothing changes.
     """
-    there = read(records).document
-    document: dict[str, Any] = dict(there) if there else {
-        "type": result.TYPE.format("trust"), "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {}, "keys": {},
-        "identities": {}, "roles": {"auditors": {"identities": [], "threshold": 1}}}
+    document = read(records).document or undated(typed.Trust) | {
+        "keys": {}, "identities": {}, "roles": {"auditors": {"identities": [], "threshold": 1}}}
     public = signing.public_key(key)
     identity, name = who.identity, who.name
     facts = document["identities"].setdefault(identity, {"name": name})
     if facts["name"] != name:
         raise VxpError(f"{identity} has the name {facts['name']!r} in {beside(records)}, got --name {name!r}: choose another "
                        "id for another name")
-    document["keys"][public.keyid] = public.to_dict() | ({"expires": who.expires} if who.expires else {})
+    document["keys"][public.keyid] = _named(public, who.expires)
     facts["keyids"] = sorted({*facts.get("keyids", ()), public.keyid})
     for role in who.roles:
-        named = document["roles"].setdefault(f"{role}s", {"identities": []})
+        named = _role(document["roles"], role)
         named["identities"] = sorted({*named["identities"], identity})
     faults = list(_faults(document)) if _valid(document, beside(records)) else []
     if faults:
@@ -248,7 +244,16 @@ def add(records: Path, key: Path, who: Named) -> Path:
     return beside(records)
 
 
-def _valid(document: Mapping[str, Any], path: Path) -> bool:
+def _named(key: SSlibKey, expires: str | None) -> typed.TrustKey:
+    facts: typed.TrustKey = {"keytype": key.keytype, "scheme": key.scheme, "keyval": {"public": key.keyval["public"]}}
+    return facts | {"expires": expires} if expires else facts
+
+
+def _role(roles: typed.TrustRoles, role: str) -> typed.TrustRolesAuditors | typed.TrustRolesSubmitters:
+    return roles["auditors"] if role == "auditor" else roles.setdefault("submitters", {"identities": []})
+
+
+def _valid(document: typed.Trust, path: Path) -> bool:
     try:
         vxp_schemas.validate(document)
     except vxp_schemas.SchemaError as error:
@@ -274,7 +279,7 @@ def of_submission(trust: Trust, given: Signed | None, on: str, submitter: str) -
 
 
 def of_audits(
-    trust: Trust, audits: Mapping[str, tuple[Signed, Mapping[str, Any]]], submission: Standing, submitter: str
+    trust: Trust, audits: Mapping[str, tuple[Signed, typed.Audit]], submission: Standing, submitter: str
 ) -> dict[str, Standing]:
     """What the audits of a record are worth, by file. An audit counts if
 
@@ -300,7 +305,7 @@ def of_audits(
 
 
 def _why_not(
-    trust: Trust, signed_by: Sequence[str], apart: Sequence[str], predicate: Mapping[str, Any], submission: Standing
+    trust: Trust, signed_by: Sequence[str], apart: Sequence[str], predicate: typed.Audit, submission: Standing
 ) -> str:
     """apart: the auditors among those who signed, without whoever submitted."""
     if trust.document is None:
@@ -319,7 +324,7 @@ def _why_not(
 
 
 def _withdrawn(
-    trust: Trust, file: str, audits: Mapping[str, tuple[Signed, Mapping[str, Any]]], found: Mapping[str, Standing]
+    trust: Trust, file: str, audits: Mapping[str, tuple[Signed, typed.Audit]], found: Mapping[str, Standing]
 ) -> Standing | None:
     """The standing of an audit that its own auditors took back; None where nobody did."""
     digest, auditors = audits[file][0].digest, trust.auditors.intersection(found[file].signed_by)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -54,7 +53,7 @@ def dataset_document(source: Source) -> typed.Dataset:
                 "version": source.version, "title": source.about, **({"about": source.detail} if source.detail else {}),
                 "status": "active", "license": source.licence, "access": source.access, "truth": list(source.truth),
                 "cluster_key": source.cluster}
-    stored: Mapping[str, Any] = vxp_schemas.registry("datasets").get(f"{source.id}@{source.version}", {})
+    stored: Mapping[str, object] = vxp_schemas.registry("datasets").get(f"{source.id}@{source.version}", {})
     return vxp_schemas.valid({**declared, **{k: v for k, v in stored.items() if k not in declared}}, typed.Dataset)
 
 
@@ -92,7 +91,7 @@ def _motion() -> typed.Model:
     return _shipped(document, "motion-net", motion_items.CLASSES)
 
 
-def _shipped(document: Mapping[str, Any], name: str, classes: Sequence[str]) -> typed.Model:
+def _shipped(document: typed.Model, name: str, classes: Sequence[str]) -> typed.Model:
     """With what is known of a model that we trained and whose weights are in the package."""
     log: Mapping[str, typed.ModelAccuracy] = json.loads((files("vxp") / "assets" / f"{name}.json").read_text())
     return vxp_schemas.valid(document, typed.Model) | {

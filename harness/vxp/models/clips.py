@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from vxp.catalogue import nearest
 from vxp.core import VxpError
 
-FUSIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+Fusion = Literal["log-mean-exp", "mean", "max"]
+FUSIONS: Mapping[Fusion, Callable[[Tensor], Tensor]] = {
     "log-mean-exp": lambda logits: torch.logsumexp(logits, 1) - math.log(logits.shape[1]),
     "mean": lambda logits: logits.mean(1),
     "max": lambda logits: logits.amax(1),
@@ -35,7 +37,7 @@ class FramesFirst(nn.Module):
 class LateFusion(nn.Module):
     """A model of images [N, C, H, W] as one of clips: every frame by itself, then the fusion of the logits."""
 
-    def __init__(self, model: nn.Module, fusion: str = "log-mean-exp") -> None:
+    def __init__(self, model: nn.Module, fusion: Fusion = "log-mean-exp") -> None:
         super().__init__()
         if fusion not in FUSIONS:
             raise VxpError(f"no fusion is called {fusion!r}{nearest(fusion, list(FUSIONS))}; expected one of "
@@ -54,7 +56,7 @@ def frames_first(model: nn.Module) -> nn.Module:
     return FramesFirst(model)
 
 
-def late_fusion(model: nn.Module, fusion: str = "log-mean-exp") -> nn.Module:
+def late_fusion(model: nn.Module, fusion: Fusion = "log-mean-exp") -> nn.Module:
     """A model of images as one of clips [B, C, T, H, W]: its logits for every frame, fused by `log-mean-exp`, `mean` or `max`
     over the frames."""
     return LateFusion(model, fusion)

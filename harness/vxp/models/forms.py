@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import nn
 
 from vxp.catalogue import nearest, split
 from vxp.core import VxpError
-from vxp.models.clips import FUSIONS, FramesFirst, LateFusion, misfit
-from vxp.models.identity import Card, Takes, described
+from vxp.models.clips import FUSIONS, FramesFirst, Fusion, LateFusion, misfit
+from vxp.models.identity import Card, More, Takes, described
 from vxp.models.loaded import Model, document_id
 
 FRAMES = 16
 """Of a clip, where neither the model nor the user says how many."""
-FUSION = "log-mean-exp"
+FUSION: Fusion = "log-mean-exp"
 PARAMETERS = ("frames", "layout", "fusion")
-LAYOUTS = ("bcthw", "btchw")
+Layout = Literal["bcthw", "btchw"]
+LAYOUTS: tuple[Layout, ...] = ("bcthw", "btchw")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Form:
     those of a clip. None is what is not said."""
 
     frames: int | None = None
-    layout: str | None = None
-    fusion: str | None = None
+    layout: Layout | None = None
+    fusion: Fusion | None = None
 
     @property
     def said(self) -> bool:
@@ -52,7 +53,8 @@ def parted(name: str) -> tuple[str, Form]:
         if value is not None and value not in known:
             raise VxpError(f"model {name}: no {what} is called {value!r}{nearest(value, known)}; expected one of "
                            f"{', '.join(known)}")
-    return head, Form(None if frames is None else int(frames), layout, fusion)
+    return head, Form(None if frames is None else int(frames), next((one for one in LAYOUTS if one == layout), None),
+                      next((one for one in FUSIONS if one == fusion), None))
 
 
 def named(name: str, *, frames: int | None = None, layout: str | None = None, fusion: str | None = None) -> str:
@@ -88,7 +90,7 @@ def of_clips(model: Model, form: Form = Form()) -> Model:
     return _again(model, LateFusion(model.module, fusion), (form.frames or FRAMES, *size), {"fusion": fusion})
 
 
-def _again(model: Model, module: nn.Module, size: tuple[int, ...], more: Mapping[str, Any]) -> Model:
+def _again(model: Model, module: nn.Module, size: tuple[int, ...], more: More) -> Model:
     """The model as this module at this size, with a document of its own."""
     document = model.document
     classes(module, size, f"model {model.id}")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypedDict
 
 import torch
 import vxp_schemas
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp import random
 from vxp.core import Normalization
+from vxp.models.clips import Fusion
 
 PROBE = 8
 ATOL = 2e-2
@@ -49,7 +51,15 @@ class Card:
     title: str
     license: str
     symbol: str
-    status: str = "active"
+    status: Literal["active", "unregistered"] = "active"
+
+
+class More(TypedDict, total=False):
+    """Fields of a model document that a family of models says by itself."""
+
+    load_name: str
+    input: typed.ModelInput
+    fusion: Fusion
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,14 @@ class Takes:
     classes: int
 
 
-def described(module: nn.Module, card: Card, takes: Takes, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def described(module: nn.Module, card: Card, takes: Takes, more: More | None = None) -> typed.Model:
     """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""
     normalization = takes.normalization
     inputs = probe_inputs(takes.size, normalization)
     with torch.no_grad():
         logits = torch.cat([module(x[None]) for x in inputs])
     bytes_ = inputs.contiguous().numpy().tobytes()
-    return {
+    document: typed.Model = {
         "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
         "id": card.id, "version": 1, "title": card.title, "status": card.status, "license": card.license,
         "architecture": {"symbol": card.symbol}, "state_dict_digest": state_dict_digest(module),
@@ -80,5 +90,5 @@ def described(module: nn.Module, card: Card, takes: Takes, more: Mapping[str, An
         "probe": {"inputs": "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
                   "inputs_digest": f"sha256:{hashlib.sha256(bytes_).hexdigest()}",
                   "logits": [[round(v, 2) + 0.0 for v in row[:8].tolist()] for row in logits], "atol": ATOL},
-        **(more or {}),
     }
+    return document if more is None else {**document, **more}

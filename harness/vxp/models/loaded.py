@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
+from vxp_schemas import typed
 
 from vxp.core import Normalization, VxpError
 
@@ -24,7 +23,7 @@ class Model:
     normalization: Normalization
     input_size: tuple[int, ...]
     class_names: tuple[str, ...]
-    document: Mapping[str, Any]
+    document: typed.Model
 
     @property
     def digest(self) -> str:
@@ -52,7 +51,7 @@ def document_id(*parts: str) -> str:
 
 def published(
     *, size: tuple[int, int], normalization: Normalization, shorter: int, interpolation: str,
-) -> dict[str, Any]:
+) -> typed.ModelInput:
     """The input of a document with the resize and the centre crop that its weights were published with."""
     return {
         "size": list(size), "channels": "rgb",

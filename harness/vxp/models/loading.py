@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 import vxp_schemas
 from torch import nn
+from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
@@ -109,7 +109,7 @@ def available() -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------ the registered
 
 
-def _registered(id: str, module: nn.Module) -> Mapping[str, Any]:
+def _registered(id: str, module: nn.Module) -> typed.Model:
     """The registry's document of a model whose weights we know; VxpError where the weights are others."""
     document = vxp_schemas.registry_document("models", id)
     got = state_dict_digest(module)

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import torchvision_models
 from vxp.models import weights as files
-from vxp.models.identity import Card, Takes, described
+from vxp.models.identity import Card, More, Takes, described
 from vxp.models.loaded import Model, document_id, published
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -55,7 +56,7 @@ def load(name: str, file: Path | None = None) -> Model:
     classes = _classes(what, entry, state)
     module = _built(full, classes, state, what, own=file is not None)
     size, normalization = (entry.input_size[1], entry.input_size[2]), Normalization(tuple(entry.mean), tuple(entry.std))
-    more: dict[str, Any] = {"input": _input(entry, size, normalization)}
+    more: More = {"input": _input(entry, size, normalization)}
     if file is None:
         id, title, license = document_id("timm", full), f"timm {full}", str(entry.license or "not stated")
         more["load_name"] = f"timm/{full}"
@@ -116,7 +117,7 @@ def _cached(name: str, entry: Any) -> Path:
                    f"folder here). Or get {source} and name it: {name}@FILE")
 
 
-def _input(entry: Any, size: tuple[int, int], normalization: Normalization) -> dict[str, Any]:
+def _input(entry: Any, size: tuple[int, int], normalization: Normalization) -> typed.ModelInput:
     # as timm's own evaluation: the shorter side is the input's over the share that the crop keeps
     return published(size=size, normalization=normalization, shorter=int(min(size) / entry.crop_pct),
                      interpolation=str(entry.interpolation))

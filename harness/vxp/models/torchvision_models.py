@@ -11,11 +11,12 @@ from typing import Any
 import torch
 import vxp_schemas
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import weights as files
-from vxp.models.identity import Card, Takes, described
+from vxp.models.identity import Card, More, Takes, described
 from vxp.models.loaded import Model, document_id, published
 
 REGISTERED = ("torchvision/vgg16", "torchvision/resnet50", "torchvision/vit_b_16")
@@ -62,7 +63,7 @@ def load(name: str, file: Path | None = None) -> Model:
     return Model(id, module, normalization, size, tuple(classes), document)
 
 
-def _card(builder: str, weights: Any) -> tuple[Card, dict[str, Any]]:
+def _card(builder: str, weights: Any) -> tuple[Card, More]:
     """What the model is called, and what its document says besides."""
     name, title, symbol = f"torchvision/{builder}", f"torchvision {builder}, {weights.name}", f"torchvision.models:{builder}"
     if name in REGISTERED and weights.name == REGISTERED_WEIGHTS:
@@ -115,7 +116,7 @@ def preprocessing(weights: Any) -> tuple[tuple[int, int], Normalization]:
     return (side, side), Normalization(tuple(preset.mean), tuple(preset.std))
 
 
-def _input(weights: Any) -> dict[str, Any]:
+def _input(weights: Any) -> typed.ModelInput:
     preset, (size, normalization) = weights.transforms(), preprocessing(weights)
     return published(size=size, normalization=normalization, shorter=int(preset.resize_size[0]),
                      interpolation=str(preset.interpolation.value))
@@ -195,7 +196,7 @@ def cached(name: str, builder: str, weights: Any) -> OrderedDict[str, Tensor]:
 # ----------------------------------------------------------------------------------------------------------- the templates
 
 
-def templates() -> dict[str, dict[str, Any]]:
+def templates() -> dict[str, typed.Model]:
     """The documents, by id, of models whose weights the registry does not have: what torchvision says about them.
 
     Only documents that `load` fills from the user's copy, with digest and probe, may stand in a result.
@@ -203,7 +204,7 @@ def templates() -> dict[str, dict[str, Any]]:
     return {document_id(name): _template(name) for name in REGISTERED}
 
 
-def _template(name: str) -> dict[str, Any]:
+def _template(name: str) -> typed.Model:
     builder, weights = chosen(name)
     size, normalization = preprocessing(weights)
     url, meta = str(weights.url), weights.meta

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vxp_schemas import typed
+
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
 from vxp.models import forms, torchvision_models
 from vxp.models import weights as files
-from vxp.models.identity import Card, Takes, described
+from vxp.models.identity import Card, More, Takes, described
 from vxp.models.loaded import Model, document_id
 
 CLASSES = 400
@@ -52,7 +54,9 @@ def load(name: str, file: Path | None = None, frames: int | None = None) -> Mode
                 f"torchvision {builder}, {f'weights of {file.name}' if file is not None else weights.name}",
                 "not stated" if own else str(weights.meta.get("license", "BSD-3-Clause")),
                 f"torchvision.models.video:{builder}", "unregistered")
-    more = {"input": _input(preset, size, normalization)} | ({} if own else {"load_name": f"{name}:{weights.name}"})
+    more: More = {"input": _input(preset, size, normalization)}
+    if not own:
+        more["load_name"] = f"{name}:{weights.name}"
     document = described(module, card, Takes(size, normalization, count), more)
     return Model(document["id"], module, normalization, size, names, document)
 
@@ -74,7 +78,7 @@ def _preprocessing(weights: Any, frames: int | None) -> tuple[tuple[int, ...], N
     return (frames or forms.FRAMES, H, W), Normalization(tuple(preset.mean), tuple(preset.std))
 
 
-def _input(preset: Any, size: tuple[int, ...], normalization: Normalization) -> dict[str, Any]:
+def _input(preset: Any, size: tuple[int, ...], normalization: Normalization) -> typed.ModelInput:
     """The input of the document, with the resize and the crop that the weights were published with."""
     sides = [int(side) for side in preset.resize_size]
     to = {"height": sides[0], "width": sides[1]} if len(sides) == 2 else {"shorter": sides[0]}

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from rich.table import Table
@@ -294,7 +294,7 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
 
 
-def difference(score: Mapping[str, Any], a: Samples, b: Samples) -> stats.Paired:
+def difference(score: typed.ResultScore, a: Samples, b: Samples) -> stats.Paired:
     """The paired difference a - b of a score of the set or of its items, without its interval; p = 1 where there is none."""
     tested = _of_set(a, b, score["signature"]) if score["level"] == "set" else _of_items(a, b, score["signature"], False)
     return stats.Paired(0.0, None, 1.0, None, 0, 0, "none") if tested is None else tested[0]

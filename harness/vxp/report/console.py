@@ -59,5 +59,5 @@ def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[
 def _cell(score: typed.ResultScore) -> str:
     if "mean" not in score:
         return note(score)
-    lines = number(score["mean"], score["metric"]["id"]), interval(score), statuses(score)
+    lines = number(score["mean"], score["metric"]["id"]), interval(score.get("ci"), score["metric"]["id"]), statuses(score)
     return "\n".join(filter(None, lines)).replace("[", "\\[")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -21,7 +20,7 @@ from vxp.explainers import ORACLES
 from vxp.report import compare, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
-from vxp.report.words import ARROWS, FAMILIES, columns, direction, interval, note, number
+from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, interval, note, number
 from vxp.runs import result
 
 
@@ -36,7 +35,7 @@ def write(folder: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _content(run: Run) -> dict[str, Any]:
+def _content(run: Run) -> Context:
     first = run.systems[0].document
     flags = sorted({flag for system in run.systems for flag in system.document["flags"]})
     clusters = sorted(set(run.systems[0].clusters))
@@ -44,7 +43,7 @@ def _content(run: Run) -> dict[str, Any]:
     return {
         "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
         "open_because": [r.words for r in division.of_result(first)] if first["division"] == "open" else [],
-        "part": division.part({**first, "items": len(run.systems[0].clusters)}),
+        "part": division.part(first.get("selection"), len(run.systems[0].clusters)),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
         "flags": flags, "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
@@ -73,7 +72,7 @@ def _cluster_key(run: Run) -> str:
     return keys[0] if keys else "cluster"
 
 
-def _families(run: Run) -> list[dict[str, Any]]:
+def _families(run: Run) -> list[Context]:
     scores = run.systems[0].scores
     heads = columns(list(scores))
     tied, below = _standing(run)
@@ -120,13 +119,13 @@ def _samples(system: System, references: dict[str, compare.Samples]) -> compare.
                            list(system.clusters), dict(system.values), dict(system.kept), references=references)
 
 
-def _cell(score: typed.ResultScore, tied: bool, below: Sequence[str]) -> dict[str, Any]:
+def _cell(score: typed.ResultScore, tied: bool, below: Sequence[str]) -> Context:
     metric = score["metric"]["id"]
-    return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score),
+    return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score.get("ci"), metric),
             "note": note(score), "tied": tied, "below": ", ".join(below)}
 
 
-def _panels(run: Run) -> list[dict[str, Any]]:
+def _panels(run: Run) -> list[Context]:
     """A panel per score that has curves, the area's own definition of x beneath it."""
     systems = _in_order(run)
     panels = []
@@ -151,7 +150,7 @@ def _axis(signature: str) -> str:
     return "share removed" if known is None else known.axis
 
 
-def _gallery(run: Run) -> list[dict[str, Any]]:
+def _gallery(run: Run) -> list[Context]:
     if not run.gallery:
         return []
     maps = {s.name: s.maps() for s in run.systems}
@@ -166,10 +165,10 @@ def _gallery(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _clip(run: Run, picture: Picture, maps: Mapping[str, tuple[NDArray[np.float32], Sequence[str]]]) -> dict[str, Any]:
+def _clip(run: Run, picture: Picture, maps: Mapping[str, tuple[NDArray[np.float32], Sequence[str]]]) -> Context:
     """A clip with a strip of frames and a looping picture for every map, and where in time relevance lies."""
     frames = pictures.frames(picture.png, picture.frames)
-    rows: list[dict[str, Any]] = [{"name": "input", "strip": data_uri(pictures.side_by_side(frames)),
+    rows: list[Context] = [{"name": "input", "strip": data_uri(pictures.side_by_side(frames)),
                                    "loop": pictures.looping(frames), "words": ""}]
     lines = []
     for system in _in_order(run):
@@ -196,7 +195,7 @@ def _map(
     return data_uri(overlay(photo, maps[row], system.document["explainer"]["signed"])), ""
 
 
-def _cost(system: System) -> dict[str, Any]:
+def _cost(system: System) -> Context:
     explain, score = system.document["cost"]["explain"], system.document["cost"]["score"]
     maps = max(explain["maps"], 1)
     return {"name": system.name, "reference": system.reference, "forward": explain["forward_rows"] / maps,

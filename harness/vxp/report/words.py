@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vxp_schemas import typed
 
+Context = dict[str, Any]
+"""What a template is rendered with, or a part of it."""
 PERCENT = ("average-drop", "increase-in-confidence", "average-gain")
 """Fractions that the literature prints as percent."""
 
@@ -37,17 +39,20 @@ def number(value: float, metric: str) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def interval(score: Mapping[str, Any]) -> str:
-    if "ci" not in score:
+def interval(ci: typed.Ci | None, metric: str) -> str:
+    """The interval of a mean in brackets; empty where there is none."""
+    if ci is None:
         return ""
-    metric = score["metric"]["id"]
-    lo, hi = (number(score["ci"][k], metric).removesuffix(" %") for k in ("lo", "hi"))
+    lo, hi = (number(end, metric).removesuffix(" %") for end in (ci["lo"], ci["hi"]))
     return f"[{lo}, {hi}]"
 
 
-def statuses(score: Mapping[str, Any]) -> str:
+Score = typed.ResultScore | typed.LeaderboardTableEntryScore | typed.LeaderboardTableReferenceScore
+
+
+def statuses(score: Score) -> str:
     """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
-    others = {k: v for k, v in score["statuses"].items() if k != "ok"}
+    others = {k: v for k, v in score.get("statuses", {}).items() if k != "ok"}
     words = []
     for status, count in others.items():
         kind, _, code = status.partition(":")
@@ -56,7 +61,7 @@ def statuses(score: Mapping[str, Any]) -> str:
     return "; ".join(words)
 
 
-def note(score: Mapping[str, Any]) -> str:
+def note(score: Score) -> str:
     """What stands beside the number, or in its place: a metric of the set may have none though every item is `ok`."""
     return statuses(score) or ("" if "mean" in score else "no number")
 

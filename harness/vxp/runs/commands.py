@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from vxp_schemas import typed
 
 from vxp import datasets, explainers, models, tasks
 from vxp.catalogue import split
@@ -95,7 +96,7 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     """Score a stored set beside the references; task, model and limit are those that the set names."""
     if len(order.explainers) > 1:
         raise VxpError(f"one set has one explainer, got {', '.join(order.explainers)}")
-    document = store.read_document(_set_of(set_folder) / "set.json")
+    document = store.read_document(_set_of(set_folder) / "set.json", typed.Set)
     wanted = _explainers(order.explainers)
     name = None if order.own else f"{document['task']['id']}@{document['task']['version']}"
     if name is not None and name not in tasks.names():
@@ -195,7 +196,7 @@ def _try(
     """Try the explainers that the run in `out` does not have yet; VxpError where one cannot explain, or a metric is unknown."""
     bind_all(list(order.metrics))
     stored = out / "run.json"
-    there = store.read_document(stored)["explainers"] if stored.exists() else []
+    there = store.read_document(stored, typed.Run)["explainers"] if stored.exists() else []
     task = task.limited(order.limit)
     for bound in run.ready(task, model, wanted):
         if result.method(bound) not in there:

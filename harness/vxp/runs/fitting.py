@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 import vxp_schemas
 from torch import Tensor, nn
+from vxp_schemas import typed
 
 from vxp import datasets
 from vxp.catalogue import nearest, number
@@ -127,7 +128,7 @@ def _not_scored(source: datasets.Source, seed: int) -> None:
 class Session:
     """What a training loop is told, and where it keeps what is done: tensors and notes after every epoch."""
 
-    model: Mapping[str, Any]
+    model: typed.Model
     seed: int
     device: str
     precision: Precision

@@ -161,7 +161,7 @@ def read_kept(
             for signature, statistics in found.items()}
 
 
-def families(task: typed.Ref, scores: Sequence[typed.ResultScore]) -> list[str]:
+def families(task: typed.Ref, scores: Sequence[typed.ResultScore] | Sequence[typed.LeaderboardTableScore]) -> list[str]:
     """The families of these scores in their order, the one that the task is for first, where the registry has its card."""
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     first = None if card is None else card["primary_family"]

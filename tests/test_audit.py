@@ -744,14 +744,14 @@ def test_the_command_writes_a_statement_beside_the_bundle(honest: Path, tmp_path
 
 def test_options_of_the_command_that_exclude_each_other(honest: Path, tmp_path: Path) -> None:
     with pytest.raises(VxpError, match="one of --nonce, --opening and --beacon"):
-        cli.verify(honest, nonce="00", opening=tmp_path / "c.json")
+        cli.bundles.verify(honest, nonce="00", opening=tmp_path / "c.json")
     with pytest.raises(VxpError, match="one of --sample and --all"):
-        cli.verify(honest, every=True, sample=3)
+        cli.bundles.verify(honest, every=True, sample=3)
     for bundle, commit in ((None, None), (honest, tmp_path / "c.json")):
         with pytest.raises(VxpError, match="a BUNDLE, or --commit FILE alone"):
-            cli.verify(bundle, commit=commit)
+            cli.bundles.verify(bundle, commit=commit)
     with pytest.raises(typer.Exit):
-        cli.verify(commit=tmp_path / "c.json")
+        cli.bundles.verify(commit=tmp_path / "c.json")
     assert nonces.opened(tmp_path / "c.opening.json").source == "commitment"
 
 

@@ -244,9 +244,10 @@ def test_variation_of_clips_by_plain_loops() -> None:
 def test_tame_is_trained_on_clips(tmp_path: Path) -> None:
     """Two epochs on a few clips of the command's data set: the loss falls, and the weights explain clips of this model."""
     model, out = models.load("motion-net"), tmp_path / "mine.safetensors"
-    shown = fitting.images(datasets.source("motion-items"), model, 16, seed=701, device="cpu", progress=Quiet())
-    card = fitting.fit(catalogue()["tame"], {"epochs": 2, "batch": 4, "rate": 0.02}, None, model, shown, out, seed=0,
-                       device="cpu", precision="fp32", threads=1, progress=Quiet())
+    shown = fitting.images(datasets.source("motion-items"), model, 16, fitting.Terms(701, "cpu", "fp32", 1, Quiet()))
+    tame, given = catalogue()["tame"], {"epochs": 2, "batch": 4, "rate": 0.02}
+    recipe = fitting.recipe_of(fitting.training_of(tame), model.module, None, given, "tame")
+    card = fitting.fit(tame, recipe, model, shown, fitting.Terms(0, "cpu", "fp32", 1, Quiet()), out)
     assert (card["mechanism"]["axes"], card["layers"]) == (3, ["features.5", "features"])
     assert card["log"][1]["loss"] < card["log"][0]["loss"]
     batch = tasks.load("motion-items").batch(0, 3, model)

@@ -265,7 +265,7 @@ def test_clusters_are_left_out_whole_and_many_of_them_in_groups(monkeypatch: pyt
     clusters = [f"{i // 3:02d}" for i in range(120)]
     whole = stats.set_paired(mean_of, kept(a), kept(b), clusters)
     assert whole.p == pytest.approx(ttest_rel(a[::3], b[::3]).pvalue)
-    monkeypatch.setattr(stats, "SET_GROUPS", 20)
+    monkeypatch.setattr("vxp.stats.sets.SET_GROUPS", 20)
     grouped = stats.set_paired(mean_of, kept(a), kept(b), clusters)
     assert grouped.n_clusters == 40
     assert grouped.ci is not None

@@ -1,4 +1,4 @@
-"""A map [t] over a clip (clause 3.1.7): when, and not where. A value holds for all positions of its frame."""
+"""A map [t] over a clip: when, and not where. A value holds for all positions of its frame."""
 
 from vxp.kinds._types import Map
 from vxp.media import CLIP

@@ -20,6 +20,7 @@ from vxp.bundles import sealing
 from vxp.cli import app
 from vxp.core import VxpError
 from vxp.documents import store
+from vxp_schemas import typed
 
 GIB = 2**30
 
@@ -80,7 +81,8 @@ def test_what_is_no_file_of_a_sane_size_is_an_error_at_once(what: str, kind: str
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("read", [audit.read, sealing.read_statement, store.read_document])
+@pytest.mark.parametrize("read", [audit.read, sealing.read_statement, lambda path: store.read_document(path, typed.Result)],
+                         ids=["audit", "statement", "document"])
 def test_so_it_is_with_statements(kind: str, read: Callable[[Path], object], tmp_path: Path) -> None:
     FILES[kind](tmp_path / "s.json")
     with pytest.raises(VxpError, match=r"s\.json"):

@@ -99,9 +99,8 @@ def _result(
 
 
 def _engine(order: Order, claim: Claim, progress: Progress) -> Engine:
-    twin = models.relabelled(claim.model.id)
     return Engine(claim.model.module, order.batch_size, order.precision, progress.rows,
-                  relabelled=None if twin is None else twin.to(order.device))
+                  relabelled=models.relabelled(claim.model.id, order.device))
 
 
 def _items(audit: Audit, claim: Claim) -> bool:

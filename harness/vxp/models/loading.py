@@ -193,8 +193,9 @@ RELABELLED = ("shapes-cnn",)
 """Models of which this package has a twin that was trained on permuted labels."""
 
 
-def relabelled(name: str) -> nn.Module | None:
-    """The twin of a model, by its id, that was trained on permuted labels (Adebayo et al. 2018); None where there is none.
+def relabelled(name: str, device: str = "cpu") -> nn.Module | None:
+    """The twin of a model, by its id, that was trained on permuted labels (Adebayo et al. 2018), on a device; None where there
+    is none.
 
     Its log stands beside its weights: what it knows by heart, and its accuracy on fresh images, which is chance.
     VxpError where the weights are not those of the log.
@@ -207,7 +208,7 @@ def relabelled(name: str) -> nn.Module | None:
     if got != expected:
         raise VxpError(f"model {name}: the twin trained on permuted labels has {got} on this machine, expected {expected}: "
                        "install vxp again (pip install --force-reinstall vxp)")
-    return module
+    return module.to(device)
 
 
 # --------------------------------------------------------------------------------------------------------- by name

@@ -112,9 +112,8 @@ class Context:
     @cached_property
     def engine(self) -> Engine:
         """One engine for the run: a randomised copy of the model is made once."""
-        twin = models.relabelled(self.model.id)
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=None if twin is None else twin.to(self.settings.device), memory=self.settings.memory)
+                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory)
 
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
         """Items start..stop, with these classes to explain, on the device of the run."""

@@ -134,8 +134,7 @@ def _served(asked: BinaryIO, answers: BinaryIO) -> None:
     try:
         bound = bound_as(order["explainer"], order["parameters"])
         model = models.load(order["model"], device=order["device"])
-        twin = models.relabelled(model.id)
-        engine = Engine(model.module, 1, order["precision"], relabelled=None if twin is None else twin.to(order["device"]))
+        engine = Engine(model.module, 1, order["precision"], relabelled=models.relabelled(model.id, order["device"]))
         send(answers, {"system": result.system(bound), "id": bound.id})
     except Exception as error:
         send(answers, _said(error))

@@ -3,7 +3,9 @@ make again."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,26 @@ def caches() -> Path:
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "vxp"
+
+
+def kept(name: str, key: str) -> int | None:
+    """The number that a cache has under a key; None where it has none, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((caches() / f"{name}.json").read_text())
+        number = found.get(key) if isinstance(found, dict) else None
+        return number if type(number) is int and number > 0 else None
+    return None
+
+
+def keep(name: str, key: str, number: int) -> None:
+    """Keep a number for the next time. Where the cache cannot be written, nothing is lost but time."""
+    path = caches() / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = json.loads(path.read_text()) if path.exists() else {}
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        temporary.write_text(json.dumps({**found, key: number}, indent=1))
+        os.replace(temporary, path)
 
 
 @contextmanager

@@ -314,6 +314,16 @@ class Maps:
     def __len__(self) -> int:
         return sum(shard["rows"] for shard in self.shards)
 
+    def check(self) -> None:
+        """VxpError where a shard is damaged."""
+        for shard in self.shards:
+            self._check(shard)
+
+    def _check(self, shard: typed.SetShard) -> None:
+        if shard["descriptor"]["path"] not in self.checked:
+            check_described(self.root, shard["descriptor"])
+            self.checked.add(shard["descriptor"]["path"])
+
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows start to stop [n, *grid]."""
         import torch
@@ -326,11 +336,8 @@ class Maps:
     def _of_shard(self, shard: typed.SetShard, a: int, b: int) -> Tensor:
         import safetensors
 
-        described = shard["descriptor"]
-        path = self.root / described["path"]
-        if described["path"] not in self.checked:
-            check_described(self.root, described)
-            self.checked.add(described["path"])
+        path = self.root / shard["descriptor"]["path"]
+        self._check(shard)
         expected = shard["tensors"]["values"]["shape"]
         with safetensors.safe_open(path, "pt") as file:
             found = file.get_slice("values") if "values" in file.keys() else None  # noqa: SIM118

@@ -23,7 +23,7 @@ from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
-from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings
+from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -81,7 +81,8 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     _try(order, task, model, wanted, out, progress)
     if EVERY in order.explainers:
         wanted += [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
-    return run.run(Context.of(task, model, out, _settings(order, task, model, out), order.metrics, progress), wanted)
+    settings = _settings(order, task, model, out, wanted, True)
+    return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted)
 
 
 def explain(order: Order, out: Path, progress: Progress) -> Path:
@@ -89,7 +90,7 @@ def explain(order: Order, out: Path, progress: Progress) -> Path:
     wanted = _explainers(order.explainers)
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
-    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out), None, progress), wanted[0])
+    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out, wanted), None, progress), wanted[0])
 
 
 def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
@@ -106,7 +107,8 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
-    context = Context.of(task, model, out, _settings(of_set, task, model, out), order.metrics, progress)
+    settings = _settings(of_set, task, model, out, wanted, True)
+    context = Context.of(task, model, out, settings, order.metrics, progress)
     return run.score_set(context, set_folder, wanted[0] if wanted else None)
 
 
@@ -252,8 +254,16 @@ def own_task(images: Path | None, clips: Path | None, name: str | None, device: 
     return (tasks.opened(images, model) if images is not None else tasks.opened_clips(Path(str(clips)), model)), model
 
 
-def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
+def _settings(
+    order: Order, task: Task, model: Model, out: Path, explained: Sequence[BoundExplainer] = (), scored: bool = False
+) -> Settings:
+    """The settings of a run that explains with these explainers; scored: and scores them, the references included."""
     task = task.limited(order.limit)
     asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
                   budget(order.memory))
-    return choose_settings(task, model, out, asked)
+    rows = 0
+    if order.batch_size is None:
+        systems = run.ready(task, model, explained)
+        systems = run.with_references(task, systems) if scored else systems
+        rows = rows_of(task, model, chosen(task, order.metrics) if scored else (), systems)
+    return choose_settings(task, model, out, asked, rows)

@@ -155,8 +155,11 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
 
 
 def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) -> None:
-    """Write the set of an explainer from its units, one range after another in memory, and drop the units."""
-    if not (place / "set.json").exists():
+    """Write the set of an explainer from its units, one range after another in memory, and drop the units; VxpError where a set
+    that was written before is damaged."""
+    if (place / "set.json").exists():
+        Stored.of(place).maps.check()
+    else:
         ranges = list(context.ranges())
         notes: list[Notes] = []
         for start, _ in ranges:

@@ -20,7 +20,7 @@ from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
 from vxp.models.clips import LateFusion
 from vxp.runs import baselines, explanations
-from vxp.runs.context import Context
+from vxp.runs.context import Context, device_name
 
 
 class ScoreNotes(TypedDict):
@@ -153,7 +153,7 @@ def gathered(context: Context, of_set: str) -> Gathered:
         "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
         "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(items)}
     cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
-                              "device": _device_name(context.settings.device)}
+                              "device": device_name(context.settings.device)}
     return Gathered(x, _of(arrays, "curve/"), _of(arrays, "statistics/"), cost, least)
 
 
@@ -203,10 +203,6 @@ def _added(a: typed.ResultCostScore, b: typed.ResultCostScore) -> typed.ResultCo
     if "frames_run" in a:
         total["frames_run"] = a["frames_run"] + b.get("frames_run", 0)
     return total
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def _peak(device: str) -> int:

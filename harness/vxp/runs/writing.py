@@ -91,7 +91,7 @@ def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
         targets = explanations.Stored.of(explanations.folder(context, set_id)).items["target"]
         for part in scoring.parts(context, bound, set_id):
             stop = min(part.start + len(next(iter(part.status.values()))), n)
-            samples.write(_samples(context.task, part, targets[part.start : stop].combine_chunks()))
+            samples.write(_samples(context.task, part, targets[part.start : stop]))
             for signature, array in found.curves.items():
                 rows = part.curves.get(signature)
                 # no curve where nothing of a range could be scored
@@ -103,12 +103,12 @@ def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
     return Scored(bound, explanations.folder(context, set_id), set_id, folder, found)
 
 
-def _samples(task: Task, part: scoring.Part, targets: pa.Array) -> dict[str, pa.Array]:
+def _samples(task: Task, part: scoring.Part, targets: pa.ChunkedArray) -> dict[str, pa.Array]:
     items = task.items[part.start : part.start + len(targets)]
     columns = {
         "item_id": pa.array([item.id for item in items]),
         "cluster": pa.array([item.cluster for item in items]),
-        "target": targets,
+        "target": pa.array(targets.to_pylist(), pa.int32()),
         "explanation_id": pa.array([f"{item.id}/0" for item in items]),
         "repeat": pa.array([0] * len(items), pa.int16()),
     }

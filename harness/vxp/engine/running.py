@@ -64,9 +64,9 @@ class Runner:
         """What torch.compile makes of the model; VxpError where it makes nothing."""
         try:
             return self._module(inputs)
-        except torch.OutOfMemoryError:
-            raise
         except torch._dynamo.exc.TorchDynamoException as error:
+            if isinstance(lack := getattr(error, "inner_exception", None), torch.OutOfMemoryError):
+                raise lack from error
             raise VxpError(f"--compile: torch.compile does not compile this model on this machine ({type(error).__name__}: "
                            f"{' '.join(str(error).split())[:300]}): leave --compile out") from error
 

@@ -64,6 +64,7 @@ class Settings:
     threads: int = 1
     limit: int | None = None
     memory: int = MEMORY
+    compile: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,8 @@ class Context:
         own = self.settings
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
         return {"device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
-                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
+                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed, "compile": own.compile,
+                "channels_last": models.lies_channels_last(self.model.module)}
 
     @property
     def division(self) -> typed.Division:
@@ -114,7 +116,8 @@ class Context:
     def engine(self) -> Engine:
         """One engine for the run: a randomised copy of the model is made once."""
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory)
+                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory,
+                      compile=self.settings.compile)
 
     @cached_property
     def sets(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ class Asked:
     threads: int | None
     limit: int | None
     memory: int = MEMORY
+    compile: bool = False
 
 
 def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settings:
@@ -189,4 +193,5 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settin
         with computing(threads):
             batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest)
         log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
-    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory)
+    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory,
+                    asked.compile)

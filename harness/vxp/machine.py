@@ -1,5 +1,5 @@
-"""The process on this machine: its threads, what becomes of the memory that it frees, and where it keeps what it need not
-make again."""
+"""The process on this machine: its threads, what becomes of the memory that it frees, how values get to a GPU, and where it
+keeps what it need not make again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt (malloc.h)."""
@@ -46,6 +47,17 @@ def keep(name: str, key: str, number: int) -> None:
         temporary = path.with_name(f".{name}.{os.getpid()}")
         temporary.write_text(json.dumps({**found, key: number}, indent=1))
         os.replace(temporary, path)
+
+
+def sent(values: Tensor, device: torch.device | str) -> Tensor:
+    """The values on a device. To a GPU they go from pinned memory, and the process does not wait until they are there: what
+    it asks of that GPU next runs after them."""
+    where = torch.device(device)
+    if where.type == "cpu":
+        return values.to(where)
+    if where.type == "cuda" and values.device.type == "cpu" and torch.cuda.is_available():
+        values = values.pin_memory()
+    return values.to(where, non_blocking=True)
 
 
 @contextmanager

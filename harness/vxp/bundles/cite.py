@@ -48,6 +48,10 @@ def command(
     parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
               "--threads", str(settings["threads"])]
     parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
+    parts += ["--compile"] if settings.get("compile") else []
+    on_cpu = settings["device"] == "cpu"
+    if settings.get("channels_last", on_cpu) != on_cpu:
+        parts.append("--no-channels-last" if on_cpu else "--channels-last")
     return shlex.join([*parts, "--out", "DIR"])
 
 

@@ -49,6 +49,8 @@ class Order:
     threads: int | None = None
     memory: str | None = None
     clips: Path | None = None
+    compile: bool = False
+    channels_last: bool | None = None
 
     @property
     def own(self) -> bool:
@@ -234,8 +236,8 @@ def _task(order: Order) -> tuple[Task, Model]:
     where = device(order.device)
     if order.task is not None:
         task = tasks.load(order.task, model=order.model, data=order.data)
-        return task, models.load(task.model, device=where)
-    return own_task(order.images, order.clips, order.model, where)
+        return task, models.load(task.model, device=where, channels_last=order.channels_last)
+    return own_task(order.images, order.clips, order.model, where, order.channels_last)
 
 
 def formed(model: str | None, frames: int | None, layout: str | None, fusion: str | None) -> str | None:
@@ -245,12 +247,14 @@ def formed(model: str | None, frames: int | None, layout: str | None, fusion: st
     return None if model is None else models.named(model, frames=frames, layout=layout, fusion=fusion)
 
 
-def own_task(images: Path | None, clips: Path | None, name: str | None, device: str) -> tuple[Task, Model]:
+def own_task(
+    images: Path | None, clips: Path | None, name: str | None, device: str, channels_last: bool | None = None
+) -> tuple[Task, Model]:
     """The task of one's own images, or else clips, and the model."""
     if name is None:
         option = "--clips" if images is None else "--images"
         raise VxpError(f"{option} needs --model: a name (vxp list models) or file.py:factory")
-    model = models.load(name, device=device, clips=images is None)
+    model = models.load(name, device=device, clips=images is None, channels_last=channels_last)
     return (tasks.opened(images, model) if images is not None else tasks.opened_clips(Path(str(clips)), model)), model
 
 
@@ -260,7 +264,7 @@ def _settings(
     """The settings of a run that explains with these explainers; scored: and scores them, the references included."""
     task = task.limited(order.limit)
     asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
-                  budget(order.memory))
+                  budget(order.memory), order.compile)
     rows = 0
     if order.batch_size is None:
         systems = run.ready(task, model, explained)

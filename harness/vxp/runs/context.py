@@ -65,6 +65,7 @@ class Settings:
     threads: int = 1
     limit: int | None = None
     memory: int = MEMORY
+    compile: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,8 @@ class Context:
         own = self.settings
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
         return {"device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
-                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
+                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed, "compile": own.compile,
+                "channels_last": models.lies_channels_last(self.model.module)}
 
     @property
     def division(self) -> typed.Division:
@@ -115,7 +117,8 @@ class Context:
     def engine(self) -> Engine:
         """One engine for the run: a randomised copy of the model is made once."""
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory)
+                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory,
+                      compile=self.settings.compile)
 
     @cached_property
     def sets(self) -> dict[str, Any]:
@@ -170,6 +173,7 @@ class Asked:
     threads: int | None
     limit: int | None
     memory: int = MEMORY
+    compile: bool = False
 
 
 SHARE = 20
@@ -194,7 +198,7 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int
     if batch_size is None:
         largest = min(most, 1024 if asked.device == "cuda" else 64)
         key = vxp_schemas.digest([vxp_schemas.reference(model.document), device_name(asked.device), threads, largest,
-                                  list(first.shape[1:]), torch.__version__])
+                                  list(first.shape[1:]), torch.__version__, asked.compile])
         batch_size = machine.kept("batch-sizes", key)
         if batch_size is None:
             with computing(threads):
@@ -203,7 +207,8 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int
             if rows // SHARE >= ENOUGH * largest:
                 machine.keep("batch-sizes", key, batch_size)
             log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
-    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory)
+    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory,
+                    asked.compile)
 
 
 ENOUGH = 6

@@ -531,9 +531,9 @@ def documented(b: Broken, kind: str, **changes: Any) -> None:
     own = {key: value for key, value in own.items() if value is not None}
     path = f"{b.result.rpartition('/')[0]}/{kind}.json"
     b.path(path).write_text(json.dumps(own))
-    limit = json.loads(b.path("result").read_bytes())["settings"]["limit"]
+    taken = documents.Taken.of(json.loads(b.path("result").read_bytes())["settings"])
     for name in ("set", "result"):
-        edit(name, **{kind: documents.referred(own, limit if kind == "task" else None)})(b)
+        edit(name, **{kind: documents.referred(own, taken if kind == "task" else None)})(b)
         if kind == "task":
             edit(name, dataset=own["dataset"])(b)
     b.json("submission.json", lambda d: d["documents"].append(

@@ -21,6 +21,7 @@ from vxp import stats, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, VxpError
 from vxp.documents import store
+from vxp.report import looked
 from vxp.runs import result
 from vxp.validation import arrays
 
@@ -44,6 +45,11 @@ class Samples:
     @property
     def inference(self) -> stats.Inference:
         return stats.Inference.of(self.document["inference"])
+
+    @property
+    def sequential(self) -> bool:
+        """Whether its run stopped when a question was decided, so that only the looks' own tests hold (7.5)."""
+        return "until" in self.document["settings"]
 
     def with_values(self, signature: str, values: np.ndarray) -> Samples:
         """The same with other numbers of one score."""
@@ -107,8 +113,9 @@ class Group:
 
     def marked(self) -> dict[str, tuple[str, ...]]:
         """By signature the systems that a table marks as tied for best (7.4.4): nobody where there are too few clusters to
-        tell any apart, or where only one system has a number."""
-        return {s.signature: () if self.few_clusters or len(s.means) < 2 else s.tied_for_best for s in self.scores}
+        tell any apart, where only one system has a number, or where nobody was tested."""
+        return {s.signature: s.tied_for_best if not self.few_clusters and len(s.means) > 1 and any(
+            row.paired.method != "none" for row in s.rows) else () for s in self.scores}
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -198,7 +205,8 @@ def _references(own: Samples, read: Callable[[typed.Descriptor], bytes]) -> dict
     for reference in own.document["references"]:
         name, scores = reference["explainer"], reference["scores"]
         values = {s: np.asarray(table["value"][rows], float) for (of, s), rows in places.items() if of == name}
-        document = cast(typed.Result, {**own.document, "scores": scores})  # of a reference no score says what it is
+        # of a reference no score says what it is
+        document = cast(typed.Result, {**own.document, "scores": scores, "result_id": reference["result_id"]})
         found[name] = Samples(name, own.origin, document, own.items, own.clusters, values,
                               {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept},
                               {s: _lost(table["status"][rows]) for (of, s), rows in places.items() if of == name})
@@ -280,6 +288,8 @@ def _family(scores: Sequence[typed.ResultScore], systems: Mapping[str, Samples],
 
 def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     """The differences of these pairs, with p adjusted over all of them."""
+    if cases and cases[0][2].sequential:
+        return _looked(cases)
     found = []
     for score, a, first, b, second in cases:
         if score["level"] == "set":
@@ -292,6 +302,22 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
     return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+
+
+def _looked(cases: Sequence[Case]) -> list[Row]:
+    """The differences of sequential results as their looks found them, and without a test what nobody asked for."""
+    rows = []
+    for score, a, first, b, second in cases:
+        found = looked.paired(first.document, second.document["result_id"], score["signature"])
+        apart = first.values[score["signature"]] - second.values[score["signature"]]
+        if found is None and score["level"] == "sample" and np.isfinite(apart).any():
+            n, clusters = int(np.isfinite(apart).sum()), stats.count_of_clusters(first.clusters, np.isfinite(apart))
+            found = stats.Paired(float(np.nanmean(apart)), None, 1.0, None, n, clusters, "none"), 1.0
+        if found is not None:
+            paired, p = found
+            separated = paired.method != "none" and first.inference.separated(p, paired.n_clusters)
+            rows.append(Row(score["signature"], score["level"], a, b, score["better"], paired, p, separated, None))
+    return rows
 
 
 def difference(score: typed.ResultScore, a: Samples, b: Samples) -> stats.Paired:

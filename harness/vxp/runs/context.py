@@ -22,6 +22,7 @@ from vxp.errors import VxpError
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
+from vxp.stats.sequential import Until
 from vxp.tasks import Task
 
 log = logging.getLogger("vxp")
@@ -63,6 +64,7 @@ class Settings:
     threads: int = 1
     limit: int | None = None
     memory: int = MEMORY
+    until: Until | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,21 +85,30 @@ class Context:
     ) -> Context:
         """The context of a run into `out`, of as many items as the settings say; metrics: as requested, those of the task's
         card where none is, and None for a run that scores nothing."""
-        task = task.limited(settings.limit)
+        task = task.limited(settings.limit) if settings.until is None else task
         return cls(task, model, () if metrics is None else _metrics(task, metrics), settings, out, progress or Quiet())
 
     @property
     def settings_document(self) -> typed.Settings:
         own = self.settings
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
-        return {"device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
-                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
+        found: typed.Settings = {
+            "device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
+            "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
+        if own.until is not None:
+            found["until"] = str(own.until)
+        return found
+
+    @property
+    def until(self) -> Until | None:
+        """The question at which the run stops; None of one that takes its items whatever they say."""
+        return self.settings.until
 
     @property
     def division(self) -> typed.Division:
         """`closed` where nothing stands against it (clause 12.2.2)."""
         against = division.reasons(
-            task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
+            task=self.task.reference, model=vxp_schemas.reference(self.model.document), taken=self.task.taken,
             signatures=[b.signature for b in self.metrics])
         return "open" if any(against) else "closed"
 

@@ -128,7 +128,7 @@ def _at_budget(task: Task, bound: BoundExplainer) -> BoundExplainer:
 
 
 def _flags(task: Task) -> list[str]:
-    return [] if task.limit is None else ["limited"]
+    return [] if task.taken is None else ["sequential" if task.taken.drawn else "limited"]
 
 
 def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> typed.Run:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pyarrow as pa
 import safetensors.torch
 import torch
@@ -28,6 +29,7 @@ from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
+from vxp.runs import looking
 from vxp.runs.context import Context
 from vxp.runs.environment import environment
 from vxp.runs.result import TIE, can_tie, explainer, metric_reference, selection
@@ -67,6 +69,9 @@ def write(context: Context, settings: typed.Settings, scored: Sequence[Scored], 
         for score in found:
             if _tie(score["signature"], of_references):
                 score["flags"] = [TIE]
+    looked = {} if context.until is None else looking.look(task, context.until, summaries[0], [
+        looking.Scores(s.set_id, s.bound.id, s.bound.explainer.reference,
+                       {sig: np.array(_numbers(o), np.float64) for sig, (_, o) in s.scores.items()}) for s in scored])
     few = task.inference.few(item.cluster for item in task.items)
     raised = [*(["few-clusters"] if few else []), *flags]
     computed_on = environment(settings)
@@ -87,6 +92,8 @@ def write(context: Context, settings: typed.Settings, scored: Sequence[Scored], 
             "environment": store.descriptor(folder / FILES["environment"], out, store.JSON),
             "harness": harness(), "settings": settings, "flags": raised, **selection(task),
         }
+        if s.set_id in looked:
+            document["sequential"] = looked[s.set_id]
         if references:
             table = _reference_samples(task, of_references)
             store.write_table(folder / FILES["reference_samples"], table)

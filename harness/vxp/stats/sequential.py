@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from vxp_schemas import typed
 
-from vxp import random
 from vxp.core import VxpError
 from vxp.stats.inference import Floats, Inference, Range
 
@@ -65,15 +64,6 @@ def looks(clusters: int, first: int) -> list[int]:
     while found[-1] < clusters:
         found.append(min(clusters, ceil(GROWTH * found[-1])))
     return found
-
-
-def order(clusters: Sequence[str], seed: int) -> list[int]:
-    """The places of a task's items in the order in which a run that may stop takes them: clusters in random order, the items of
-    each in the task's own. clusters: that of every item."""
-    names = list(dict.fromkeys(clusters))
-    words = random.philox(random.key(seed, "", "sequential@1", "clusters"), 0, len(names))[0].tolist()
-    rank = {names[j]: r for r, j in enumerate(sorted(range(len(names)), key=lambda j: (words[j], j)))}
-    return sorted(range(len(clusters)), key=lambda i: (rank[clusters[i]], i))
 
 
 # ------------------------------------------------------------------------------------------------------------------ capital

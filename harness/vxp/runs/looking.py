@@ -1,0 +1,82 @@
+"""Runs that stop once their question is decided: what a look at the scores so far finds (7.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from vxp_schemas import typed
+
+from vxp.core import VxpError
+from vxp.stats import sequential
+from vxp.stats.inference import Floats
+from vxp.stats.sequential import Comparison, Found, Until
+from vxp.tasks import Task
+
+FLOOR = "random"
+"""The reference that every method is compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The numbers of one system by signature, NaN where an item has none: [N] in the task's order."""
+
+    id: str
+    explainer: str
+    reference: bool
+    values: Mapping[str, Floats]
+
+
+def look(
+    task: Task, question: Until, scores: Sequence[typed.ResultScore], systems: Sequence[Scores]
+) -> dict[str, typed.ResultSequential]:
+    """By result the looks at the items of a task so far, and what the last one finds of its comparisons.
+
+    task: the first clusters of one in drawn order; scores: what they are, by any of the results. VxpError where nothing can be
+    asked.
+    """
+    if task.selection is None or task.largest_cluster is None:
+        raise VxpError(f"task {task.name} is not in drawn order, so that nothing can be looked at")
+    clusters = [item.cluster for item in task.items]
+    at = [n for n in sequential.looks(task.selection.of_clusters, task.inference.min_clusters) if n <= task.selection.clusters]
+    comparisons = [
+        Comparison(a.id, b.id, score["signature"], sequential.differences(
+            a.values[score["signature"]], b.values[score["signature"]], clusters, (score["range"][0], score["range"][1]),
+            task.largest_cluster))
+        for score in sequential.watched(scores, question, task.document["primary_family"]) for a, b in _pairs(systems)]
+    verdict = sequential.decide(comparisons, at, question, task.inference)
+    names = list(dict.fromkeys(clusters))
+    looks: list[typed.ResultSequentialLook] = [
+        {"clusters": n, "items": sum(c in taken for c in clusters), "undecided": left}
+        for n, left in zip(at, verdict.undecided, strict=True) if (taken := set(names[:n]))]
+    return {system.id: {
+        "comparisons": len(comparisons), "largest_cluster": task.largest_cluster, "looks": looks,
+        "found": [_document(found, system.id) for found in verdict.found if system.id in (found.a, found.b)],
+    } for system in systems}
+
+
+def _pairs(systems: Sequence[Scores]) -> list[tuple[Scores, Scores]]:
+    """Every method with every other, and each with the floor."""
+    methods = [s for s in systems if not s.reference]
+    floor = next((s for s in systems if s.reference and s.explainer == FLOOR), None)
+    pairs = [*combinations(methods, 2), *((m, floor) for m in methods if floor is not None)]
+    if not pairs:
+        raise VxpError("--until compares explainers with each other and with the reference random: name one that is no "
+                       "reference with --explainer")
+    return pairs
+
+
+def _document(found: Found, own: str) -> typed.ResultSequentialFound:
+    """A comparison as the result of one of its two systems has it: its own less the other's."""
+    sign = 1 if found.a == own else -1
+    lo, hi = (found.lo, found.hi) if sign > 0 else (-found.hi, -found.lo)
+    document: typed.ResultSequentialFound = {
+        "other": found.b if sign > 0 else found.a, "signature": found.signature, "n": found.n, "clusters": found.clusters,
+        "lo": lo, "hi": hi, "p": found.p, "p_adjusted": found.p_adjusted}
+    if np.isfinite(found.delta):
+        document["delta"] = sign * found.delta
+    if found.decided is not None:
+        document["decided"] = found.decided
+    return document

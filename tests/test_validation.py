@@ -414,6 +414,7 @@ case("VXP-K027", "another kind of explanation, which it is not", left_out(DELETI
 
 
 case("VXP-K028", "a version in words", edit("result", harness__version="the newest"))
+case("VXP-K031", "a question without looks", edit("result", settings__until="separated"))
 case("VXP-F017", "a version that nobody has released", edit("result", harness__version="9.9.9"))
 
 

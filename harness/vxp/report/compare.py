@@ -93,7 +93,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Group:
-    """Results of one task and model, and so of the same items."""
+    """Results of one task and model, and so of the same items. sequential: of results that stopped when a question was decided
+    what was asked and found, in words."""
 
     task: typed.Ref
     model: typed.Ref
@@ -102,6 +103,7 @@ class Group:
     clusters: int
     inference: stats.Inference
     scores: tuple[Score, ...]
+    sequential: str = ""
 
     @property
     def rows(self) -> list[Row]:
@@ -262,7 +264,7 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
         some = [s for s in shared if s["family"] == family]
         scores += _family(some, dict(zip(names, results, strict=True)), intervals)
     return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),
-                 first.inference, tuple(scores))
+                 first.inference, tuple(scores), looked.words(first.document))
 
 
 def _names(results: Sequence[Samples]) -> tuple[str, ...]:
@@ -390,7 +392,7 @@ def _table(score: Score, rows: Sequence[Row], inference: stats.Inference) -> Tab
 
 def _best(score: Score) -> str | None:
     tied = score.tied_for_best
-    if len(score.means) < 2:
+    if len(score.means) < 2 or all(row.paired.method == "none" for row in score.rows):
         return None
     if len(tied) == len(score.means):
         return "nothing is separated from the best"

@@ -20,7 +20,7 @@ from vxp.core import OK, VxpError
 from vxp.documents import Taken, listed, referred
 from vxp.explainers import REFERENCES, references
 from vxp.runs import result
-from vxp.validation import statements
+from vxp.validation import sequential, statements
 from vxp.validation.aggregates import Aggregates, inference_of
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Card, State
@@ -45,6 +45,7 @@ def check(state: State) -> None:
         _settings(state, result_)
         if result_.samples is not None:
             Aggregates.of(state, result_, result_.samples).check(result_.samples)
+            sequential.check(state, result_, inference_of(state, document))
         found_set = state.set_of(result_)
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)

@@ -76,6 +76,13 @@ class Task:
         return referred(self.document, self.taken)
 
     @property
+    def grows(self) -> typed.Ref:
+        """The same of a run whose items become more: it names the order that they come in, and not how many there are."""
+        whole = referred(self.document)
+        return self.reference if self.largest_cluster is None else {
+            **whole, "digest": vxp_schemas.digest([whole["digest"], "sequential"])}
+
+    @property
     def dataset(self) -> typed.Ref:
         return self.document["dataset"]
 

@@ -27,6 +27,7 @@ from vxp.cli.options import (
     Precision,
     TaskName,
     Threads,
+    Until,
     app,
     console,
     data_app,
@@ -44,7 +45,7 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, until: Until = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -53,7 +54,7 @@ def run(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips)
+                           batch_size, threads, memory, clips, until)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)

@@ -24,6 +24,7 @@ from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
 from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings
+from vxp.stats import sequential
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -49,6 +50,7 @@ class Order:
     threads: int | None = None
     memory: str | None = None
     clips: Path | None = None
+    until: str | None = None
 
     @property
     def own(self) -> bool:
@@ -256,4 +258,14 @@ def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
     task = task.limited(order.limit)
     asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
                   budget(order.memory))
-    return choose_settings(task, model, out, asked)
+    settings = choose_settings(task, model, out, asked)
+    return settings if order.until is None else replace(settings, until=_question(order, task))
+
+
+def _question(order: Order, task: Task) -> sequential.Until:
+    """What the run stops at; VxpError where the task has too few clusters to decide anything."""
+    if order.limit is not None:
+        raise VxpError("--until takes clusters in drawn order until its question is decided, and --limit others: give one "
+                       "of the two")
+    sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters)
+    return sequential.until(str(order.until))

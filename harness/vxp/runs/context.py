@@ -22,6 +22,7 @@ from vxp.errors import VxpError
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
+from vxp.runs import looking
 from vxp.stats.sequential import Until
 from vxp.tasks import Task
 
@@ -117,8 +118,11 @@ class Context:
         return store.Units(self.out / UNITS)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        n = len(self.task.items)
-        return ((start, min(start + UNIT, n)) for start in range(0, n, UNIT))
+        """The items of every unit. A unit ends where a run that may stop looks, so that it is the same when the run goes on."""
+        begin = 0
+        for end in looking.ends(self.task) if self.until else (len(self.task.items),):
+            yield from ((start, min(start + UNIT, end)) for start in range(begin, end, UNIT))
+            begin = end
 
     @cached_property
     def engine(self) -> Engine:

@@ -54,7 +54,7 @@ class Made:
 
 def set_id(context: Context, bound: BoundExplainer) -> str:
     """Task, explainer and the first 8 hex digits of the digest of all that the set's maps depend on."""
-    inputs = [context.task.reference, vxp_schemas.reference(context.model.document), result.system_digest(bound),
+    inputs = [context.task.grows, vxp_schemas.reference(context.model.document), result.system_digest(bound),
               context.settings.device, context.settings.precision]
     short = vxp_schemas.digest(inputs).removeprefix("sha256:")[:8]
     return f"{context.task.id}-{bound.id}"[:54] + f"-{short}"

@@ -39,22 +39,34 @@ def look(
     """
     if task.selection is None or task.largest_cluster is None:
         raise VxpError(f"task {task.name} is not in drawn order, so that nothing can be looked at")
-    clusters = [item.cluster for item in task.items]
-    at = [n for n in sequential.looks(task.selection.of_clusters, task.inference.min_clusters) if n <= task.selection.clusters]
+    clusters, at = [item.cluster for item in task.items], _looks(task)
     comparisons = [
         Comparison(a.id, b.id, score["signature"], sequential.differences(
             a.values[score["signature"]], b.values[score["signature"]], clusters, (score["range"][0], score["range"][1]),
             task.largest_cluster))
         for score in sequential.watched(scores, question, task.document["primary_family"]) for a, b in _pairs(systems)]
     verdict = sequential.decide(comparisons, at, question, task.inference)
-    names = list(dict.fromkeys(clusters))
     looks: list[typed.ResultSequentialLook] = [
-        {"clusters": n, "items": sum(c in taken for c in clusters), "undecided": left}
-        for n, left in zip(at, verdict.undecided, strict=True) if (taken := set(names[:n]))]
+        {"clusters": n, "items": items, "undecided": left}
+        for n, items, left in zip(at, ends(task), verdict.undecided, strict=True)]
     return {system.id: {
         "comparisons": len(comparisons), "largest_cluster": task.largest_cluster, "looks": looks,
         "found": [_document(found, system.id) for found in verdict.found if system.id in (found.a, found.b)],
     } for system in systems}
+
+
+def ends(task: Task) -> list[int]:
+    """How many items of a task in drawn order there are at every look so far."""
+    last = {item.cluster: i for i, item in enumerate(task.items)}  # in the order in which clusters begin
+    places = list(last.values())
+    return [places[n - 1] + 1 for n in _looks(task)]
+
+
+def _looks(task: Task) -> list[int]:
+    """After how many clusters it has been looked."""
+    whole = task.selection
+    return [] if whole is None else [
+        n for n in sequential.looks(whole.of_clusters, task.inference.min_clusters) if n <= whole.clusters]
 
 
 def _pairs(systems: Sequence[Scores]) -> list[tuple[Scores, Scores]]:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -24,17 +25,36 @@ from vxp.machine import computing
 from vxp.models import Model
 from vxp.runs import result
 from vxp.runs.baselines import Baseline, baselines_of
-from vxp.runs.context import UNITS, Context
+from vxp.runs.context import UNITS, Context, log
 from vxp.runs.explanations import explain, set_id
 from vxp.runs.gallery import keep
 from vxp.runs.scoring import score
 from vxp.runs.sets import CarriedSet, copied, read_set
 from vxp.runs.writing import write
+from vxp.stats import sequential
 from vxp.tasks import Task
 
 
 def run(context: Context, wanted: Sequence[BoundExplainer]) -> list[Path]:
-    """Explain and score: one result per explainer, the references included; returns the result documents' paths."""
+    """Explain and score: one result per explainer, the references included; returns the result documents' paths. With a
+    question to stop at, of ever more clusters until it is decided."""
+    if context.until is None:
+        return _run(context, wanted)
+    task, stored = context.task, context.out / "run.json"
+    begun = (store.read_document(stored, typed.Run)["settings"]["limit"] or 0) if stored.exists() else 0
+    for clusters in sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters):
+        more = dataclasses.replace(context, task=task.first(clusters))
+        if len(more.task.items) < begun:
+            continue
+        paths = _run(more, wanted)
+        looked = store.read_document(paths[0], typed.Result)["sequential"]["looks"][-1]
+        log.info("after %d clusters, %d items: %d undecided", looked["clusters"], looked["items"], looked["undecided"])
+        if not looked["undecided"]:
+            break
+    return paths
+
+
+def _run(context: Context, wanted: Sequence[BoundExplainer]) -> list[Path]:
     systems = with_references(context.task, ready(context.task, context.model, wanted))
     with claimed(context, run_document(context, systems, None)):
         baselines = _begun(context)
@@ -79,10 +99,15 @@ def _begun(context: Context) -> dict[int, Baseline]:
 def _explained(context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline]) -> Path:
     """The folder of an explainer's set, made where it is not there."""
     folder = context.out / "explanations" / set_id(context, bound)
-    if not (folder / "set.json").exists():
+    if not _whole(folder / "set.json", context.task):
         explain(context, bound, baselines, folder)
     _keep_system(context, bound, folder)
     return folder
+
+
+def _whole(path: Path, task: Task) -> bool:
+    """Whether the set that is there has all items: that of a run that goes on may have less."""
+    return path.exists() and store.read_document(path, typed.Set)["n_items"]["expected"] == len(task.items)
 
 
 def _keep_system(context: Context, bound: BoundExplainer, folder: Path) -> None:
@@ -154,14 +179,26 @@ def claimed(context: Context, document: typed.Run) -> Iterator[None]:
             store.write_document(stored, document)
         there = store.read_document(stored, typed.Run)
         _same_run(stored, there, document)
-        if there["explainers"] != document["explainers"]:
+        if there["explainers"] != document["explainers"] or there["settings"] != document["settings"]:
             store.write_document(stored, document)
         yield
 
 
+def _lasting(run: typed.Run) -> dict[str, Any]:
+    """What of a run stays when it goes on: not its explainers, which may become more, nor its items with a question to stop
+    at."""
+    kept: dict[str, Any] = {k: v for k, v in run.items() if k not in ("created", "generator", "explainers")}
+    if "until" in run["settings"]:
+        del kept["selection"]
+        kept["settings"] = {k: v for k, v in run["settings"].items() if k != "limit"}
+        kept["task"] = {"id": run["task"]["id"], "version": run["task"]["version"]}
+    return kept
+
+
 def _same_run(path: Path, there: typed.Run, wanted: typed.Run) -> None:
     """VxpError unless what is wanted is the run that is there, or that run with more explainers."""
-    fixed = [(k, there.get(k), asked) for k, asked in wanted.items() if k not in ("created", "generator", "explainers")]
+    before = _lasting(there)
+    fixed = [(k, before.get(k), asked) for k, asked in _lasting(wanted).items()]
     differs = [f"{k}: {was!r} there, {asked!r} asked" for k, was, asked in fixed if was != asked]
     left_out = [method for method in there["explainers"] if method not in wanted["explainers"]]
     if left_out:

@@ -90,7 +90,7 @@ def batch(seed: int = 7, frames: int = T) -> Batch:
 
 def scored(name: str, parameters: dict[str, Any], case: Case, batch_size: int = 16) -> Any:
     wanted = bind((name, parameters))
-    return Engine(Motion(), batch_size).score([Job(case, (wanted,))])[0][wanted.signature]
+    return Engine(Motion(), batch_size).score(Job(case, (wanted,)))[wanted.signature]
 
 
 def expected(name: str, parameters: dict[str, Any], case: Case, i: int) -> tuple[str, float | None]:
@@ -271,7 +271,7 @@ def test_the_three_curves_of_voxels_share_their_rows() -> None:
 
     def rows(*names: str) -> int:
         engine = Engine(model)
-        engine.score([Job(case, tuple(bind(f"{name}|steps:7") for name in names))])
+        engine.score(Job(case, tuple(bind(f"{name}|steps:7") for name in names)))
         return engine.tally.run
 
     assert rows("st-deletion", "st-insertion", "st-srg") == rows("st-srg") == 3 * 14

@@ -41,7 +41,7 @@ from vxp.core import (
     outcome,
     perturb,
 )
-from vxp.engine import Engine, Job
+from vxp.engine import Engine, Job, Wanted, traces
 from vxp.engine.building import Builder
 from vxp.metrics import Bound
 
@@ -75,7 +75,7 @@ def asked(case: Case, request: Request, engine: Engine, explain: Any = None) -> 
         answers.append((yield request))
         return outcome(torch.zeros(len(case.batch)))
 
-    engine.score([Job(case, (Bound(asks, {}),), explain)])
+    engine.score(Job(case, (Bound(asks, {}),), explain))
     return answers[0]
 
 
@@ -181,9 +181,12 @@ def test_rows_without_a_part_are_shared_by_all_explainers(batch: Batch) -> None:
         answer = yield Request(tuple(Without(Cell(3, k), "mean") for k in range(9)), readout="logit")
         return outcome(answer.sum(1))
 
-    engine = Engine(net(), 4)
-    engine.score([Job(c, (Bound(asks, {}),)) for c in (one, two)])
-    assert engine.tally.run == 27
+    engine, wanted = Engine(net(), 4), (Bound(asks, {}),)
+    known = engine.shared(one.batch, Wanted.of(t.wanted for t in traces(wanted, one.batch.select([0]), 2).values()))
+    assert engine.tally.run == 30  # and the unchanged items
+    for case in (one, two):
+        engine.score(Job(case, wanted), known)
+    assert engine.tally.run == 30
     assert engine.tally.asked == 54
 
 
@@ -289,7 +292,7 @@ def test_all_logits_and_the_representation_are_read_in_the_same_pass(case: Case,
         return outcome(torch.zeros(3))
 
     wanted = tuple(Bound(asks, {"readout": r}) for r in ("output", "representation", "logit"))
-    engine.score([Job(case, wanted)])
+    engine.score(Job(case, wanted))
     assert engine.tally.run == 9  # one pass for three readouts
     rows = torch.stack([case.batch.inputs, case.batch.inputs + 0.5, torch.stack(
         [Builder(case.batch, {}).build([(i, edits[2])])[0].clone() for i in range(3)])], 1)
@@ -308,7 +311,7 @@ def test_a_model_without_a_linear_layer_has_no_representation(case: Case) -> Non
         yield Request((Unchanged(),), readout="representation")
         raise AssertionError("answered")
 
-    found = Engine(model, 4).score([Job(case, (Bound(asks, {}),))])[0]["asks@1"]
+    found = Engine(model, 4).score(Job(case, (Bound(asks, {}),)))["asks@1"]
     assert found.status == ("not-run:no-representation",) * 3
 
 
@@ -330,7 +333,9 @@ def test_regions_are_cut_once_per_image_and_numbered_from_zero(case: Case) -> No
         return outcome(labels[:, 0].flatten(1).amax(1).double())
 
     two = Case(case.batch, torch.rand(3, H, W), "none")
-    found = engine.score([Job(c, (Bound(asks, {"n": n}),)) for c in (case, two) for n in (3, 5)])
+    wanted = tuple(Bound(asks, {"n": n}) for n in (3, 5))
+    known = engine.shared(case.batch, Wanted.of(t.wanted for t in traces(wanted, case.batch.select([0]), 2).values()))
+    found = [engine.score(Job(c, wanted), known) for c in (case, two)]
     assert [f[key].values.tolist() for f in found for key in f] == [[2.0] * 3, [4.0] * 3] * 2
     assert calls == [3, 5]
 

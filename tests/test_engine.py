@@ -31,7 +31,7 @@ from vxp.core import (
     metric,
 )
 from vxp.core.perturb import IMAGES, levels
-from vxp.engine import Engine, Job, best_batch_size, readouts
+from vxp.engine import Engine, Job, Wanted, best_batch_size, readouts, traces
 from vxp.engine.building import Builder, difference
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, bind_all
@@ -129,7 +129,7 @@ def test_an_image_that_is_the_fill_has_one_row(batch: Batch) -> None:
     wanted = bind_all([f"{m}|keep:100|mask:soft|fill:black" for m in ("increase-in-confidence", "average-drop",
                                                                       "average-gain")])
     maps = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(4))
-    found = Engine(Linear(360), 5).score([Job(Case(black, maps, "none"), wanted)])[0]
+    found = Engine(Linear(360), 5).score(Job(Case(black, maps, "none"), wanted))
     assert [o.values.tolist() for o in found.values()] == [[0, 0, 0]] * 3
 
 
@@ -173,7 +173,7 @@ def test_the_core_suite_runs_each_row_once(batch: Batch) -> None:
                        *(f"{m}|keep:{k}" for m in ("average-drop", "increase-in-confidence", "average-gain")
                          for k in (100, 50, 15))])
     engine = Engine(model, 7)
-    engine.score([Job(case, wanted)])
+    engine.score(Job(case, wanted))
     assert engine.tally.run == model.rows == 3 * (steps - 1) + 3 + 3 + 18
     assert engine.tally.asked > 2 * engine.tally.run
 
@@ -183,9 +183,10 @@ def test_two_explainers_share_what_does_not_depend_on_the_map(batch: Batch) -> N
     wanted = bind_all(["deletion|steps:4"])
     apart = Engine(Linear(360), 8)
     for c in cases:
-        apart.score([Job(c, wanted)])
+        apart.score(Job(c, wanted))
     together = Engine(Linear(360), 8)
-    both = together.score([Job(c, wanted) for c in cases])
+    known = together.shared(batch, Wanted.of(t.wanted for t in traces(wanted, batch.select([0]), 2).values()))
+    both = [together.score(Job(c, wanted), known) for c in cases]
     assert apart.tally.run - together.tally.run == 2 * len(batch)
     assert not torch.equal(both[0]["deletion@1|steps:4|fill:mean"].values, both[1]["deletion@1|steps:4|fill:mean"].values)
 
@@ -193,10 +194,10 @@ def test_two_explainers_share_what_does_not_depend_on_the_map(batch: Batch) -> N
 def test_known_rows_are_not_run_again(case: Case) -> None:
     wanted = bind_all(["deletion|steps:4"])
     first = Engine(Linear(360), 8)
-    known = first.baseline(case.batch, ("mean",))
+    known = first.shared(case.batch, Wanted((Unchanged(), Filled("mean"))))
     plain, given = Engine(Linear(360), 8), Engine(Linear(360), 8)
-    a = plain.score([Job(case, wanted)])[0]
-    b = given.score([Job(case, wanted)], known)[0]
+    a = plain.score(Job(case, wanted))
+    b = given.score(Job(case, wanted), known)
     assert given.tally.run == plain.tally.run - 6
     torch.testing.assert_close(*(s["deletion@1|steps:4|fill:mean"].values for s in (a, b)), atol=1e-9, rtol=0)
 
@@ -231,8 +232,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(case: Case) -> None:
 
     wanted = bind_all(["deletion|steps:4"])
     engine = Engine(Tight(360), 16)
-    small = engine.score([Job(case, wanted)])[0]
-    large = Engine(Linear(360), 16).score([Job(case, wanted)])[0]
+    small = engine.score(Job(case, wanted))
+    large = Engine(Linear(360), 16).score(Job(case, wanted))
     assert engine.batch_size == 2
     name = bind("deletion|steps:4").signature
     torch.testing.assert_close(small[name].values, large[name].values, atol=1e-7, rtol=0)
@@ -244,7 +245,7 @@ def test_out_of_memory_with_one_row_is_said(case: Case) -> None:
             raise torch.OutOfMemoryError("pretend")
 
     with pytest.raises(VxpError, match="one row at a time"):
-        Engine(Full(), 4).score([Job(case, bind_all(["deletion|steps:2"]))])
+        Engine(Full(), 4).score(Job(case, bind_all(["deletion|steps:2"])))
 
 
 def test_a_failing_explainer_costs_its_own_scores_only(case: Case) -> None:
@@ -252,7 +253,7 @@ def test_a_failing_explainer_costs_its_own_scores_only(case: Case) -> None:
         raise RuntimeError("third-party code")
 
     wanted = bind_all(["deletion|steps:2", "random-logit|window:5", "entropy"])
-    found = Engine(Linear(360), 4).score([Job(case, wanted, broken)])[0]
+    found = Engine(Linear(360), 4).score(Job(case, wanted, broken))
     statuses = {name.split("@")[0]: o.status for name, o in found.items()}
     assert statuses["random-logit"] == ("failed:explainer-error",) * 3
     assert statuses["deletion"] == statuses["entropy"] == ("ok",) * 3
@@ -267,7 +268,7 @@ def test_an_item_that_cannot_be_explained_again_costs_itself_only(case: Case, si
         return batch.inputs[:, 0]
 
     wanted = bind_all(["max-sensitivity|samples:2", "deletion|steps:4"])
-    found = Engine(Linear(360), size).score([Job(case, wanted, explain)])[0]
+    found = Engine(Linear(360), size).score(Job(case, wanted, explain))
     again, once = found[wanted[0].signature], found[wanted[1].signature]
     assert again.status == ("ok", "failed:explainer-error", "ok")
     assert math.isnan(again.values[1])
@@ -276,8 +277,8 @@ def test_an_item_that_cannot_be_explained_again_costs_itself_only(case: Case, si
 
 def test_precision_switches_are_restored(case: Case) -> None:
     before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-    exact = Engine(Linear(360), 4).score([Job(case, bind_all(["deletion|steps:2"]))])[0]
-    coarse = Engine(Linear(360), 4, "bf16").score([Job(case, bind_all(["deletion|steps:2"]))])[0]
+    exact = Engine(Linear(360), 4).score(Job(case, bind_all(["deletion|steps:2"])))
+    coarse = Engine(Linear(360), 4, "bf16").score(Job(case, bind_all(["deletion|steps:2"])))
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
     (a,), (b,) = ([o.values for o in s.values()] for s in (exact, coarse))
     assert not torch.equal(a, b)
@@ -297,9 +298,9 @@ def test_best_batch_size_stops_where_memory_does() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_gives_the_same_scores(case: Case) -> None:
     wanted = bind_all(["deletion|steps:6", "insertion|steps:6", "road-morf", "average-drop|keep:50", "entropy", "gini"])
-    here = Engine(Linear(360), 8).score([Job(case, wanted)])[0]
+    here = Engine(Linear(360), 8).score(Job(case, wanted))
     moved = Case(case.batch.to("cuda"), case.native.cuda(), "none")
-    there = Engine(Linear(360).cuda(), 8).score([Job(moved, wanted)])[0]
+    there = Engine(Linear(360).cuda(), 8).score(Job(moved, wanted))
     for name in here:
         torch.testing.assert_close(here[name].values, there[name].values, atol=1e-5, rtol=0)
 
@@ -315,7 +316,7 @@ def test_a_row_with_the_unchanged_input_has_its_output(case: Case) -> None:
     """A mask that is 1 everywhere, and the fill blur at a size at which it changes nothing."""
     engine = Engine(Placed(360), batch_size=7)
     wanted = bind_all(["increase-in-confidence|keep:100|mask:binary", "faithfulness-correlation|fill:blur"])
-    found = engine.score([Job(Case(case.batch, case.native, "none"), tuple(wanted))])[0]
+    found = engine.score(Job(Case(case.batch, case.native, "none"), tuple(wanted)))
     assert found[wanted[0].signature].values.tolist() == [0, 0, 0]
     assert set(found[wanted[1].signature].status) == {"undefined:zero-variance"}
 
@@ -334,7 +335,7 @@ class Infinite(Linear):
 def test_an_output_that_is_not_finite_is_never_a_number(name: str, case: Case) -> None:
     case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
     wanted = bind(name)
-    found = Engine(Infinite(360), batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
+    found = Engine(Infinite(360), batch_size=8).score(Job(case, (wanted,)))[wanted.signature]
     assert set(found.status) == {"failed:non-finite-score"}
     assert torch.isnan(found.values).all()
 
@@ -358,7 +359,7 @@ def test_a_logit_is_a_number_whatever_that_of_another_class(name: str, case: Cas
     """5.11.8: a score fails by the numbers that its formula takes, and a logit takes one."""
     case = replace(case, batch=replace(case.batch, targets=torch.zeros(3, dtype=torch.long)))
     wanted = bind(name)
-    sound, found = (Engine(model, batch_size=8).score([Job(case, (wanted,))])[0][wanted.signature]
+    sound, found = (Engine(model, batch_size=8).score(Job(case, (wanted,)))[wanted.signature]
                     for model in (Linear(360), Beside(360)))
     assert set(sound.status) == {"ok"}
     assert found.status == sound.status
@@ -388,7 +389,7 @@ def test_a_model_without_a_representation_has_no_score_of_it(linear: bool, case:
 
     case.native[1] = float("nan")  # not run goes before what the map says
     wanted = bind_all(["relative-representation-stability|samples:2", "gini"])
-    found = Engine(Tokens(linear), batch_size=2).score([Job(case, wanted, explain)])[0]
+    found = Engine(Tokens(linear), batch_size=2).score(Job(case, wanted, explain))
     assert found[wanted[0].signature].status == ("not-run:no-representation",) * 3
     assert found[wanted[0].signature].values.isnan().all()
     assert found[wanted[1].signature].status == ("ok", "undefined:non-finite-map", "ok")
@@ -413,7 +414,7 @@ def test_the_outputs_of_a_model_in_float64_are_float32(case: Case) -> None:
 
     for readout in ("logit", "output", "representation"):
         declared = metric("m", family="other", better="higher", range=(0, 1))(partial(plan, readout=readout))
-        Engine(Wide()).score([Job(case, (Bound(declared, {}),))])
+        Engine(Wide()).score(Job(case, (Bound(declared, {}),)))
         assert torch.equal(seen[readout], seen[readout].float().double()), readout
 
 
@@ -432,7 +433,7 @@ def test_a_size_without_variance_comes_before_another_whose_outputs_are_not_fini
             return torch.where(gone[:, None], torch.tensor(float("inf")), torch.arange(4.0))
 
     wanted = bind_all(["sensitivity-n|sizes:2|samples:5", "sensitivity-n|sizes:1|samples:5"])
-    both, first = Engine(Steep(), 8).score([Job(case, wanted)])[0].values()
+    both, first = Engine(Steep(), 8).score(Job(case, wanted)).values()
     assert set(both.status) == {"undefined:zero-variance"}
     assert set(first.status) == {"failed:non-finite-score"}
 

@@ -13,8 +13,8 @@ import torch
 import vxp
 from torch import Tensor, nn
 from vxp import explainers, models, tasks
-from vxp.core import Batch, Case, Normalization
-from vxp.engine import Engine, Job
+from vxp.core import Batch, Case, Filled, Normalization, Unchanged
+from vxp.engine import Engine, Job, Wanted
 from vxp.engine.frames import Distinct, frames_of
 from vxp.media import CLIP
 from vxp.metrics import Bound, bind
@@ -87,7 +87,7 @@ def test_all_frame_curves_of_all_maps_take_few_passes_a_clip(frames: int) -> Non
     engine = Engine(vxp.late_fusion(net), 8)
     with counted(net) as seen:
         for case in cases(batch, 5):
-            engine.score([Job(case, wanted)])
+            engine.score(Job(case, wanted))
     still = 3  # black, mean, mean-frame
     assert sum(seen) == engine.tally.frames == len(batch) * (2 * frames + still) <= 40 * len(batch)
     assert engine.tally.run > 20 * len(batch), "rows, each with all its frames"
@@ -101,7 +101,7 @@ def test_the_passes_of_a_curve_are_the_frames_of_clip_and_fill(frames: int, fill
     engine = Engine(vxp.late_fusion(net), 8)
     with counted(net) as seen:
         for case in cases(batch, 3):
-            engine.score([Job(case, bound(f"frame-deletion|fill:{fill}", f"frame-insertion|fill:{fill}"))])
+            engine.score(Job(case, bound(f"frame-deletion|fill:{fill}", f"frame-insertion|fill:{fill}")))
     assert sum(seen) == engine.tally.frames == passes
 
 
@@ -111,7 +111,7 @@ def test_of_voxel_rows_only_the_frames_that_changed_are_run() -> None:
     falling = torch.arange(4 * 24 * 24, 0, -1.0).view(1, 4, 24, 24)
     engine = Engine(vxp.late_fusion(net), 3)
     with counted(net) as seen:
-        engine.score([Job(Case(batch, falling, "none"), bound("st-deletion|steps:8|fill:black"))])
+        engine.score(Job(Case(batch, falling, "none"), bound("st-deletion|steps:8|fill:black")))
     assert engine.tally.run == 9
     assert sum(seen) == engine.tally.frames == 4 + 1 + 4
 
@@ -122,8 +122,9 @@ def test_predictions_are_of_the_frames_that_are_kept() -> None:
     engine = Engine(model, 8)
     with counted(net) as seen:
         logits = engine.predict_all(batch.inputs)
-        engine.baseline(batch, ("hold",))
-        engine.score([Job(case, bound("frame-deletion")) for case in cases(batch, 2)])
+        known = engine.shared(batch, Wanted((Unchanged(), Filled(batch.medium.fill("hold").whole))))
+        for case in cases(batch, 2):
+            engine.score(Job(case, bound("frame-deletion")), known)
     assert sum(seen) == engine.tally.frames == 2 * (8 + 1)
     torch.testing.assert_close(logits, model(batch.inputs), atol=1e-6, rtol=0)
 
@@ -139,8 +140,8 @@ def test_scores_are_those_of_plain_passes(fusion: str) -> None:
     some = cases(batch, 2)
     engine = Engine(model, 7)
     for case in some:
-        found = engine.score([Job(case, wanted)])[0]
-        plain = Engine(Hidden(model), 7).score([Job(case, wanted)])[0]
+        found = engine.score(Job(case, wanted))
+        plain = Engine(Hidden(model), 7).score(Job(case, wanted))
         for name in plain:
             assert found[name].status == plain[name].status
             torch.testing.assert_close(found[name].values, plain[name].values, atol=1e-6, rtol=0)
@@ -164,12 +165,12 @@ def test_bits_depend_on_no_other_explainer_and_no_other_clip() -> None:
     model, some = vxp.late_fusion(OfFrames()), cases(batch, 3)
     engine = Engine(model, 4)
     for case in some:
-        found = engine.score([Job(case, wanted)])[0]
-        alone = Engine(model, 4).score([Job(case, wanted)])[0]
+        found = engine.score(Job(case, wanted))
+        alone = Engine(model, 4).score(Job(case, wanted))
         assert all(torch.equal(found[name].values, alone[name].values) for name in alone)
     one = batch.select([1])
-    alone = Engine(model, 4).score([Job(Case(one, some[0].native[1:2], "frames"), bound(*FRAME_CURVES))])[0]
-    found = engine.score([Job(some[0], bound(*FRAME_CURVES))])[0]
+    alone = Engine(model, 4).score(Job(Case(one, some[0].native[1:2], "frames"), bound(*FRAME_CURVES)))
+    found = engine.score(Job(some[0], bound(*FRAME_CURVES)))
     assert all(torch.equal(found[name].values[1:2], alone[name].values) for name in alone)
 
 
@@ -179,8 +180,8 @@ def test_kept_logits_stay_within_the_memory() -> None:
     engine = Engine(model, 4, memory=memory)
     for seed in range(6):
         batch = clips(8, items=1, seed=seed)
-        found = engine.score([Job(cases(batch, 1)[0], wanted)])[0]
-        free = Engine(model, 4).score([Job(cases(batch, 1)[0], wanted)])[0]
+        found = engine.score(Job(cases(batch, 1)[0], wanted))
+        free = Engine(model, 4).score(Job(cases(batch, 1)[0], wanted))
         assert all(torch.equal(found[name].values, free[name].values) for name in free)
         sizes.append(sum(logits.nbytes for logits in engine.kept.values()))
     assert 0 < max(sizes) <= memory < 6 * sizes[0]

@@ -470,7 +470,7 @@ def test_a_model_with_one_class_has_no_other_logit() -> None:
     # `vxp.score` refuses such a model; a result of another's may have it
     case = Case(Batch(("0",), inputs, torch.zeros(1, dtype=torch.long)), inputs[:, 0])
     job = Job(case, (wanted,), lambda model, batch: batch.inputs[:, 0])
-    assert Engine(Constant([0.3])).score([job])[0][wanted.signature].status == ("undefined:single-class",)
+    assert Engine(Constant([0.3])).score(job)[wanted.signature].status == ("undefined:single-class",)
 
 
 # --------------------------------------------------------------------------------- RISE's published deletion, insertion

@@ -176,7 +176,7 @@ def columns(batch: Batch, n: int) -> Tensor:
 def irof(model: nn.Module, inputs: Tensor, attribution: Tensor, ids: str, parameters: str = "") -> Outcome:
     batch = Batch(tuple(ids.split()), inputs, torch.zeros(len(inputs), dtype=torch.long))
     wanted = bind("irof" + parameters)
-    (found,) = Engine(model, segment=columns).score([Job(Case(batch, attribution), (wanted,))])
+    found = Engine(model, segment=columns).score(Job(Case(batch, attribution), (wanted,)))
     return found[wanted.signature]
 
 

@@ -217,7 +217,7 @@ def test_maps_are_made_once_for_smooth_mprt_and_max_sensitivity() -> None:
     case = Case(batch, gradient(model, batch))
     wanted = bind_all(["smooth-mprt|samples:4|stages:3", "max-sensitivity|samples:4|radius:0.7", "adcc", "average-drop"])
     engine = Engine(model, 4)
-    engine.score([Job(case, wanted, gradient)])
+    engine.score(Job(case, wanted, gradient))
     assert engine.tally.explained == 2 * (4 * (3 + 1) + 1)
     assert engine.tally.run == 2 * 2  # the item and its masked version
 

@@ -55,7 +55,7 @@ def case(some: Batch) -> Case:
 
 def scored(model: nn.Module, size: int = 16, *names: str) -> dict[str, vxp.core.Outcome]:
     wanted = tuple(bind(name) for name in names or WANTED)
-    return Engine(model, size).score([Job(case(batch()), wanted)])[0]
+    return Engine(model, size).score(Job(case(batch()), wanted))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 16])
@@ -107,7 +107,7 @@ def test_a_late_fusion_model_takes_any_length_without_a_pass_more(fusion: str) -
     model = vxp.late_fusion(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)), fusion)
     engine, wanted = Engine(model, 3), tuple(bind(name) for name in WANTED[:2])
     some = case(batch())
-    found = engine.score([Job(some, wanted)])[0]
+    found = engine.score(Job(some, wanted))
     assert engine.tally.frames == 2 * (4 + 1)  # the mean is a frame more
     curve = found[wanted[0].signature].curve
     assert curve is not None

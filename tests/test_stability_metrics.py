@@ -183,7 +183,7 @@ def test_maps_and_rows_are_shared_by_all_that_add_noise() -> None:
     batch = Batch(("0", "1"), x, torch.zeros(2, dtype=torch.long))
     names = ["max-sensitivity", "average-sensitivity", "local-lipschitz", *RELATIVE]
     engine = Engine(model, 4)
-    engine.score([Job(Case(batch, x[:, 0]), bind_all([f"{name}|samples:4" for name in names]), first_channel)])
+    engine.score(Job(Case(batch, x[:, 0]), bind_all([f"{name}|samples:4" for name in names]), first_channel))
     assert engine.tally.explained == 2 * 4
     assert engine.tally.run == 2 * (4 + 1)
 

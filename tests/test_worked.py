@@ -101,7 +101,7 @@ def score(request: str, **truth: Tensor) -> float:
             return torch.zeros(len(x), 2)
 
     wanted = bind(request)
-    return float(Engine(Nothing(), 1).score([Job(small(**truth), (wanted,))])[0][wanted.signature].values[0])
+    return float(Engine(Nothing(), 1).score(Job(small(**truth), (wanted,)))[wanted.signature].values[0])
 
 
 def upper() -> Tensor:

@@ -171,7 +171,7 @@ def score(
         rule = kind.rule("bilinear" if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
         case = Case(batch, maps, rule, signed)
-        found = engine.score([Job(case, wanted, again)])[0]
+        found = engine.score(Job(case, wanted, again))
     names = batch.ids if clusters is None else tuple(clusters)
     if len(names) != len(batch):
         raise VxpError(f"clusters: got {len(names)} names for {len(batch)} items, expected one per item")

@@ -149,11 +149,19 @@ class Task:
         return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places),
                        largest_cluster=max(Counter(clusters).values()) if taken.drawn else None)
 
+    @property
+    def drawn(self) -> Task:
+        """All items in drawn order (7.5.3), for a run that may stop."""
+        return self.only(Taken(len(self.items), drawn=True))
+
     def first(self, clusters: int) -> Task:
-        """The items of so many clusters in drawn order (7.5.3), for a run that may stop."""
-        drawn = self.only(Taken(len(self.items), drawn=True))
-        names = set(list(dict.fromkeys(item.cluster for item in drawn.items))[:clusters])
-        return self.only(Taken(sum(item.cluster in names for item in self.items), drawn=True))
+        """Of items in drawn order those of the first clusters; VxpError for items in another one."""
+        if self.selection is None or self.largest_cluster is None:
+            raise VxpError(f"task {self.name} is in its own order, and clusters are taken in drawn order: task.drawn")
+        names = list(dict.fromkeys(item.cluster for item in self.items))[:clusters]
+        n = max(i for i, item in enumerate(self.items) if item.cluster == names[-1]) + 1
+        return replace(self, items=self.items[:n],
+                       selection=replace(self.selection, items=n, clusters=len(names)))
 
     def batch(self, start: int, stop: int, model: Model) -> Batch:
         """Items start..stop as the model takes them, on the CPU, with the task's own targets.

@@ -614,6 +614,7 @@ class ResultCost(TypedDict):
 
     explain: ResultCostExplain
     score: ResultCostScore
+    run: NotRequired[ResultCostRun]
     peak_memory_bytes: NotRequired[int]
     device: str
 
@@ -635,6 +636,15 @@ class ResultCostScore(TypedDict):
     frames_run: NotRequired[int]
     explain_rows: int
     seconds: float
+
+
+class ResultCostRun(TypedDict):
+    """Rows of the whole run, of which this result is one of several."""
+
+    explainers: int
+    rows_asked: int
+    rows_run: int
+    rows_shared: int
 
 
 class ResultSequential(TypedDict):

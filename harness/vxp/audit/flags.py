@@ -67,5 +67,5 @@ def _likeness(again: Again, rows: Sequence[int]) -> None:
 
 def _scored(again: Again, bound: Bound, rows: Sequence[int], maps: Tensor) -> np.ndarray:
     batch = again.batch(rows)
-    outcome = again.engine.score([Job(again.case(batch, maps), (bound,), again.explainer)])[0][bound.signature]
+    outcome = again.engine.score(Job(again.case(batch, maps), (bound,), again.explainer))[bound.signature]
     return np.array([v if s == OK else np.nan for v, s in zip(outcome.values.tolist(), outcome.status, strict=True)])

@@ -198,7 +198,7 @@ def _outcomes(
         targets = TARGETS.setdefault((task.name, explainer, first), probability.argmax(1))
         batch = dataclasses.replace(batch, targets=targets)
         case = Case(batch, stored, bound.explainer.resample, bound.explainer.signed)
-        found = engine.score([Job(case, tuple(wanted), bound)])[0]
+        found = engine.score(Job(case, tuple(wanted), bound))
         yield maps, probability.gather(1, targets[:, None])[:, 0], found
 
 

@@ -18,7 +18,7 @@ from vxp.audit import tolerances
 from vxp.audit.claims import Claim, held
 from vxp.audit.statement import Audit
 from vxp.core import OK, Batch, Case, Outcome, Unchanged
-from vxp.engine import READOUTS, Engine, Job, with_statuses
+from vxp.engine import READOUTS, Engine, Job, Wanted, with_statuses
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, bind, catalogue
 from vxp.runs.baselines import BROKEN
@@ -115,15 +115,15 @@ class Again:
     def _unit(self, rows: Sequence[int]) -> None:
         claim = self.claim
         batch = self.batch(rows)
-        known = self.engine.baseline(batch, ())
-        self._unchanged(rows, batch, known[Unchanged()])
+        known = self.engine.shared(batch, Wanted())
+        self._unchanged(rows, batch, known.rows[Unchanged()])
         maps = claim.maps(rows)
         made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
         if self.explainer.available:
             if made:
                 self._maps(rows, batch, maps, made)
             self._failures(rows, batch)
-        found = self.engine.score([Job(self.case(batch, maps), tuple(self.metrics), self.explainer)], known)[0]
+        found = self.engine.score(Job(self.case(batch, maps), tuple(self.metrics), self.explainer), known)
         for bound in self.metrics:
             self._scores(bound, found[bound.signature], rows)
 

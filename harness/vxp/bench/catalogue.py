@@ -56,7 +56,7 @@ def whole_case(items: int, device: str, size: tuple[int, int] = (224, 224)) -> C
 def counted(wanted: tuple[Bound, ...], case: Case, model: nn.Module) -> tuple[int, int]:
     """Rows run, and maps made again, when these metrics are scored together on this case."""
     engine = Engine(model, 64, relabelled=model, segment=blocks)
-    engine.score([Job(case, wanted, bind_explainer(gradient))])
+    engine.score(Job(case, wanted, bind_explainer(gradient)))
     return engine.tally.run, engine.tally.explained
 
 
@@ -108,7 +108,7 @@ def over_the_bound(model: nn.Module, size: int, items: int, precision: Any, devi
         def work(job: Job = job, repeats: int = repeats) -> None:
             for _ in range(repeats):
                 random.forget()
-                engine.score([job])
+                engine.score(job)
 
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:
             for _ in range(repeats):

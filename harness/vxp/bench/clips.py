@@ -36,13 +36,13 @@ def counted(wanted: tuple[Bound, ...], cases: list[Case]) -> tuple[int, int]:
     """Rows and frames that are run when these maps of a clip are scored one after another."""
     engine = Engine(late_fusion(NearFree().to(cases[0].batch.inputs.device)), ROWS)
     for case in cases:
-        engine.score([Job(case, wanted)])
+        engine.score(Job(case, wanted))
     return engine.tally.run, engine.tally.frames
 
 
 def scored(model: nn.Module, precision: Any, case: Case, bound: Bound) -> None:
     """The curve with nothing kept from before."""
-    Engine(model, ROWS, precision).score([Job(case, (bound,))])
+    Engine(model, ROWS, precision).score(Job(case, (bound,)))
 
 
 def by_late_fusion(model: nn.Module, size: tuple[int, int], precision: Any, device: str) -> list[Line]:

@@ -87,12 +87,12 @@ def paired(work: Callable[[], object], bound: Callable[[], object], device: str,
 def rows_of(model: nn.Module, case: Case, bound: Bound) -> tuple[int, int]:
     """Rows that run forward only, and maps made again, forward and backward."""
     engine = Engine(model, 64)
-    engine.score([Job(case, (bound,), bind_explainer(gradient))])
+    engine.score(Job(case, (bound,), bind_explainer(gradient)))
     return engine.tally.run, engine.tally.explained
 
 
 def scored(model: nn.Module, size: int, job: Job) -> None:
-    Engine(model, size).score([job])
+    Engine(model, size).score(job)
 
 
 def plain(model: nn.Module, inputs: Tensor, rows: int) -> None:

@@ -140,7 +140,7 @@ def _ours(model: nn.Module, size: int, case: Case, peer: Peer) -> Callable[[], o
         random.forget()
         fresh = Case(case.batch, case.native)  # the sort is paid for
         engine = Engine(model, size, segment=blocks if peer.theirs != "IROF" else Engine.segment)
-        engine.score([Job(fresh, (bound,), bind_explainer(gradient))])
+        engine.score(Job(fresh, (bound,), bind_explainer(gradient)))
 
     return work
 

@@ -53,7 +53,7 @@ def sharing(device: str) -> list[Line]:
 
     def rows(wanted: Sequence[Bound]) -> int:
         engine = Engine(NearFree().to(device), 64)
-        engine.score([Job(case, tuple(wanted))])
+        engine.score(Job(case, tuple(wanted)))
         return engine.tally.run
 
     alone, together = sum(rows([bound]) for bound in suite), rows(bind_all([m.format(224) for m in CORE]))
@@ -135,7 +135,7 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
         def work(bound: Bound = bound, repeats: int = repeats) -> None:
             for _ in range(repeats):
                 random.forget()
-                engine.score([Job(case, (bound,), again)])
+                engine.score(Job(case, (bound,), again))
 
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:
             for _ in range(repeats):

@@ -130,7 +130,7 @@ def _item(engine: Engine, wanted: Bound, asked: Asked, item: Item, folder: Path)
         labels = isinstance(call, Segment)
         return torch.zeros(1, *batch.space).long() if labels else torch.full_like(case.native, float("nan"))
 
-    return engine.score([Job(case, (wanted,), replay=replay)])[0][wanted.signature]
+    return engine.score(Job(case, (wanted,), replay=replay))[wanted.signature]
 
 
 def _is(given: Given, edit: Edit, call: Call, target: int) -> bool:

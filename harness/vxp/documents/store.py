@@ -8,10 +8,11 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,7 +59,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise NotWrittenError(f"could not write {path} ({len(data)} bytes): {error.strerror}. Nothing half-written is left; "
                               "make room or choose another --out and run the same command again: finished units are "
@@ -107,7 +108,7 @@ def outside(bundle: Path, out: Path) -> None:
         raise VxpError(f"{out} lies in the bundle, which is never changed: choose a place beside it")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -156,9 +157,8 @@ def digest(data: bytes) -> str:
 
 def descriptor(path: Path, root: Path, media_type: str, rows: int | None = None) -> typed.Descriptor:
     """What another document says of a file: media type, path from the root, size, digest and rows."""
-    data = path.read_bytes()
-    found: typed.Descriptor = {"mediaType": media_type, "path": path.relative_to(root).as_posix(), "size": len(data),
-                               "digest": digest(data)}
+    found: typed.Descriptor = {"mediaType": media_type, "path": path.relative_to(root).as_posix(),
+                               "size": path.stat().st_size, "digest": vxp_schemas.file_digest(path)}
     return found if rows is None else {**found, "rows": rows}
 
 
@@ -225,6 +225,31 @@ class Units:
         notes = json.loads(bytes(tensors.pop("notes").tolist()))
         return tensors, notes
 
+    def head(self, name: str) -> tuple[Any, dict[str, tuple[str, list[int]]]] | None:
+        """The notes of a finished unit, and the type and shape of its tensors, which are not read; None if it is not
+        finished."""
+        import safetensors
+
+        path = self.folder / f"{name}.safetensors"
+        if not self.done(name):
+            return None
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                slices = {key: file.get_slice(key) for key in file.keys() if key != "notes"}  # noqa: SIM118
+                shapes = {key: (found.get_dtype(), list(found.get_shape())) for key, found in slices.items()}
+                return json.loads(bytes(file.get_tensor("notes").tolist())), shapes
+        except (OSError, ValueError, safetensors.SafetensorError):
+            self.load(name)  # says what is wrong with it
+            raise
+
+    def done(self, name: str) -> bool:
+        """Whether a unit is finished."""
+        return (self.folder / f"{name}.sha256").exists()
+
+    def drop(self, name: str) -> None:
+        """Remove finished units of this name and below: what they hold is somewhere else."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
     def save(self, name: str, tensors: Mapping[str, Tensor], notes: Any) -> None:
         """Write a unit whole; it counts as finished only once its digest is there."""
         import safetensors.torch
@@ -243,11 +268,17 @@ class Units:
 
 def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
     sink = pa.BufferOutputStream()
-    # float64 scores hardly repeat: a dictionary of them is larger than they are, and split into bytes they pack better
-    numbers = [name for name, column in columns.items() if column.type == pa.float64()]
-    pq.write_table(pa.table(dict(columns)), sink, compression="zstd", use_dictionary=[n for n in columns if n not in numbers],
-                   column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"))
+    whole = pa.table(dict(columns))
+    pq.write_table(whole, sink, **packing(whole.schema))
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def packing(schema: pa.Schema) -> dict[str, Any]:
+    """How the columns of a table are packed."""
+    # float64 scores hardly repeat: a dictionary of them is larger than they are, and split into bytes they pack better
+    numbers = [field.name for field in schema if field.type == pa.float64()]
+    return {"compression": "zstd", "use_dictionary": [name for name in schema.names if name not in numbers],
+            "column_encoding": dict.fromkeys(numbers, "BYTE_STREAM_SPLIT")}
 
 
 def read_table(data: bytes) -> pa.Table:
@@ -272,39 +303,52 @@ def read_table(data: bytes) -> pa.Table:
         raise VxpError(f"a table that cannot be read: {' '.join(str(error).split())[:300]}") from None
 
 
-def write_maps(folder: Path, root: Path, maps: Tensor) -> list[typed.SetShard]:
-    """Write the payload [N, h, w] as shards in row order; returns the shard table of set.json."""
-    import safetensors.torch
+@dataclass(frozen=True)
+class Maps:
+    """The payload [N, *grid] of a set, read by rows; every shard is checked against its digest before its first row is read."""
 
-    per_map = maps[0].numel() * maps.element_size() if len(maps) else 1
-    rows = max(1, min(SHARD_ROWS, SHARD_BYTES // max(per_map, 1)))
-    shards: list[typed.SetShard] = []
-    for number, first in enumerate(range(0, len(maps), rows)):
-        part = maps[first : first + rows].contiguous()
-        path = folder / f"{number:05d}.safetensors"
-        write_bytes(path, safetensors.torch.save({"values": part}))
-        shards.append({
-            "descriptor": descriptor(path, root, SAFETENSORS, len(part)), "first_row": first, "rows": len(part),
-            "tensors": {"values": {"dtype": "F32", "shape": list(part.shape)}},
-        })
-    return shards
+    root: Path
+    shards: Sequence[typed.SetShard]
+    checked: set[str] = field(default_factory=set)
 
+    def __len__(self) -> int:
+        return sum(shard["rows"] for shard in self.shards)
 
-def read_maps(root: Path, shards: Sequence[typed.SetShard]) -> Tensor:
-    """The payload [N, h, w] read back from its shards, each checked against its digest."""
-    import safetensors.torch
-    import torch
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Rows start to stop [n, *grid]."""
+        import torch
 
-    parts = []
-    for shard in shards:
-        tensors = safetensors.torch.load(read_described(root, shard["descriptor"]))
-        values = tensors.get("values")
+        parts = [self._of_shard(shard, max(start - shard["first_row"], 0), min(stop - shard["first_row"], shard["rows"]))
+                 for shard in self.shards
+                 if shard["first_row"] < stop and start < shard["first_row"] + shard["rows"]]
+        return torch.cat(parts)
+
+    def _of_shard(self, shard: typed.SetShard, a: int, b: int) -> Tensor:
+        import safetensors
+
+        described = shard["descriptor"]
+        path = self.root / described["path"]
+        if described["path"] not in self.checked:
+            check_described(self.root, described)
+            self.checked.add(described["path"])
         expected = shard["tensors"]["values"]["shape"]
-        if values is None or list(values.shape) != expected:
-            got = "no tensor 'values'" if values is None else str(list(values.shape))
-            raise VxpError(f"{root / shard['descriptor']['path']}: got {got}, expected values {expected} as set.json says")
-        parts.append(values)
-    return torch.cat(parts)
+        with safetensors.safe_open(path, "pt") as file:
+            found = file.get_slice("values") if "values" in file.keys() else None  # noqa: SIM118
+            if found is None or list(found.get_shape()) != expected:
+                got = "no tensor 'values'" if found is None else str(list(found.get_shape()))
+                raise VxpError(f"{path}: got {got}, expected values {expected} as set.json says")
+            rows: Tensor = found[a:b]
+        return rows.clone()
+
+
+def copy_described(given: Path, folder: Path, described: typed.Descriptor) -> None:
+    """Copy a described file; VxpError where size or digest differ."""
+    check_described(given, described)
+    target = folder / described["path"]
+    with whole(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(given / described["path"], temporary := target.with_name(f".{target.name}.copy"))
+        os.replace(temporary, target)
 
 
 def row_digests(maps: Tensor) -> list[bytes]:

@@ -12,8 +12,11 @@ from vxp.engine.outcomes import failed, with_statuses, without_numbers
 from vxp.engine.readouts import READOUTS, readouts
 from vxp.engine.rounds import Engine
 from vxp.engine.running import Precision
+from vxp.engine.shared import Shared, Wanted, mapless
+from vxp.engine.tracing import Trace, traces
 
 __all__ = [
-    "MEMORY", "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Tally", "attempted",
-    "best_batch_size", "budget", "failed", "fitting", "on_one_grid", "readouts", "with_statuses", "without_numbers",
+    "MEMORY", "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Shared", "Tally", "Trace",
+    "Wanted", "attempted", "best_batch_size", "budget", "failed", "fitting", "mapless", "on_one_grid", "readouts", "traces",
+    "with_statuses", "without_numbers",
 ]

@@ -14,6 +14,7 @@ from vxp.engine.attempts import attempted
 from vxp.engine.building import Builder
 from vxp.engine.jobs import ExplainCall, Job, Replay
 from vxp.engine.running import Runner
+from vxp.engine.shared import Shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +34,14 @@ class Maps:
 
     runner: Runner
     batch: Batch
-    made: dict[tuple[int, Edit, Call], Tensor] = field(default_factory=dict)  # [B, H, W], by id of the job; 0 for labels
-    failures: dict[tuple[int, Call], dict[int, str]] = field(default_factory=dict)  # status of items that have no map
+    made: dict[tuple[Edit, Call], Tensor] = field(default_factory=dict)  # [B, *space]
+    failures: dict[Call, dict[int, str]] = field(default_factory=dict)  # status of items that have no map
+
+    @classmethod
+    def known(cls, runner: Runner, batch: Batch, known: Shared) -> Maps:
+        """With the labels that are there."""
+        where = batch.inputs.device
+        return cls(runner, batch, {(Unchanged(), Segment(n)): labels.to(where) for n, labels in known.regions.items()})
 
     def fetch(self, job: Job, request: Request) -> None:
         """Make, or read, what is asked and not there yet."""
@@ -46,12 +53,11 @@ class Maps:
         elif isinstance(call, Segment):
             self.cut(call, request.edits)
         else:
-            self.explain(job, call, [e for e in request.edits if (id(job), e, call) not in self.made])
+            self.explain(job, call, [e for e in request.edits if (e, call) not in self.made])
 
-    def read(self, job: Job, request: Request) -> Tensor:
-        """The answer [B, K, H, W]."""
-        of = id(job) if isinstance(request.call, Explain) else 0
-        return torch.stack([self.made[of, edit, request.call] for edit in request.edits], dim=1)
+    def read(self, request: Request) -> Tensor:
+        """The answer [B, K, *space]."""
+        return torch.stack([self.made[edit, request.call] for edit in request.edits], dim=1)
 
     def recall(self, job: Job, replay: Replay, call: Call, edits: Sequence[Edit]) -> None:
         """Take the answers that were made before, resampled like those that are made now."""
@@ -59,17 +65,14 @@ class Maps:
         for edit in edits:
             # a model of one class has no other: its score is undefined, and the map of the target does no harm
             found = replay(edit, call, self.batch.targets if targets is None else targets)
-            if isinstance(call, Explain):
-                self.made[id(job), edit, call] = _evaluated(found, job.case)
-            else:
-                self.made[0, edit, call] = found
+            self.made[edit, call] = _evaluated(found, job.case) if isinstance(call, Explain) else found
 
     def cut(self, call: Segment, edits: Sequence[Edit]) -> None:
         """Labels of the regions of every item; only whole images are cut."""
         if any(edit != Unchanged() for edit in edits):
             raise TypeError("only the unchanged image is cut into regions")
-        if (0, Unchanged(), call) not in self.made:
-            self.made[0, Unchanged(), call] = self.runner.segment(self.batch, call.n).to(self.batch.inputs.device)
+        if (Unchanged(), call) not in self.made:
+            self.made[Unchanged(), call] = self.runner.segment(self.batch, call.n).to(self.batch.inputs.device)
 
     def explain(self, job: Job, call: Explain, edits: Sequence[Edit]) -> None:
         """Make the maps of these edits again, for every item, in the resampled form that is compared."""
@@ -81,7 +84,7 @@ class Maps:
         targets = self._targets(call)
         if targets is None:
             nothing = torch.full((len(self.batch), *self.batch.space), float("nan"), device=self.batch.inputs.device)
-            self.made |= {(id(job), edit, call): nothing for edit in edits}
+            self.made |= {(edit, call): nothing for edit in edits}
             return
         order = _Order(job, job.explain, call, self.runner.state(call.state, self.batch.seed), targets)
         builder = Builder(self.batch, {job.case.key: job.case})
@@ -101,7 +104,7 @@ class Maps:
             start += len(chunk)
         for e, edit in enumerate(edits):
             B = len(self.batch)
-            self.made[id(job), edit, call] = torch.stack(made[e * B : (e + 1) * B])
+            self.made[edit, call] = torch.stack(made[e * B : (e + 1) * B])
 
     def _explained(self, order: _Order, rows: Tensor, items: Sequence[int]) -> Tensor:
         """Native maps of these rows of these items; NaN where the explainer failed, with its status kept."""
@@ -116,7 +119,7 @@ class Maps:
 
         with self.runner.arithmetic(self.batch.inputs.device):
             found, lost = attempted(checked, order.module, moved, getattr(order.explain, "id", "of the metric"))
-        failures = self.failures.setdefault((id(order.job), order.call), {})
+        failures = self.failures.setdefault(order.call, {})
         failures.update({items[k]: status for k, status in lost.items()})
         return found
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from vxp.core import OK, Batch, Case, Edit, Filled, Outcome, Plan, Predict, Request, Unchanged
+from vxp.core import OK, Batch, Outcome, Plan, Predict, Request, Segment, Unchanged
 from vxp.engine import frames
 from vxp.engine.again import Maps
 from vxp.engine.jobs import Job
 from vxp.engine.outcomes import broken, failed, finite_only, with_statuses
 from vxp.engine.rows import Rows
 from vxp.engine.running import Runner
-
-Who = tuple[int, str]
-"""A metric of a job: the place of the job, and the metric's signature."""
+from vxp.engine.shared import Shared, Wanted
 
 
 class Engine(Runner):
     """Runs jobs on one model."""
 
-    def score(self, jobs: Sequence[Job], known: Mapping[Edit, Tensor] | None = None) -> list[dict[str, Outcome]]:
-        """Scores of every job by signature. All jobs have the same batch; `known` are rows that were run before.
+    def score(self, job: Job, known: Shared | None = None) -> dict[str, Outcome]:
+        """Scores of a job by signature; `known` is what was run before of its batch (`shared`).
 
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
@@ -32,10 +30,8 @@ class Engine(Runner):
         `not-run:fixed-length` where the model takes no fewer frames, and one that is not defined for this kind of explanation
         `not-run:kind`.
         """
-        if not jobs:
-            return []
-        batch = jobs[0].case.batch
-        rounds = _Rounds(jobs, Rows(self, batch, dict(known or {})), Maps(self, batch))
+        batch, known = job.case.batch, known or Shared()
+        rounds = _Rounds(job, Rows.known(self, batch, known), Maps.known(self, batch, known))
         rounds.begin()
         while rounds.waiting:
             rounds.turn()
@@ -58,80 +54,79 @@ class Engine(Runner):
             start += len(rows)
         return torch.cat(found)
 
-    def baseline(self, batch: Batch, fills: Sequence[str] = ()) -> dict[Edit, Tensor]:
-        """The rows that depend on the item and the fill only: [B, 4] per edit, in the order of READOUTS."""
-        rows = Rows(self, batch, {})
-        edits: list[Edit] = [Unchanged(), *(Filled(batch.medium.fill(fill).whole) for fill in fills)]
-        rows.predict(dict.fromkeys(edits), {})
-        return {edit: rows.read_of[edit] for edit in edits}
+    def shared(self, batch: Batch, wanted: Wanted) -> Shared:
+        """What metrics ask of these items whatever their maps say."""
+        rows, maps = Rows(self, batch, {}), Maps(self, batch)
+        rows.predict(dict.fromkeys(wanted.edits), {}, set(wanted.vectors))
+        for n in wanted.regions:
+            maps.cut(Segment(n), [Unchanged()])
+        return Shared({edit: rows.read_of[edit] for edit in wanted.edits},
+                      {key: rows.vectors[key] for key in wanted.vectors if key in rows.vectors},
+                      {n: maps.made[Unchanged(), Segment(n)] for n in wanted.regions}, rows.represented)
 
 
 @dataclass(eq=False)
 class _Rounds:
-    """Where the plans of all metrics stand."""
+    """Where the plans of all metrics of a job are, by signature."""
 
-    jobs: Sequence[Job]
+    job: Job
     rows: Rows
     maps: Maps
-    done: list[dict[str, Outcome]] = field(default_factory=list)
-    waiting: dict[Who, tuple[Plan, Request]] = field(default_factory=dict)
-    lost: dict[Who, dict[int, str]] = field(default_factory=dict)  # status of items that could not be explained again
-    broken: dict[Who, set[int]] = field(default_factory=dict)  # items of which the model gave no finite number
+    done: dict[str, Outcome] = field(default_factory=dict)
+    waiting: dict[str, tuple[Plan, Request]] = field(default_factory=dict)
+    lost: dict[str, dict[int, str]] = field(default_factory=dict)  # status of items that could not be explained again
+    broken: dict[str, set[int]] = field(default_factory=dict)  # items of which the model gave no finite number
 
     def begin(self) -> None:
         """Start every plan up to its first request."""
-        self.done = [{} for _ in self.jobs]
-        for j, job in enumerate(self.jobs):
-            for bound in job.metrics:
-                if job.case.kind.id not in bound.metric.kinds:
-                    self.done[j][bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
-                    continue
-                started = bound.metric.plan(job.case, **bound.parameters)
-                if isinstance(started, Outcome):
-                    self.done[j][bound.signature] = started
-                else:
-                    self._advance((j, bound.signature), started, started.__next__)
+        for bound in self.job.metrics:
+            if self.job.case.kind.id not in bound.metric.kinds:
+                self.done[bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
+                continue
+            started = bound.metric.plan(self.job.case, **bound.parameters)
+            if isinstance(started, Outcome):
+                self.done[bound.signature] = started
+            else:
+                self._advance(bound.signature, started, started.__next__)
 
     def turn(self) -> None:
         """Answer the requests of all plans that wait, each distinct row once."""
-        asked = [(self.jobs[j], request) for (j, _), (_, request) in self.waiting.items()]
-        held: dict[str, Case] = {job.case.key: job.case for job, _ in asked}
-        self.rows.fetch([request for _, request in asked if isinstance(request.call, Predict)], held)
-        for job, request in asked:
-            self.maps.fetch(job, request)
-        for who, (plan, request) in list(self.waiting.items()):
-            self._answer(who, plan, request)
+        asked = [request for _, request in self.waiting.values()]
+        held = {self.job.case.key: self.job.case}
+        self.rows.fetch([request for request in asked if isinstance(request.call, Predict)], held)
+        for request in asked:
+            self.maps.fetch(self.job, request)
+        for signature, (plan, request) in list(self.waiting.items()):
+            self._answer(signature, plan, request)
 
-    def _answer(self, who: Who, plan: Plan, request: Request) -> None:
-        job = self.jobs[who[0]]
+    def _answer(self, signature: str, plan: Plan, request: Request) -> None:
         refused = self.rows.refused(request)
         if refused is not None:
             plan.close()
-            del self.waiting[who]
-            self.done[who[0]][who[1]] = failed(len(self.rows.batch), refused, "not-run")
+            del self.waiting[signature]
+            self.done[signature] = failed(len(self.rows.batch), refused, "not-run")
             return
-        self.lost.setdefault(who, {}).update(self.maps.failures.get((id(job), request.call), {}))
-        answer = self.rows.read(request) if isinstance(request.call, Predict) else self.maps.read(job, request)
-        self.broken[who] = self.broken.get(who, set()) | broken(request, answer)
-        self._advance(who, plan, lambda: plan.send(answer))
+        self.lost.setdefault(signature, {}).update(self.maps.failures.get(request.call, {}))
+        answer = self.rows.read(request) if isinstance(request.call, Predict) else self.maps.read(request)
+        self.broken[signature] = self.broken.get(signature, set()) | broken(request, answer)
+        self._advance(signature, plan, lambda: plan.send(answer))
 
-    def _advance(self, who: Who, plan: Plan, step: Callable[[], Request]) -> None:
+    def _advance(self, signature: str, plan: Plan, step: Callable[[], Request]) -> None:
         try:
-            self.waiting[who] = (plan, step())
+            self.waiting[signature] = (plan, step())
         except StopIteration as stop:
-            self.waiting.pop(who, None)
-            self.done[who[0]][who[1]] = stop.value
+            self.waiting.pop(signature, None)
+            self.done[signature] = stop.value
 
-    def outcomes(self) -> list[dict[str, Outcome]]:
-        """The outcomes of every job by signature, with the statuses of items that have no number."""
-        for (j, signature), items in self.broken.items():
+    def outcomes(self) -> dict[str, Outcome]:
+        """The outcomes by signature, with the statuses of items that have no number."""
+        for signature, items in self.broken.items():
             # a rank or a comparison makes a number of a NaN; what the map alone leaves undefined stays so
-            ok = [i for i in sorted(items) if self.done[j][signature].status[i] == OK]
-            self.done[j][signature] = with_statuses(self.done[j][signature], dict.fromkeys(ok, "failed:non-finite-score"))
-        for (j, signature), failures in self.lost.items():
-            self.done[j][signature] = with_statuses(self.done[j][signature], failures)
-        return [{bound.signature: finite_only(scores[bound.signature], job.case) for bound in job.metrics}
-                for job, scores in zip(self.jobs, self.done, strict=True)]
+            ok = [i for i in sorted(items) if self.done[signature].status[i] == OK]
+            self.done[signature] = with_statuses(self.done[signature], dict.fromkeys(ok, "failed:non-finite-score"))
+        for signature, failures in self.lost.items():
+            self.done[signature] = with_statuses(self.done[signature], failures)
+        return {b.signature: finite_only(self.done[b.signature], self.job.case) for b in self.job.metrics}
 
 
 __all__ = ["Engine"]

@@ -15,6 +15,7 @@ from vxp.engine.building import Builder, chain
 from vxp.engine.frames import Frames, fusion_of
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
 from vxp.engine.running import Runner
+from vxp.engine.shared import Shared
 
 FEW = 997
 """Of so many values of a row one is compared before all are."""
@@ -30,6 +31,11 @@ class Rows:
     vectors: dict[tuple[Edit, Readout], Tensor] = field(default_factory=dict)  # [B, D]
     represented: bool = True  # whether the model has a representation of every row
     shortens: bool = True  # whether the model takes clips of fewer frames
+
+    @classmethod
+    def known(cls, runner: Runner, batch: Batch, known: Shared) -> Rows:
+        """With the rows that are there."""
+        return cls(runner, batch, dict(known.rows), dict(known.vectors), known.represented)
 
     def fetch(self, requests: Sequence[Request], held: Mapping[str, Case]) -> None:
         """Run what these requests ask for and is not there yet."""

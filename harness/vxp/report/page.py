@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from numpy.typing import NDArray
 from PIL import Image
 from vxp_schemas import typed
 
@@ -156,26 +155,25 @@ def _axis(signature: str) -> str:
 def _gallery(run: Run) -> list[Context]:
     if not run.gallery:
         return []
-    maps = {s.name: s.maps() for s in run.systems}
     rows = []
     for picture in run.gallery:
         if picture.frames:
-            rows.append(_clip(run, picture, maps))
+            rows.append(_clip(run, picture))
             continue
         photo = small(picture.png)
-        cells = [(s.name, *_map(s, *maps[s.name], picture.row, photo)) for s in _in_order(run)]
+        cells = [(s.name, *_map(s, picture.row, photo)) for s in _in_order(run)]
         rows.append({"item": picture.item_id, "target": picture.target_name, "photo": data_uri(photo), "cells": cells})
     return rows
 
 
-def _clip(run: Run, picture: Picture, maps: Mapping[str, tuple[NDArray[np.float32], Sequence[str]]]) -> Context:
+def _clip(run: Run, picture: Picture) -> Context:
     """A clip with a strip of frames and a looping picture for every map, and where in time relevance lies."""
     frames = pictures.frames(picture.png, picture.frames)
     rows: list[Context] = [{"name": "input", "strip": data_uri(pictures.side_by_side(frames)),
                                    "loop": pictures.looping(frames), "words": ""}]
     lines = []
     for system in _in_order(run):
-        values, status = maps[system.name][0][picture.row], maps[system.name][1][picture.row]
+        values, status = system.map(picture.row)
         if status != OK:
             rows.append({"name": system.name, "words": status.replace(":", ": ").replace("-", " ")})
             continue
@@ -189,13 +187,12 @@ def _clip(run: Run, picture: Picture, maps: Mapping[str, tuple[NDArray[np.float3
             "truth": bool(picture.truth_frames)}
 
 
-def _map(
-    system: System, maps: NDArray[np.float32], status: Sequence[str], row: int, photo: Image.Image
-) -> tuple[str, str]:
+def _map(system: System, row: int, photo: Image.Image) -> tuple[str, str]:
     """The overlay as a data URI, or why there is no map: the zeros stored in its place are not shown as one."""
-    if status[row] != OK:
-        return "", status[row].replace(":", ": ").replace("-", " ")
-    return data_uri(overlay(photo, maps[row], system.document["explainer"]["signed"])), ""
+    values, status = system.map(row)
+    if status != OK:
+        return "", status.replace(":", ": ").replace("-", " ")
+    return data_uri(overlay(photo, values, system.document["explainer"]["signed"])), ""
 
 
 def _cost(system: System) -> Context:

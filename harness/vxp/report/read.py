@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +50,17 @@ class System:
     def scores(self) -> dict[str, typed.ResultScore]:
         return {s["signature"]: s for s in self.document["scores"]}
 
-    def maps(self) -> tuple[NDArray[np.float32], list[str]]:
-        """The maps [N, h, w], and the status of each: a map that could not be made is stored as zeros."""
+    @cached_property
+    def _set(self) -> tuple[store.Maps, list[str]]:
         document = store.read_document(self.set_folder / "set.json", typed.Set)
-        maps: NDArray[np.float32] = store.read_maps(self.set_folder, document["shards"]).numpy()
         items = store.read_described_table(self.set_folder, document["items"])
-        return maps, items["status"].to_pylist()
+        return store.Maps(self.set_folder, document["shards"]), items["status"].to_pylist()
+
+    def map(self, row: int) -> tuple[NDArray[np.float32], str]:
+        """The map [h, w] of an item, and its status: a map that could not be made is stored as zeros."""
+        maps, status = self._set
+        values: NDArray[np.float32] = maps.rows(row, row + 1)[0].numpy()
+        return values, status[row]
 
 
 @dataclass(frozen=True, eq=False)

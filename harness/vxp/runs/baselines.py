@@ -1,16 +1,16 @@
-"""What depends on the item and the fill only: targets, predictions and the rows that all explainers read."""
+"""What no map decides: targets, predictions, and the rows that all explainers of a run read, also those added later."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vxp import models
-from vxp.core import Edit, Filled, Unchanged, VxpError, doubts
-from vxp.engine import READOUTS
+from vxp.core import Edit, Readout, Unchanged, VxpError, doubts
+from vxp.engine import READOUTS, Shared, Tally
 from vxp.runs.context import Context, log
 
 BROKEN = "failed:model-non-finite"
@@ -19,59 +19,81 @@ BROKEN = "failed:model-non-finite"
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Rows of a range that no explanation changes, and the targets that are frozen for everything after."""
+    """What all explanations of a range share, and the targets that are frozen for everything after."""
 
     targets: Tensor
     predictions: Tensor
-    rows: Mapping[Edit, Tensor]
+    shared: Shared
     batch_size: int  # with which the rows were run
+    rows_run: int
+
+    @property
+    def log_probability(self) -> Tensor:
+        """Of the targets for the unchanged items, float64 [B]."""
+        return self.shared.rows[Unchanged()][:, READOUTS.index("log-probability")]
 
     @property
     def broken(self) -> list[bool]:
         """Per item whether the model's output for the unchanged input is not finite."""
-        found: list[bool] = self.rows[Unchanged()][:, READOUTS.index("log-probability")].isnan().tolist()
+        found: list[bool] = self.log_probability.isnan().tolist()
         return found
 
 
-def baselines_of(context: Context) -> dict[int, Baseline]:
-    """The unchanged and the filled rows of every range of items, from its unit or computed."""
-    # a metric of another kind is not run, and its fills may be none of this medium
-    fills = sorted({fill for b in context.metrics if context.task.kind.id in b.metric.kinds for fill in b.fills})
-    context.progress.stage("unperturbed outputs", len(context.task.items))
-    found: dict[int, Baseline] = {}
-    for start, stop in context.ranges():
-        name = f"baseline/{start:06d}"
-        unit = context.units.load(name)
-        if unit is None:
-            loaded = context.task.load(start, stop, context.model)
-            engine, where = context.engine, context.settings.device
-            logits = engine.predict_all(loaded.inputs.to(where))
-            doubts.check_classes(logits.shape[1], f"model {context.model.id}")
-            if not found:  # once a run, by its first items
-                for words in doubts.of_outputs(logits):
-                    log.warning("model %s: %s", context.model.id, words)
-            predictions = models.predicted(logits).cpu()
-            targets = loaded.targets(predictions)
-            if int(targets.max()) >= logits.shape[1]:
-                raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
-                               f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-            rows = engine.baseline(loaded.batch(targets).to(where), fills)
-            filled = [edit.fill for edit in rows if isinstance(edit, Filled)]
-            tensors = {"targets": targets, "predictions": predictions, "rows": torch.stack(list(rows.values()))}
-            unit = tensors, {"batch_size": engine.batch_size, "filled": filled}
-            context.units.save(name, *unit)
-        edits: list[Edit] = [Unchanged(), *map(Filled, unit[1]["filled"])]
-        kept = dict(zip(edits, unit[0]["rows"], strict=True))
-        found[start] = Baseline(unit[0]["targets"], unit[0]["predictions"], kept, unit[1]["batch_size"])
-        context.progress.items(stop - start)
-    _check_finite(context, found)
-    return found
+def name(start: int) -> str:
+    """The unit of the range that begins here."""
+    return f"shared/{start:06d}"
 
 
-def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:
+def make(context: Context, start: int, stop: int) -> None:
+    """Run what the metrics of the run ask of these items whatever their maps are, and keep it as a unit."""
+    engine, where = context.engine, context.settings.device
+    loaded = context.loaded(start, stop)
+    engine.tally = Tally()
+    logits = engine.predict_all(loaded.inputs.to(where))
+    doubts.check_classes(logits.shape[1], f"model {context.model.id}")
+    if start == 0:  # once a run, by its first items
+        for words in doubts.of_outputs(logits):
+            log.warning("model %s: %s", context.model.id, words)
+    predictions = models.predicted(logits).cpu()
+    targets = loaded.targets(predictions)
+    if int(targets.max()) >= logits.shape[1]:
+        raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
+                       f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
+    found = engine.shared(loaded.batch(targets).to(where), context.wanted)
+    tensors = {"targets": targets, "predictions": predictions}
+    tensors |= {f"row/{edit!r}": row for edit, row in found.rows.items()}
+    tensors |= {f"vector/{readout}/{edit!r}": vector for (edit, readout), vector in found.vectors.items()}
+    tensors |= {f"regions/{n}": _small(labels) for n, labels in found.regions.items()}
+    context.units.save(name(start), tensors, {
+        "batch_size": engine.batch_size, "represented": found.represented, "rows_run": engine.tally.run})
+
+
+def read(context: Context, start: int) -> Baseline:
+    """What a finished unit holds; VxpError where it is not there, or is of other metrics."""
+    unit = context.units.load(name(start))
+    if unit is None:
+        raise VxpError(f"the unit {name(start)} of {context.out} is missing: run the same command again")
+    tensors, notes = unit
+    wanted = context.wanted
+    rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
+    vectors: dict[tuple[Edit, Readout], Tensor] = {
+        (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors
+        if f"vector/{readout}/{edit!r}" in tensors}
+    regions = {n: tensors[f"regions/{n}"].long() for n in wanted.regions}
+    return Baseline(tensors["targets"], tensors["predictions"], Shared(rows, vectors, regions, notes["represented"]),
+                    notes["batch_size"], notes["rows_run"])
+
+
+def all_of(context: Context) -> Iterator[Baseline]:
+    """Range by range, in their order."""
+    return (read(context, start) for start, _ in context.ranges())
+
+
+def check_finite(context: Context) -> None:
     """Name the items of which the model's output is not finite; VxpError where these are all."""
     items = context.task.items
-    bad = [items[start + i].id for start, found in baselines.items() for i, broken in enumerate(found.broken) if broken]
+    bad = [items[start + i].id for start, _ in context.ranges()
+           for i, broken in enumerate(read(context, start).broken) if broken]
     if len(bad) == len(items):
         raise VxpError(f"model {context.model.id} returned NaN or infinite logits for all {len(items)} items, expected finite "
                        "logits on the task's own images: check its weights and normalization")
@@ -79,3 +101,11 @@ def _check_finite(context: Context, baselines: Mapping[int, Baseline]) -> None:
         log.warning("model %s returned NaN or infinite logits for %d of %d items (%s): nothing is predicted of them, and their "
                     "explanations and scores are %s", context.model.id, len(bad), len(items),
                     ", ".join([*bad[:5], *(["..."] if len(bad) > 5 else [])]), BROKEN)
+
+
+def _small(labels: Tensor) -> Tensor:
+    """Labels in the smallest type that holds them: they are kept for every item."""
+    return labels.to(torch.uint8 if int(labels.max()) < 256 else torch.int32)
+
+
+__all__ = ["BROKEN", "Baseline", "all_of", "check_finite", "make", "name", "read"]

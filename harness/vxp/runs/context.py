@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
@@ -17,14 +18,14 @@ from vxp_schemas import typed
 from vxp import division, models
 from vxp.core import Batch
 from vxp.documents import store
-from vxp.engine import MEMORY, Engine, Precision, best_batch_size, fitting
+from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
 from vxp.errors import VxpError
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
 from vxp.runs import looking
 from vxp.stats.sequential import Until
-from vxp.tasks import Task
+from vxp.tasks import Loaded, Task
 
 log = logging.getLogger("vxp")
 UNIT = 8
@@ -36,7 +37,7 @@ UNITS = ".units"
 class Progress(Protocol):
     """What long work reports: a stage with its number of items, items done, and model rows done."""
 
-    def stage(self, title: str, items: int) -> None: ...
+    def stage(self, title: str, items: int, what: str = "item") -> None: ...
     def items(self, n: int) -> None: ...
     def rows(self, n: int) -> None: ...
 
@@ -44,7 +45,7 @@ class Progress(Protocol):
 class Quiet:
     """Progress that is not shown."""
 
-    def stage(self, title: str, items: int) -> None:
+    def stage(self, title: str, items: int, what: str = "item") -> None:
         return
 
     def items(self, n: int) -> None:
@@ -86,7 +87,7 @@ class Context:
     ) -> Context:
         """The context of a run into `out`, of as many items as the settings say; metrics: as requested, those of the task's
         card where none is, and None for a run that scores nothing."""
-        task = task.limited(settings.limit) if settings.until is None else task
+        task = task.limited(settings.limit) if settings.until is None else task.drawn
         return cls(task, model, () if metrics is None else _metrics(task, metrics), settings, out, progress or Quiet())
 
     @property
@@ -99,11 +100,6 @@ class Context:
         if own.until is not None:
             found["until"] = str(own.until)
         return found
-
-    @property
-    def until(self) -> Until | None:
-        """The question at which the run stops; None of one that takes its items whatever they say."""
-        return self.settings.until
 
     @property
     def division(self) -> typed.Division:
@@ -120,7 +116,7 @@ class Context:
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The items of every unit. A unit ends where a run that may stop looks, so that it is the same when the run goes on."""
         begin = 0
-        for end in looking.ends(self.task) if self.until else (len(self.task.items),):
+        for end in (len(self.task.items),) if self.settings.until is None else looking.ends(self.task):
             yield from ((start, min(start + UNIT, end)) for start in range(begin, end, UNIT))
             begin = end
 
@@ -130,9 +126,39 @@ class Context:
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
                       relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory)
 
+    @cached_property
+    def sets(self) -> dict[str, Any]:
+        """Sets on disk that were opened so far, by id (`explanations.Stored`)."""
+        return {}
+
+    @cached_property
+    def _loaded(self) -> dict[tuple[int, int], Loaded]:
+        return {}
+
+    def loaded(self, start: int, stop: int) -> Loaded:
+        """Items start..stop as the model takes them. The last that were asked for are kept: all explainers take a range one
+        after another, and to load it costs as much as two or three passes."""
+        if (start, stop) not in self._loaded:
+            self._loaded.clear()
+            self._loaded[start, stop] = self.task.load(start, stop, self.model)
+        return self._loaded[start, stop]
+
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
         """Items start..stop, with these classes to explain, on the device of the run."""
-        return self.task.load(start, stop, self.model).batch(targets).to(self.settings.device)
+        return self.loaded(start, stop).batch(targets).to(self.settings.device)
+
+    @cached_property
+    def traces(self) -> dict[str, Trace]:
+        """What each metric of this kind asks of one item, by signature: the rows of a run are known before it."""
+        first = self.task.load(0, 1, self.model)
+        batch = first.batch(torch.zeros(1, dtype=torch.int64))
+        possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.engine.relabelled is not None]
+        return traces(possible, batch, len(self.task.kind.grid))
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """What the metrics ask of an item whatever its map is."""
+        return Wanted.of(trace.wanted for trace in self.traces.values())
 
 
 def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:

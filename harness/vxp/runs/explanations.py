@@ -1,10 +1,11 @@
-"""The stage that explains: maps in units, then the explanation set on disk."""
+"""The stage that explains: maps in units, then the explanation set on disk, which is written from its units."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
@@ -15,29 +16,24 @@ from torch import Tensor
 from vxp_schemas import typed
 
 from vxp import models
-from vxp.core import OK, Batch, Unchanged
-from vxp.documents import store
-from vxp.engine import READOUTS, attempted, on_one_grid
+from vxp.core import OK, Batch, VxpError
+from vxp.documents import store, streams
+from vxp.engine import attempted
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
-from vxp.runs import result
-from vxp.runs.baselines import BROKEN, Baseline
+from vxp.runs import baselines, result
+from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
 
-
-@dataclass
-class Spent:
-    """What the maps of a set took, item by item."""
-
-    seconds: list[float] = field(default_factory=list)
-    forward: list[int] = field(default_factory=list)
-    backward: list[int] = field(default_factory=list)
+GROUP = 1 << 16
+"""Rows of a group of items.parquet."""
 
 
 class Notes(TypedDict):
-    """What a unit keeps beside its maps: a status for each, and what they took together."""
+    """What a unit keeps beside its maps: a status for each, their grid, and what they took together."""
 
     status: list[str]
+    grid: list[int]
     seconds: float
     forward: int
     backward: int
@@ -45,11 +41,13 @@ class Notes(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The maps of a set [N, *grid], a status for each, and what they took."""
+    """The maps of a range [n, *grid], a status for each, and what they took: seconds, forward and backward passes."""
 
     maps: Tensor
     status: Sequence[str]
-    spent: Spent
+    seconds: Sequence[float]
+    forward: Sequence[int]
+    backward: Sequence[int]
 
 
 def set_id(context: Context, bound: BoundExplainer) -> str:
@@ -60,34 +58,90 @@ def set_id(context: Context, bound: BoundExplainer) -> str:
     return f"{context.task.id}-{bound.id}"[:54] + f"-{short}"
 
 
-def explain(context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path) -> None:
-    """Make all maps in units, then write the set: payload first, set.json last."""
-    key = set_id(context, bound)
-    context.progress.stage(f"explaining with {bound.name}", len(context.task.items))
-    parts: list[tuple[Tensor, list[str]]] = []
-    spent = Spent()
-    for start, stop in context.ranges():
-        name = f"explain/{key}/{start:06d}"
-        unit = context.units.load(name)
-        if unit is None:
-            batch = context.batch(start, stop, baselines[start].targets)
-            began = time.perf_counter()
-            with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
-                made, states = _made_where(bound, context.model, batch, baselines[start].broken)
-            notes: Notes = {"status": states, "seconds": time.perf_counter() - began, "forward": passes.forward,
-                            "backward": passes.backward}
-            context.progress.rows(passes.forward)
-            context.units.save(name, {"values": made}, notes)
-            unit = {"values": made}, notes
-        n = stop - start
-        parts.append((unit[0]["values"].cpu(), list(unit[1]["status"])))
-        spent.seconds += [unit[1]["seconds"] / n] * n
-        spent.forward += _shared(unit[1]["forward"], n)
-        spent.backward += _shared(unit[1]["backward"], n)
-        context.progress.items(n)
-    maps = on_one_grid(bound.id, [(maps, OK in states) for maps, states in parts], 0.0)
-    status = [s for _, states in parts for s in states]
-    write_set(context, bound, baselines, folder, Made(maps, status, spent))
+def name(of_set: str, start: int) -> str:
+    """The unit of the range that begins here."""
+    return f"explain/{of_set}/{start:06d}"
+
+
+def folder(context: Context, of_set: str) -> Path:
+    """Where a run keeps a set."""
+    return context.out / "explanations" / of_set
+
+
+def whole(context: Context, of_set: str) -> bool:
+    """Whether the set is written, so that nothing of it is made again."""
+    return _written(folder(context, of_set), context)
+
+
+def _written(place: Path, context: Context) -> bool:
+    """Whether there is a set of all items; that of a run that goes on may have less."""
+    path = place / "set.json"
+    return path.exists() and store.read_document(path, typed.Set)["n_items"]["expected"] == len(context.task.items)
+
+
+# ------------------------------------------------------------------------------------------------------------- the units
+
+
+def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop: int) -> None:
+    """Make the maps of a range, and keep them as a unit."""
+    if context.units.done(name(of_set, start)):
+        return
+    baseline = baselines.read(context, start)
+    batch = context.batch(start, stop, baseline.targets)
+    began = time.perf_counter()
+    with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
+        made, states = _made_where(bound, context.model, batch, baseline.broken)
+    notes: Notes = {"status": states, "grid": list(made.shape[1:]), "seconds": time.perf_counter() - began,
+                    "forward": passes.forward, "backward": passes.backward}
+    context.progress.rows(passes.forward)
+    context.units.save(name(of_set, start), {"values": made}, notes)
+
+
+def read(context: Context, of_set: str, start: int, stop: int) -> tuple[Tensor, list[str]]:
+    """The maps of a range and their statuses, as they were stored: in a unit, or in a set that is whole."""
+    unit = context.units.load(name(of_set, start))
+    if unit is not None:
+        return unit[0]["values"], list(unit[1]["status"])
+    there = _stored(context, of_set)
+    return there.maps.rows(start, stop), there.status[start:stop]
+
+
+def statuses(context: Context, of_set: str, start: int, stop: int) -> list[str]:
+    """The statuses of the maps of a range, from where they are stored."""
+    head = context.units.head(name(of_set, start))
+    return list(head[0]["status"]) if head is not None else _stored(context, of_set).status[start:stop]
+
+
+def _stored(context: Context, of_set: str) -> Stored:
+    """The set on disk, opened and checked once."""
+    there: Stored | None = context.sets.get(of_set)
+    if there is None:
+        there = context.sets[of_set] = Stored.of(folder(context, of_set))
+        there.check(context)
+    return there
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A set on disk: its manifest, its maps, and of every item what items.parquet says."""
+
+    document: typed.Set
+    maps: store.Maps
+    items: pa.Table
+    status: list[str]
+
+    @classmethod
+    def of(cls, place: Path) -> Stored:
+        document = store.read_document(place / "set.json", typed.Set)
+        items = store.read_described_table(place, document["items"])
+        return cls(document, store.Maps(place, document["shards"]), items, items["status"].to_pylist())
+
+    def check(self, context: Context) -> None:
+        """VxpError unless the maps are of the task's items in their order."""
+        expected, got = [item.id for item in context.task.items], self.items["item_id"].to_pylist()
+        if got != expected or len(self.maps) != len(expected):
+            raise VxpError(f"{self.maps.root}: got {len(self.maps)} maps for {got[:3]} ..., expected {len(expected)} maps for "
+                           f"the task's items {expected[:3]} ... in their order")
 
 
 def _made_where(
@@ -107,11 +161,6 @@ def _made_where(
     return maps, status
 
 
-def _shared(total: int, n: int) -> list[int]:
-    """A count spread over n items as evenly as integers allow, so that the rows add up to the total."""
-    return [total // n + (i < total % n) for i in range(n)]
-
-
 def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor, list[str]]:
     """Maps and statuses of a range; zeros where there is no map."""
     maps, lost = attempted(bound, model.module, batch, bound.id)
@@ -120,35 +169,113 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
     return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
 
 
+# --------------------------------------------------------------------------------------------------------------- the set
+
+
+def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) -> None:
+    """Write the set of an explainer from its units, one range after another in memory, and drop the units, unless further
+    items may come."""
+    if not _written(place, context):
+        ranges = list(context.ranges())
+        notes: list[Notes] = []
+        for start, _ in ranges:
+            head = context.units.head(name(of_set, start))
+            if head is None:
+                raise VxpError(f"the unit {name(of_set, start)} of {context.out} is missing: run the same command again")
+            notes.append(head[0])
+        grid = _grid(bound.id, notes)
+
+        def part(number: int) -> Made:
+            start, stop = ranges[number]
+            n, said = stop - start, notes[number]
+            unit = context.units.load(name(of_set, start))
+            assert unit is not None
+            maps = unit[0]["values"].float()
+            # items that failed do not know the grid, and have that of the others
+            maps = maps if tuple(maps.shape[1:]) == grid else maps.new_zeros(n, *grid)
+            return Made(maps, said["status"], [said["seconds"] / n] * n, _spread(said["forward"], n),
+                        _spread(said["backward"], n))
+
+        write_set(context, bound, place, grid, part)
+    if context.settings.until is None:
+        context.units.drop(f"explain/{of_set}")
+
+
+def _grid(explainer: str, notes: Sequence[Notes]) -> tuple[int, ...]:
+    """The one grid of all maps that were made; VxpError where there are several."""
+    grids = sorted({tuple(said["grid"]) for said in notes if OK in said["status"]})
+    if len(grids) > 1:
+        raise VxpError(f"explainer {explainer!r} returned maps of different grids {grids}: expected one grid per set")
+    return grids[0] if grids else tuple(notes[0]["grid"])
+
+
+def _spread(total: int, n: int) -> list[int]:
+    """A count spread over n items as evenly as integers allow, so that the rows add up to the total."""
+    return [total // n + (i < total % n) for i in range(n)]
+
+
 def write_set(
-    context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline], folder: Path, made: Made
+    context: Context, bound: BoundExplainer, place: Path, grid: tuple[int, ...], part: Callable[[int], Made]
 ) -> None:
-    """Write payload, items and, last, set.json."""
+    """Write payload, items and, last, set.json; part(k) gives what was made of the k-th range."""
     n = len(context.task.items)
-    shards = store.write_maps(folder / "payload", folder, made.maps)
-    rows_per_shard = shards[0]["rows"]
-    ordered = [baselines[start] for start in sorted(baselines)]
-    targets, predictions = torch.cat([b.targets for b in ordered]), torch.cat([b.predictions for b in ordered])
-    top = torch.cat([b.rows[Unchanged()][:, READOUTS.index("log-probability")].exp() for b in ordered]).nan_to_num()
-    store.write_table(folder / "items.parquet", {
-        "row": pa.array(range(n), pa.int64()),
-        "item_id": pa.array([item.id for item in context.task.items]),
-        "cluster": pa.array([item.cluster for item in context.task.items]),
-        "target": pa.array(targets.tolist(), pa.int32()),
-        "target_source": pa.array(["predicted" if item.target is None else "list" for item in context.task.items]),
-        "prediction": pa.array(predictions.tolist(), pa.int32()),
-        "target_score": pa.array(top.tolist(), pa.float32()),
-        "explanation_id": pa.array([f"{item.id}/0" for item in context.task.items]),
-        "repeat": pa.array([0] * n, pa.int16()),
-        "shard": pa.array([i // rows_per_shard for i in range(n)], pa.int32()),
-        "shard_row": pa.array([i % rows_per_shard for i in range(n)], pa.int64()),
-        "payload_digest": pa.array(store.row_digests(made.maps), pa.binary(32)),
-        "runtime_ms": pa.array([1000 * s for s in made.spent.seconds], pa.float32()),
-        "n_forwards": pa.array(made.spent.forward, pa.int32()),
-        "n_backwards": pa.array(made.spent.backward, pa.int32()),
-        "status": pa.array(made.status),
-    })
-    store.write_document(folder / "set.json", _manifest(context, bound, folder, shards))
+    with contextlib.ExitStack() as open_files, streams.table(place / "items.parquet", GROUP) as table:
+        shards = _Shards(open_files, place, grid, n)
+        for number, (start, stop) in enumerate(context.ranges()):
+            made, baseline, items = part(number), baselines.read(context, start), context.task.items[start:stop]
+            rows = range(start, stop)
+            shards.write(made.maps)
+            table.write({
+                "row": pa.array(rows, pa.int64()),
+                "item_id": pa.array([item.id for item in items]),
+                "cluster": pa.array([item.cluster for item in items]),
+                "target": pa.array(baseline.targets.tolist(), pa.int32()),
+                "target_source": pa.array(["predicted" if item.target is None else "list" for item in items]),
+                "prediction": pa.array(baseline.predictions.tolist(), pa.int32()),
+                "target_score": pa.array(baseline.log_probability.exp().nan_to_num().tolist(), pa.float32()),
+                "explanation_id": pa.array([f"{item.id}/0" for item in items]),
+                "repeat": pa.array([0] * len(items), pa.int16()),
+                "shard": pa.array([i // shards.rows for i in rows], pa.int32()),
+                "shard_row": pa.array([i % shards.rows for i in rows], pa.int64()),
+                "payload_digest": pa.array(store.row_digests(made.maps), pa.binary(32)),
+                "runtime_ms": pa.array([1000 * s for s in made.seconds], pa.float32()),
+                "n_forwards": pa.array(made.forward, pa.int32()),
+                "n_backwards": pa.array(made.backward, pa.int32()),
+                "status": pa.array(made.status),
+            })
+    store.write_document(place / "set.json", _manifest(context, bound, place, shards.written))
+
+
+class _Shards:
+    """The payload of a set, a shard at a time; maps come in order. open_files closes, or removes, what is half-written."""
+
+    def __init__(self, open_files: contextlib.ExitStack, place: Path, grid: tuple[int, ...], n: int) -> None:
+        self.open_files, self.place, self.grid, self.n, self.done = open_files, place, grid, n, 0
+        per_map = streams.Array("F32", (1, *grid)).row_bytes
+        self.rows = max(1, min(store.SHARD_ROWS, store.SHARD_BYTES // max(per_map, 1)))
+        self.written: list[typed.SetShard] = []
+        self.shard: contextlib.ExitStack | None = None
+        self.file: streams.Arrays | None = None
+
+    def write(self, maps: Tensor) -> None:
+        """Further maps."""
+        while len(maps):
+            first = self.done // self.rows * self.rows
+            n = min(self.rows, self.n - first)
+            path = self.place / "payload" / f"{len(self.written):05d}.safetensors"
+            if self.shard is None or self.file is None:
+                self.shard = self.open_files.enter_context(contextlib.ExitStack())
+                said = {"values": streams.Array("F32", (n, *self.grid))}
+                self.file = self.shard.enter_context(streams.arrays(path, said))
+            some, maps = maps[: first + n - self.done], maps[first + n - self.done :]
+            self.file.write("values", self.done - first, some)
+            self.done += len(some)
+            if self.done == first + n:
+                self.shard.close()
+                self.shard = self.file = None
+                self.written.append({
+                    "descriptor": store.descriptor(path, self.place, store.SAFETENSORS, n), "first_row": first, "rows": n,
+                    "tensors": {"values": {"dtype": "F32", "shape": [n, *self.grid]}}})
 
 
 def _manifest(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 
 import torch
 from PIL import Image
@@ -11,15 +10,14 @@ from torch import Tensor
 
 from vxp.datasets import Sample
 from vxp.documents import store
-from vxp.runs import result
-from vxp.runs.baselines import Baseline
-from vxp.runs.context import UNIT, Context
+from vxp.runs import baselines, result
+from vxp.runs.context import Context
 
 GALLERY = 8
 """Input images kept for the report."""
 
 
-def keep(context: Context, baselines: Mapping[int, Baseline]) -> None:
+def keep(context: Context) -> None:
     """A few input images as PNG, spread over the clusters, for the report."""
     index = context.out / "gallery" / "index.json"
     if index.exists():
@@ -32,8 +30,8 @@ def keep(context: Context, baselines: Mapping[int, Baseline]) -> None:
     entries = []
     for number, i in enumerate(chosen):
         item = context.task.items[i]
-        start = i // UNIT * UNIT
-        target = int(baselines[start].targets[i - start])
+        start = next(a for a, b in context.ranges() if a <= i < b)
+        target = int(baselines.read(context, start).targets[i - start])
         file, sample = f"{number:02d}.png", context.task.source.load(item)
         store.write_bytes(index.parent / file, _png(sample.image))
         entries.append({"item_id": item.id, "file": file, "row": i, "target": target,

@@ -23,10 +23,10 @@ from vxp.core import OK, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.kinds import HEATMAP2D, Map
-from vxp.runs import result, run
-from vxp.runs.baselines import BROKEN, baselines_of
+from vxp.runs import baselines, result, run
+from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
-from vxp.runs.explanations import Made, Spent, write_set
+from vxp.runs.explanations import Made, write_set
 
 NAMES_SHOWN = 5
 RESAMPLE = ("bilinear", "nearest", "frames", "none")
@@ -142,15 +142,21 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
     bound = explainers.absent({**method.facts(), "resample": rule}, system)
-    n = len(task.items)
     with run.claimed(context, run.run_document(context, [bound], None)):
-        baselines = baselines_of(context)
-        finite = torch.isfinite(values).flatten(1).all(1).tolist()
-        status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
-                  for broken, whole in zip((b for found in baselines.values() for b in found.broken), finite, strict=True)]
-        good = torch.tensor([state == OK for state in status]).view(-1, *[1] * (values.ndim - 1))
-        spent = Spent([method.milliseconds / 1000] * n, [method.forwards] * n, [method.backwards] * n)
-        write_set(context, bound, baselines, out, Made(torch.where(good, values, torch.zeros_like(values)), status, spent))
+        run.prepared(context, [])
+        ranges = list(context.ranges())
+
+        def part(number: int) -> Made:
+            start, stop = ranges[number]
+            some, count = values[start:stop], stop - start
+            finite = torch.isfinite(some).flatten(1).all(1).tolist()
+            status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
+                      for broken, whole in zip(baselines.read(context, start).broken, finite, strict=True)]
+            good = torch.tensor([state == OK for state in status]).view(-1, *[1] * (values.ndim - 1))
+            return Made(torch.where(good, some, torch.zeros_like(some)), status, [method.milliseconds / 1000] * count,
+                        [method.forwards] * count, [method.backwards] * count)
+
+        write_set(context, bound, out, tuple(values.shape[1:]), part)
         store.write_document(out / "system.json", system)
     return out / "set.json"
 

@@ -10,9 +10,10 @@ import numpy as np
 from vxp_schemas import typed
 
 from vxp.core import VxpError
+from vxp.metrics import Bound
 from vxp.stats import sequential
 from vxp.stats.inference import Floats
-from vxp.stats.sequential import Comparison, Found, Until
+from vxp.stats.sequential import Comparison, Facts, Found, Until
 from vxp.tasks import Task
 
 FLOOR = "random"
@@ -21,7 +22,7 @@ FLOOR = "random"
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The numbers of one system by signature, NaN where an item has none: [N] in the task's order."""
+    """The numbers of one system by signature, NaN where an item has none: [N] in the task's order. id: of its result."""
 
     id: str
     explainer: str
@@ -29,28 +30,36 @@ class Scores:
     values: Mapping[str, Floats]
 
 
+def asked(task: Task, question: Until, metrics: Sequence[Bound]) -> list[Facts]:
+    """The scores that a question is about; VxpError where there is none."""
+    scores: list[Facts] = [
+        {"signature": b.signature, "family": b.metric.family, "level": b.metric.level, "better": b.metric.better,
+         "range": list(b.metric.range)} for b in metrics]
+    return sequential.watched(scores, question, task.document["primary_family"])
+
+
 def look(
-    task: Task, question: Until, scores: Sequence[typed.ResultScore], systems: Sequence[Scores]
+    task: Task, question: Until, scores: Sequence[Facts], systems: Sequence[Scores]
 ) -> dict[str, typed.ResultSequential]:
     """By result the looks at the items of a task so far, and what the last one finds of its comparisons.
 
-    task: the first clusters of one in drawn order; scores: what they are, by any of the results. VxpError where nothing can be
-    asked.
+    task: the first clusters of one in drawn order; scores: those that are asked for. VxpError where there is no pair.
     """
-    if task.selection is None or task.largest_cluster is None:
-        raise VxpError(f"task {task.name} is not in drawn order, so that nothing can be looked at")
+    largest = task.largest_cluster
+    if largest is None:
+        raise VxpError(f"task {task.name} is in its own order, and only items in drawn order are looked at: task.drawn")
     clusters, at = [item.cluster for item in task.items], _looks(task)
     comparisons = [
         Comparison(a.id, b.id, score["signature"], sequential.differences(
             a.values[score["signature"]], b.values[score["signature"]], clusters, (score["range"][0], score["range"][1]),
-            task.largest_cluster))
-        for score in sequential.watched(scores, question, task.document["primary_family"]) for a, b in _pairs(systems)]
+            largest))
+        for score in scores for a, b in _pairs(systems)]
     verdict = sequential.decide(comparisons, at, question, task.inference)
     looks: list[typed.ResultSequentialLook] = [
         {"clusters": n, "items": items, "undecided": left}
         for n, items, left in zip(at, ends(task), verdict.undecided, strict=True)]
     return {system.id: {
-        "comparisons": len(comparisons), "largest_cluster": task.largest_cluster, "looks": looks,
+        "comparisons": len(comparisons), "largest_cluster": largest, "looks": looks,
         "found": [_document(found, system.id) for found in verdict.found if system.id in (found.a, found.b)],
     } for system in systems}
 

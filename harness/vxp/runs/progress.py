@@ -25,6 +25,7 @@ class Lines:
     count: int = 0
     began: float = 0.0
     said: float = 0.0
+    what: str = "item"
 
     def __enter__(self) -> Lines:
         return self
@@ -32,11 +33,11 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def stage(self, title: str, items: int) -> None:
+    def stage(self, title: str, items: int, what: str = "item") -> None:
         self._end()
-        self.title, self.total, self.done, self.count = title, items, 0, 0
+        self.title, self.total, self.done, self.count, self.what = title, items, 0, 0, what
         self.began = self.said = time.monotonic()
-        print(f"{title}: {items} item{'' if items == 1 else 's'}", file=self.stream, flush=True)
+        print(f"{title}: {self._counted(items)}", file=self.stream, flush=True)
 
     def items(self, n: int) -> None:
         self.done += n
@@ -53,8 +54,10 @@ class Lines:
         self.said, elapsed = now, max(now - self.began, 1e-9)
         left = f", {elapsed / self.done * (self.total - self.done):.0f} s left" if 0 < self.done < self.total else ""
         rate = f", {self.count / elapsed:.0f} rows/s" if self.count else ""
-        what = "item" if self.total == 1 else "items"
-        print(f"{self.title}: {self.done}/{self.total} {what}{rate}{left}", file=self.stream, flush=True)
+        print(f"{self.title}: {self.done}/{self._counted(self.total)}{rate}{left}", file=self.stream, flush=True)
+
+    def _counted(self, n: int) -> str:
+        return f"{n} {self.what}{'' if n == 1 else 's'}"
 
     def _end(self) -> None:
         if self.title:
@@ -84,7 +87,7 @@ class Bar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def stage(self, title: str, items: int) -> None:
+    def stage(self, title: str, items: int, what: str = "item") -> None:
         self.task = self.bar.add_task(title, total=items, rate="")
         self.count, self.began = 0, time.monotonic()
 

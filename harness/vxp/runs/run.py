@@ -1,15 +1,16 @@
 """Task x explainers -> explanation sets -> results, in units of work that survive a kill.
 
-A unit is (stage, explainer, range of items) and a pure function of its inputs. Its file is written whole and never done
-again, so the same command goes on where it was stopped, loses at most the unit under way, and ends with the same bytes
-of scores. What depends on the item and the fill only is a unit of its own that all explainers read.
+The units are planned once (`vxp.runs.units`) and an executor does them: what all explainers share first, then the maps and
+scores of every explainer for a range of items. The sets and results are written from their units at the end, one range after
+another, so that memory does not grow with the items. The same command goes on where it was stopped, loses at most the units
+under way, and ends with the same bytes of scores.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,106 +24,128 @@ from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.models import Model
-from vxp.runs import result
-from vxp.runs.baselines import Baseline, baselines_of
-from vxp.runs.context import UNITS, Context, log
-from vxp.runs.explanations import explain, set_id
-from vxp.runs.gallery import keep
-from vxp.runs.scoring import score
+from vxp.runs import baselines, explanations, gallery, looking, result, scoring, units, writing
+from vxp.runs.context import UNITS, Context
 from vxp.runs.sets import CarriedSet, copied, read_set
-from vxp.runs.writing import write
+from vxp.runs.units import Executor, Local, Stage, System
 from vxp.stats import sequential
+from vxp.stats.sequential import Until
 from vxp.tasks import Task
 
-
-def run(context: Context, wanted: Sequence[BoundExplainer]) -> list[Path]:
-    """Explain and score: one result per explainer, the references included; returns the result documents' paths. With a
-    question to stop at, of ever more clusters until it is decided."""
-    if context.until is None:
-        return _run(context, wanted)
-    task, stored = context.task, context.out / "run.json"
-    begun = (store.read_document(stored, typed.Run)["settings"]["limit"] or 0) if stored.exists() else 0
-    for clusters in sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters):
-        more = dataclasses.replace(context, task=task.first(clusters))
-        if len(more.task.items) < begun:
-            continue
-        paths = _run(more, wanted)
-        looked = store.read_document(paths[0], typed.Result)["sequential"]["looks"][-1]
-        log.info("after %d clusters, %d items: %d undecided", looked["clusters"], looked["items"], looked["undecided"])
-        if not looked["undecided"]:
-            break
-    return paths
+LOCAL = Local()
 
 
-def _run(context: Context, wanted: Sequence[BoundExplainer]) -> list[Path]:
+def run(context: Context, wanted: Sequence[BoundExplainer], executor: Executor = LOCAL) -> list[Path]:
+    """Explain and score: one result per explainer, the references included; returns the result documents' paths."""
     systems = with_references(context.task, ready(context.task, context.model, wanted))
     with claimed(context, run_document(context, systems, None)):
-        baselines = _begun(context)
-        written = [(bound, _explained(context, bound, baselines)) for bound in systems]
-        return _scored(context, written, baselines)
+        return _results(context, [System.of(context, bound) for bound in systems], executor)
 
 
-def score_set(context: Context, given: Path, again: BoundExplainer | None = None) -> list[Path]:
+def score_set(
+    context: Context, given: Path, again: BoundExplainer | None = None, executor: Executor = LOCAL
+) -> list[Path]:
     """The same for an explanation set made before (by `explain_set` or an import), beside the references; again: its explainer,
     where it is not installed under its name."""
     carried = read_set(given, context.task, context.model, again)
     references = with_references(context.task, ())
     with claimed(context, run_document(context, [*references, carried.bound], carried)):
-        baselines = _begun(context)
-        written = [(bound, _explained(context, bound, baselines)) for bound in references]
-        folder = context.out / "explanations" / carried.set_id
-        copied(given, folder)
-        _keep_system(context, carried.bound, folder)
-        return _scored(context, [*written, (carried.bound, folder)], baselines)
+        copied(given, explanations.folder(context, carried.set_id))
+        systems = [System.of(context, bound) for bound in references]
+        return _results(context, [*systems, System(carried.bound, carried.set_id, carried=True)], executor)
 
 
-def explain_set(context: Context, bound: BoundExplainer) -> Path:
+def explain_set(context: Context, bound: BoundExplainer, executor: Executor = LOCAL) -> Path:
     """Write one explanation set: set.json, items.parquet, payload/, system.json."""
     (bound,) = ready(context.task, context.model, [bound])
     with claimed(context, run_document(context, [bound], None)):
         if not (context.out / "set.json").exists():
-            explain(context, bound, baselines_of(context), context.out)
+            system = System.of(context, bound)
+            prepared(context, [system], executor)
+            _do(context, [system], ("explain",), executor)
+            explanations.gather(context, bound, system.set_id, context.out)
         store.write_document(context.out / "system.json", result.system(bound))
     return context.out / "set.json"
 
 
-def _begun(context: Context) -> dict[int, Baseline]:
-    """What comes before any explainer: the documents, the baselines, the gallery."""
+def prepared(context: Context, systems: Sequence[System], executor: Executor = LOCAL) -> None:
+    """Do what comes before any explainer: targets, predictions, and the rows that all of them read."""
+    left = units.shared(context)
+    if left:
+        context.progress.stage("rows that all explainers share", sum(work.items for work in left))
+        executor.do(context, systems, left)
+    baselines.check_finite(context)
+
+
+def _do(context: Context, systems: Sequence[System], stages: Sequence[Stage], executor: Executor) -> None:
+    """Do what is left of these stages."""
+    left = units.planned(context, systems, stages)
+    if left:
+        verbs = {"explain": "explaining", "score": "scoring"}
+        context.progress.stage(" and ".join(verbs[stage] for stage in stages), sum(work.items for work in left), "map")
+        executor.do(context, systems, left)
+
+
+def _results(context: Context, systems: Sequence[System], executor: Executor) -> list[Path]:
+    """Do all units of these systems, and write their sets and results."""
     # what the results refer to by digest; nobody else has the documents of an unregistered task or model
     store.write_document(context.out / "task.json", context.task.document)
     store.write_document(context.out / "model.json", context.model.document)
-    baselines = baselines_of(context)
-    keep(context, baselines)
-    return baselines
-
-
-def _explained(context: Context, bound: BoundExplainer, baselines: Mapping[int, Baseline]) -> Path:
-    """The folder of an explainer's set, made where it is not there."""
-    folder = context.out / "explanations" / set_id(context, bound)
-    if not _whole(folder / "set.json", context.task):
-        explain(context, bound, baselines, folder)
-    _keep_system(context, bound, folder)
-    return folder
-
-
-def _whole(path: Path, task: Task) -> bool:
-    """Whether the set that is there has all items: that of a run that goes on may have less."""
-    return path.exists() and store.read_document(path, typed.Set)["n_items"]["expected"] == len(task.items)
-
-
-def _keep_system(context: Context, bound: BoundExplainer, folder: Path) -> None:
-    store.write_document(context.out / "systems" / f"{folder.name}.json", result.system(bound))
-
-
-def _scored(
-    context: Context, written: Sequence[tuple[BoundExplainer, Path]], baselines: Mapping[int, Baseline]
-) -> list[Path]:
-    scored = [score(context, bound, folder, baselines) for bound, folder in written]
-    least = min([*(b.batch_size for b in baselines.values()), *(s.batch_size for s in scored)])
+    looked: dict[str, typed.ResultSequential] = {}
+    if context.settings.until is None:
+        prepared(context, systems, executor)
+        _do(context, systems, ("explain", "score"), executor)
+    else:
+        context, looked = _decided(context, context.settings.until, systems, executor)
+    gallery.keep(context)
+    context.progress.stage("writing sets and results", len(systems), "explainer")
+    scored = []
+    for system in systems:
+        if not system.carried:
+            explanations.gather(context, system.bound, system.set_id, explanations.folder(context, system.set_id))
+        store.write_document(context.out / "systems" / f"{system.set_id}.json", result.system(system.bound))
+        scored.append(writing.tables(context, system.bound, system.set_id))
+        context.progress.items(1)
+    shared = [(b.rows_run, b.batch_size) for b in baselines.all_of(context)]
+    costs = [s.gathered.cost["score"] for s in scored]
+    whole: typed.ResultCostRun = {
+        "explainers": len(systems), "rows_shared": sum(rows for rows, _ in shared),
+        "rows_asked": sum(cost["rows_asked"] for cost in costs),
+        "rows_run": sum(rows for rows, _ in shared) + sum(cost["rows_run"] for cost in costs)}
+    least = min([*(size for _, size in shared), *(s.gathered.batch_size for s in scored)])
     settings = context.settings_document
     if least < context.settings.batch_size:
         settings["batch_size_run"] = least
-    return write(context, settings, scored, _flags(context.task))
+    return writing.write(context, settings, scored, whole, _flags(context.task), looked)
+
+
+def _decided(
+    context: Context, question: Until, systems: Sequence[System], executor: Executor
+) -> tuple[Context, dict[str, typed.ResultSequential]]:
+    """Do the units of ever more clusters until the question is decided (7.5.5): the run of the items that it took, and by set
+    what was found. run.json names these items."""
+    task = context.task
+    asked = looking.asked(task, question, context.metrics)
+    signatures = [score["signature"] for score in asked]
+    for clusters in sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters):
+        context = dataclasses.replace(context, task=task.first(clusters))
+        prepared(context, systems, executor)
+        _do(context, systems, ("explain", "score"), executor)
+        looked = looking.look(context.task, question, asked, [
+            looking.Scores(s.set_id, s.bound.id, s.bound.explainer.reference,
+                           scoring.columns(context, s.bound, s.set_id, signatures)) for s in systems])
+        left = looked[systems[0].set_id]["looks"][-1]["undecided"]
+        context.progress.stage(f"looked after {clusters} clusters, {left} undecided", len(context.task.items))
+        context.progress.items(len(context.task.items))
+        if not left:
+            break
+    stored = context.out / "run.json"
+    there = store.read_document(stored, typed.Run)
+    of_these: typed.Run = {**there, "task": context.task.reference, "settings": context.settings_document,
+                           **result.selection(context.task)}
+    if of_these != there:
+        store.write_document(stored, of_these)
+    return context, looked
 
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
@@ -179,7 +202,7 @@ def claimed(context: Context, document: typed.Run) -> Iterator[None]:
             store.write_document(stored, document)
         there = store.read_document(stored, typed.Run)
         _same_run(stored, there, document)
-        if there["explainers"] != document["explainers"] or there["settings"] != document["settings"]:
+        if there["explainers"] != document["explainers"]:
             store.write_document(stored, document)
         yield
 

@@ -1,26 +1,28 @@
-"""The stage that scores: stored maps, read back, in units."""
+"""The stage that scores: stored maps, read back, in units; and what all units of a set give, read one after another."""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp.core import OK, Case, Outcome, VxpError
-from vxp.documents import store
-from vxp.engine import Engine, Job, Tally, failed, without_numbers
+from vxp.core import OK, Case, VxpError
+from vxp.documents.streams import Array
+from vxp.engine import Engine, Job, Tally
+from vxp.engine import Shared as SharedRows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
 from vxp.models.clips import LateFusion
-from vxp.runs.baselines import Baseline
+from vxp.runs import baselines, explanations
 from vxp.runs.context import Context
-from vxp.runs.writing import Scored
 
 
 class ScoreNotes(TypedDict):
@@ -38,45 +40,166 @@ class Notes(TypedDict):
     batch_size: int
 
 
-def score(context: Context, bound: BoundExplainer, folder: Path, baselines: Mapping[int, Baseline]) -> Scored:
-    """Score a stored set, read back, in units."""
-    document = store.read_document(folder / "set.json", typed.Set)
-    facts = document["explainer"]
-    maps = store.read_maps(folder, document["shards"])
-    items = store.read_described_table(folder, document["items"])
-    expected = [item.id for item in context.task.items]
-    if items["item_id"].to_pylist() != expected or len(maps) != len(expected):
-        raise VxpError(f"{folder}: got {len(maps)} maps for {items['item_id'].to_pylist()[:3]} ..., expected "
-                       f"{len(expected)} maps for the task's items {expected[:3]} ... in their order")
-    status = items["status"].to_pylist()
-    context.progress.stage(f"scoring {bound.name}", len(expected))
-    done, excluded = _runnable(context, bound)
-    units: list[tuple[dict[str, Tensor], Notes]] = []
+T = TypeVar("T")
+Unit = tuple[Mapping[str, Tensor], Notes]
+
+
+def name(of_set: str, start: int) -> str:
+    """The unit of the range that begins here."""
+    return f"score/{of_set}/{start:06d}"
+
+
+def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop: int) -> None:
+    """Score the stored maps of a range, and keep what came out as a unit."""
+    if context.units.done(name(of_set, start)):
+        return
+    maps, status = explanations.read(context, of_set, start, stop)
+    if OK not in status:  # nothing to score
+        nothing: Notes = {"scores": {}, "tally": _nothing(context), "batch_size": context.engine.batch_size}
+        context.units.save(name(of_set, start), {}, nothing)
+        return
+    baseline = baselines.read(context, start)
+    batch = context.batch(start, stop, baseline.targets)
+    case = Case(batch, maps.to(batch.inputs.device), bound.explainer.resample, bound.explainer.signed)
+    run, _ = runnable(context, bound)
+    context.units.save(name(of_set, start), *_score_unit(context.engine, Job(case, tuple(run), bound), baseline.shared))
+
+
+def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[str, str]]:
+    """The metrics that this explainer is scored by, and the signatures of the others, with the reason (clause 6.3.1)."""
+    limit = context.task.budget.get("max_passes_per_map")
+    run, not_run = [], {}
+    for wanted in context.metrics:
+        again = wanted.metric.re_explains
+        if context.task.kind.id not in wanted.metric.kinds:
+            not_run[wanted.signature] = "kind"
+        elif again and bound.explainer.reference and not wanted.metric.references:
+            not_run[wanted.signature] = "reference"
+        elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
+            not_run[wanted.signature] = "no-relabelled-model"
+        elif again and not bound.available:
+            not_run[wanted.signature] = "no-explainer"
+        elif again and limit is not None and bound.passes > limit:
+            not_run[wanted.signature] = "budget"
+        else:
+            run.append(wanted)
+    return run, not_run
+
+
+def _score_unit(engine: Engine, job: Job, known: SharedRows) -> Unit:
+    """The outcomes of one range as a unit keeps them: tensors and notes."""
+    engine.tally = Tally()
+    began = time.perf_counter()
+    found = engine.score(job, known)
+    tensors: dict[str, Tensor] = {}
+    scores: dict[str, ScoreNotes] = {}
+    for signature, outcome in found.items():
+        tensors[f"values/{signature}"] = outcome.values
+        if outcome.curve is not None:
+            tensors[f"curve/{signature}"] = outcome.curve.float()
+        if outcome.statistics is not None:
+            tensors[f"statistics/{signature}"] = outcome.statistics
+        scores[signature] = {"status": outcome.status, "x": outcome.x}
+    tally: typed.ResultCostScore = {
+        "rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
+        "frames_run": engine.tally.frames, "seconds": time.perf_counter() - began}
+    return tensors, {"scores": scores, "tally": tally, "batch_size": engine.batch_size}
+
+
+# --------------------------------------------------------------------------------------------------- all units of a set
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The scores of a range, by signature: values float64 [n], a status for each, and the curve [n, K] or the statistics
+    [n, D] where the unit has them."""
+
+    start: int
+    values: Mapping[str, Tensor]
+    status: Mapping[str, Sequence[str]]
+    curves: Mapping[str, Tensor]
+    statistics: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What is known of all units of a set without their numbers: the x of every curve by signature, the arrays of curves and
+    statistics over all items, what scoring cost, and the smallest batch size that ran."""
+
+    x: Mapping[str, Sequence[float]]
+    curves: Mapping[str, Array]
+    statistics: Mapping[str, Array]
+    cost: typed.ResultCost
+    batch_size: int
+
+
+def gathered(context: Context, of_set: str) -> Gathered:
+    """Look through the heads of all units; VxpError where one is missing."""
+    items, n = explanations.Stored.of(explanations.folder(context, of_set)).items, len(context.task.items)
+    x: dict[str, Sequence[float]] = {}
+    arrays: dict[str, Array] = {}
+    tally, least = _nothing(context), context.settings.batch_size
+    for start, _ in context.ranges():
+        head = context.units.head(name(of_set, start))
+        if head is None:
+            raise VxpError(f"the unit {name(of_set, start)} of {context.out} is missing: run the same command again")
+        notes, shapes = head
+        for signature, said in notes["scores"].items():
+            if said["x"]:
+                x.setdefault(signature, said["x"])
+        for key, (dtype, shape) in shapes.items():
+            arrays.setdefault(key, Array(dtype, (n, *shape[1:])))
+        tally = _added(tally, notes["tally"])
+        least = min(least, notes["batch_size"])
+    explained: typed.ResultCostExplain = {
+        "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
+        "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(items)}
+    cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
+                              "device": _device_name(context.settings.device)}
+    return Gathered(x, _of(arrays, "curve/"), _of(arrays, "statistics/"), cost, least)
+
+
+def parts(context: Context, bound: BoundExplainer, of_set: str) -> Iterator[Part]:
+    """The scores of every range in order. An item whose map could not be made has that status everywhere, except where nothing
+    was run."""
+    _, not_run = runnable(context, bound)
+    for start, stop in context.ranges():
+        unit = context.units.load(name(of_set, start))
+        assert unit is not None, "its notes were read before"
+        tensors, notes = unit
+        maps = explanations.statuses(context, of_set, start, stop)
+        values, statuses = {}, {}
+        for wanted in context.metrics:
+            signature = wanted.signature
+            if signature in not_run:
+                status: Sequence[str] = [f"not-run:{not_run[signature]}"] * len(maps)
+            elif signature in notes["scores"]:
+                scored = notes["scores"][signature]["status"]
+                status = [s if m == OK or s.startswith("not-run:") else m for s, m in zip(scored, maps, strict=True)]
+            else:
+                status = maps
+            found = tensors.get(f"values/{signature}")
+            numbers = torch.full((len(maps),), float("nan"), dtype=torch.float64) if found is None else found.clone()
+            numbers[torch.tensor([s != OK for s in status])] = float("nan")
+            values[signature], statuses[signature] = numbers, status
+        yield Part(start, values, statuses, _of(tensors, "curve/"), _of(tensors, "statistics/"))
+
+
+def columns(context: Context, bound: BoundExplainer, of_set: str, signatures: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The numbers [N] of some scores from their units, NaN where there is none."""
+    found = [part.values for part in parts(context, bound, of_set)]
+    return {signature: torch.cat([values[signature] for values in found]).numpy() for signature in signatures}
+
+
+def _of(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _nothing(context: Context) -> typed.ResultCostScore:
     tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
     if isinstance(context.model.module, LateFusion):
         tally["frames_run"] = 0
-    lost = OK not in status  # nothing to score
-    for start, stop in () if lost else context.ranges():
-        name = f"score/{document['set_id']}/{start:06d}"
-        unit = context.units.load(name)
-        if unit is None:
-            batch = context.batch(start, stop, baselines[start].targets)
-            case = Case(batch, maps[start:stop].to(batch.inputs.device), facts["resample"], facts["signed"])
-            unit = _score_unit(context.engine, Job(case, tuple(done), bound), baselines[start])
-            context.units.save(name, *unit)
-        units.append(unit)
-        tally = _added(tally, unit[1]["tally"])
-        context.progress.items(stop - start)
-    scores = {b.signature: without_numbers(status) if lost else _joined(units, b.signature, status) for b in done}
-    scores |= {b.signature: failed(len(expected), why, "not-run") for b, why in excluded.items()}
-    ordered = {b.signature: (b, scores[b.signature]) for b in context.metrics}
-    explained: typed.ResultCostExplain = {
-        "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
-        "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(expected)}
-    cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
-                              "device": _device_name(context.settings.device)}
-    least = min([unit[1]["batch_size"] for unit in units], default=context.settings.batch_size)
-    return Scored(bound, folder, document["set_id"], items["target"].to_pylist(), ordered, cost, least)
+    return tally
 
 
 def _added(a: typed.ResultCostScore, b: typed.ResultCostScore) -> typed.ResultCostScore:
@@ -87,72 +210,6 @@ def _added(a: typed.ResultCostScore, b: typed.ResultCostScore) -> typed.ResultCo
     if "frames_run" in a:
         total["frames_run"] = a["frames_run"] + b.get("frames_run", 0)
     return total
-
-
-def _runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[Bound, str]]:
-    """The metrics that this explainer is scored by, and those that it is not, with the reason (clause 6.3.1)."""
-    limit = context.task.budget.get("max_passes_per_map")
-    run, not_run = [], {}
-    for wanted in context.metrics:
-        again = wanted.metric.re_explains
-        if context.task.kind.id not in wanted.metric.kinds:
-            not_run[wanted] = "kind"
-        elif again and bound.explainer.reference and not wanted.metric.references:
-            not_run[wanted] = "reference"
-        elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
-            not_run[wanted] = "no-relabelled-model"
-        elif again and not bound.available:
-            not_run[wanted] = "no-explainer"
-        elif again and limit is not None and bound.passes > limit:
-            not_run[wanted] = "budget"
-        else:
-            run.append(wanted)
-    return run, not_run
-
-
-def _score_unit(engine: Engine, job: Job, baseline: Baseline) -> tuple[dict[str, Tensor], Notes]:
-    """The outcomes of one range as a unit keeps them: tensors and notes."""
-    engine.tally = Tally()
-    began = time.perf_counter()
-    found = engine.score([job], baseline.rows)[0]
-    tensors: dict[str, Tensor] = {}
-    scores: dict[str, ScoreNotes] = {}
-    for signature, outcome in found.items():
-        tensors[f"values/{signature}"] = outcome.values
-        if outcome.curve is not None:
-            tensors[f"curve/{signature}"] = outcome.curve
-        if outcome.statistics is not None:
-            tensors[f"statistics/{signature}"] = outcome.statistics
-        scores[signature] = {"status": outcome.status, "x": outcome.x}
-    tally: typed.ResultCostScore = {
-        "rows_asked": engine.tally.asked, "rows_run": engine.tally.run, "explain_rows": engine.tally.explained,
-        "frames_run": engine.tally.frames, "seconds": time.perf_counter() - began}
-    return tensors, {"scores": scores, "tally": tally, "batch_size": engine.batch_size}
-
-
-def _joined(units: Sequence[tuple[Mapping[str, Tensor], Notes]], signature: str, made: Sequence[str]) -> Outcome:
-    """The outcome over all units; an item whose map could not be made has that status everywhere, except where nothing was
-    run."""
-    values = torch.cat([tensors[f"values/{signature}"] for tensors, _ in units])
-    status = [s for _, notes in units for s in notes["scores"][signature]["status"]]
-    status = [score if map_ == OK or score.startswith("not-run:") else map_ for score, map_ in zip(status, made, strict=True)]
-    values[torch.tensor([s != OK for s in status])] = float("nan")
-    curve, statistics = ([tensors.get(f"{kind}/{signature}") for tensors, _ in units] for kind in ("curve", "statistics"))
-    rows = [len(tensors[f"values/{signature}"]) for tensors, _ in units]
-    return Outcome(values, tuple(status), _all_or_none(curve), tuple(units[0][1]["scores"][signature]["x"]),
-                   _with_gaps(statistics, rows))
-
-
-def _all_or_none(parts: Sequence[Tensor | None]) -> Tensor | None:
-    return None if any(p is None for p in parts) else torch.cat([p for p in parts if p is not None])
-
-
-def _with_gaps(parts: Sequence[Tensor | None], rows: Sequence[int]) -> Tensor | None:
-    """Statistics of all units; zeros where a unit has none, since the metric failed there and no status is `ok`."""
-    like = next((p for p in parts if p is not None), None)
-    if like is None:
-        return None
-    return torch.cat([like.new_zeros(n, *like.shape[1:]) if p is None else p for p, n in zip(parts, rows, strict=True)])
 
 
 def _device_name(device: str) -> str:

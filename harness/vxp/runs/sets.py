@@ -80,5 +80,5 @@ def copied(given: Path, folder: Path) -> None:
         return
     document = store.read_document(given / "set.json", typed.Set)
     for described in [document["items"], *(shard["descriptor"] for shard in document["shards"])]:
-        store.write_bytes(folder / described["path"], store.read_described(given, described))
+        store.copy_described(given, folder, described)
     store.write_bytes(folder / "set.json", store.read_file(given / "set.json"))

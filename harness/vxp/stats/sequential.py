@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, log
+from typing import Literal, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,7 +243,20 @@ def _left(comparisons: Sequence[Comparison], met: NDArray[np.bool_], question: U
     return len(pairs - {(c.a, c.b) for c, done in zip(comparisons, ever, strict=True) if done})
 
 
-def watched(scores: Sequence[typed.ResultScore], question: Until, family: str) -> list[typed.ResultScore]:
+class Facts(TypedDict):
+    """What a score is, as results and the declarations of metrics say it."""
+
+    signature: str
+    family: str
+    level: Literal["sample", "set"]
+    better: typed.Better
+    range: list[float | None]
+
+
+Score = TypeVar("Score", Facts, typed.ResultScore)
+
+
+def watched(scores: Sequence[Score], question: Until, family: str) -> list[Score]:
     """The scores that a question is about (7.5.2): the one that it names, by signature or metric, or those of the task's
     primary family; of them those of items that have a direction and a range with two ends. VxpError where there is none."""
     named = [s for s in scores if question.score in (s["signature"], s["signature"].partition("@")[0])

@@ -1,0 +1,89 @@
+"""Which requests a metric makes, found without the model: its plan is walked with made-up answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vxp.core import Batch, Case, Edit, Explain, Outcome, Predict, Request, Segment
+from vxp.engine.readouts import VECTORS
+from vxp.engine.shared import Wanted, mapless
+from vxp.metrics import Bound
+
+LONGEST = 1000
+"""Requests of one plan that are followed at most."""
+WIDTH = 8
+"""Length of a made-up vector."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a metric asks of one item: rows asked, the different ones that depend on its map, those that do not, and maps that
+    are made again."""
+
+    asked: int = 0
+    own: frozenset[Edit] = frozenset()
+    wanted: Wanted = field(default_factory=Wanted)
+    explained: int = 0
+
+
+def traced(bound: Bound, batch: Batch, case: Case) -> Trace:
+    """Walk the plan of a metric. A plan may choose by an answer what it asks next, so what depends on the map is an estimate;
+    what no map decides is asked of every map alike."""
+    started = bound.metric.plan(case, **bound.parameters)
+    if isinstance(started, Outcome):
+        return Trace()
+    requests: list[Request] = []
+    answers = torch.Generator().manual_seed(0)
+    try:
+        request = next(started)
+        while len(requests) < LONGEST:
+            requests.append(request)
+            request = started.send(_made_up(request, batch, answers))
+    except StopIteration:
+        pass
+    started.close()
+    predicted = [r for r in requests if isinstance(r.call, Predict)]
+    edits = dict.fromkeys(e for r in predicted for e in r.edits)
+    return Trace(
+        asked=sum(len(r.edits) for r in predicted),
+        own=frozenset(e for e in edits if not mapless(e)),
+        wanted=Wanted(
+            tuple(e for e in edits if mapless(e)),
+            tuple(dict.fromkeys((e, r.readout) for r in predicted if r.readout in VECTORS for e in r.edits if mapless(e))),
+            tuple(dict.fromkeys(r.call.n for r in requests if isinstance(r.call, Segment)))),
+        explained=len({(e, r.call) for r in requests if isinstance(r.call, Explain) for e in r.edits}))
+
+
+def traces(metrics: Sequence[Bound], batch: Batch, axes: int) -> dict[str, Trace]:
+    """The trace of every metric that is defined for maps with so many axes, by signature; batch has one item."""
+    case = Case(batch, _stand_in(batch, axes))
+    return {b.signature: traced(b, batch, case) for b in metrics if case.kind.id in b.metric.kinds}
+
+
+def _stand_in(batch: Batch, axes: int) -> Tensor:
+    """A map of one item that is nowhere constant, on the input grid, of so many axes."""
+    space = batch.space[-axes:]
+    return torch.rand(1, *space, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
+
+
+def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor:
+    """An answer of the right form: [1, K], [1, K, D] of vectors, [1, K, *space] of maps and labels."""
+    K = len(request.edits)
+    if isinstance(request.call, Segment):
+        labels = torch.arange(batch.positions) * request.call.n // batch.positions
+        found = labels.view(1, 1, *batch.space).expand(1, K, *batch.space).clone()
+    elif isinstance(request.call, Explain):
+        found = torch.rand(1, K, *batch.space, generator=answers)
+    elif request.readout in VECTORS:
+        found = torch.rand(1, K, WIDTH, generator=answers, dtype=torch.float64)
+    else:
+        drawn = torch.rand(1, K, generator=answers, dtype=torch.float64)
+        found = {"probability": drawn, "logit": drawn, "argmax": torch.zeros_like(drawn)}.get(request.readout, drawn.log())
+    return found.to(batch.inputs.device)
+
+
+__all__ = ["Trace", "traced", "traces"]

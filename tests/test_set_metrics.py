@@ -28,7 +28,6 @@ from vxp.metrics.sufficiency import agreement
 from vxp.report import compare
 from vxp.runs import result, run
 from vxp.runs.context import Context, Settings
-from vxp.runs.scoring import _joined
 
 
 class First(nn.Module):
@@ -473,18 +472,28 @@ def test_damaged_statistics_are_named(finished: Path, tmp_path: Path) -> None:
         compare.read(path.parent)
 
 
-def test_a_unit_in_which_the_metric_failed_costs_its_items_only() -> None:
+def test_a_unit_in_which_the_metric_failed_costs_its_items_only(tmp_path: Path) -> None:
     """Statistics of the other units stay, and the set's number is theirs."""
-    signature = "label-randomisation@1"
-    notes = [{"scores": {signature: {"status": [status] * 2, "x": []}}} for status in ("ok", "failed:explainer-error")]
-    values = {f"values/{signature}": torch.zeros(2, dtype=torch.float64)}
-    joined = _joined([(values | {f"statistics/{signature}": torch.ones(2, 1)}, notes[0]), (dict(values), notes[1])],
-                         signature, ["ok"] * 4)
-    assert joined.statistics is not None
-    assert joined.statistics.shape == (4, 1)
-    summary = stats.set_summary(mean_of, joined.statistics, joined.status, list("abcd"), range=(-1, 1))
-    assert summary["mean"] == 1.0
-    assert summary["statuses"] == {"failed:explainer-error": 2, "ok": 2}
+    task, model = tasks.load("shapes"), models.load("shapes-cnn")
+    second = {item.id for item in task.limited(10).items[8:]}
+
+    def fails_again(module: nn.Module, batch: vxp.core.Batch) -> Tensor:
+        if module is not model.module and second & set(batch.ids):
+            raise RuntimeError("no map of another model")
+        return batch.inputs.mean(1) * next(module.parameters()).mean()
+
+    context = Context.of(task, model, tmp_path / "run", Settings(limit=10), ("label-randomisation",))
+    path = next(p for p in run.run(context, [vxp.explainers.bind(fails_again)]) if "fails-again" in str(p))
+    document = json.loads(path.read_text())
+    (score,) = document["scores"]
+    assert score["statuses"] == {"failed:explainer-error": 2, "ok": 8}
+    kept = safetensors.torch.load_file(tmp_path / "run" / document["statistics"]["path"])[score["signature"]]
+    assert kept.shape == (10, 1)
+    assert not kept[8:].isfinite().any()
+    bound = bind(score["signature"])
+    assert bound.metric.reduce is not None
+    again = bound.metric.reduce(kept[:8], torch.arange(8), torch.ones(1, 8).double())
+    assert score["mean"] == pytest.approx(float(again), abs=1e-12)
 
 
 def test_a_score_of_the_set_says_so() -> None:

@@ -1,9 +1,11 @@
-"""The process on this machine: its threads, what becomes of the memory that it frees, and where it keeps what it need not
-make again."""
+"""The process on this machine: its threads, what becomes of the memory that it frees, how values get to a GPU, and where it
+keeps what it need not make again."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt (malloc.h)."""
@@ -24,6 +27,37 @@ def caches() -> Path:
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "vxp"
+
+
+def kept(name: str, key: str) -> int | None:
+    """The number that a cache has under a key; None where it has none, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((caches() / f"{name}.json").read_text())
+        number = found.get(key) if isinstance(found, dict) else None
+        return number if type(number) is int and number > 0 else None
+    return None
+
+
+def keep(name: str, key: str, number: int) -> None:
+    """Keep a number for the next time. Where the cache cannot be written, nothing is lost but time."""
+    path = caches() / f"{name}.json"
+    with contextlib.suppress(OSError, ValueError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = json.loads(path.read_text()) if path.exists() else {}
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        temporary.write_text(json.dumps({**found, key: number}, indent=1))
+        os.replace(temporary, path)
+
+
+def sent(values: Tensor, device: torch.device | str) -> Tensor:
+    """The values on a device. To a GPU they go from pinned memory, and the process does not wait until they are there: what
+    it asks of that GPU next runs after them."""
+    where = torch.device(device)
+    if where.type == "cpu":
+        return values.to(where)
+    if where.type == "cuda" and values.device.type == "cpu" and torch.cuda.is_available():
+        values = values.pin_memory()
+    return values.to(where, non_blocking=True)
 
 
 @contextmanager

@@ -188,6 +188,8 @@ class Settings(TypedDict):
     batch_size_run: NotRequired[int]
     threads: int
     deterministic: bool
+    compile: NotRequired[bool]
+    channels_last: NotRequired[bool]
     seed: int
     limit: int | None
     until: NotRequired[str]

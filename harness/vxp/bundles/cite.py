@@ -51,6 +51,10 @@ def command(
         parts += ["--until", settings["until"]]
     elif settings["limit"]:
         parts += ["--limit", str(settings["limit"])]
+    parts += ["--compile"] if settings.get("compile") else []
+    on_cpu = settings["device"] == "cpu"
+    if settings.get("channels_last", on_cpu) != on_cpu:
+        parts.append("--no-channels-last" if on_cpu else "--channels-last")
     return shlex.join([*parts, "--out", "DIR"])
 
 

@@ -30,6 +30,10 @@ Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Have torch.compile make what predicts, which takes minutes to begin "
+                                       "with; declared in the result.")]
+ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="How the weights of convolutions "
+                                                   "lie; by default so on a CPU. Declared in the result.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
                                                 "second of each; the result is open, and flagged `limited`.")]
 Until = Annotated[str | None, typer.Option(help="Stop as soon as this is decided: separated (every pair of explainers, and "

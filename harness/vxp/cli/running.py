@@ -11,7 +11,9 @@ import vxp_schemas
 
 from vxp.cli.options import (
     BatchSize,
+    ChannelsLast,
     Clips,
+    Compile,
     Data,
     Device,
     Explainers,
@@ -45,7 +47,8 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, until: Until = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    channels_last: ChannelsLast = None, until: Until = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -54,7 +57,7 @@ def run(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, until)
+                           batch_size, threads, memory, clips, compile, channels_last, until)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -65,7 +68,8 @@ def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    channels_last: ChannelsLast = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
@@ -74,7 +78,7 @@ def explain(
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips)
+                           memory, clips, compile, channels_last)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -112,14 +116,15 @@ def score(
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    channels_last: ChannelsLast = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
 
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips)
+                           batch_size, threads, memory, clips, compile, channels_last)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)

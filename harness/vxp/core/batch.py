@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from vxp.machine import sent
 from vxp.media import RAW, Medium, Normalization, of_axes
 
 
@@ -66,7 +67,7 @@ class Batch:
 
     def select(self, index: Sequence[int], inputs: Tensor | None = None) -> Batch:
         """The items at these places, in this order; with other inputs, where they are given."""
-        where = torch.tensor(list(index), dtype=torch.long, device=self.inputs.device)
+        where = sent(torch.tensor(list(index), dtype=torch.long), self.inputs.device)
         return replace(
             self,
             ids=tuple(self.ids[i] for i in index),
@@ -80,7 +81,7 @@ class Batch:
         """The same items on a device."""
         return replace(
             self,
-            inputs=self.inputs.to(device),
-            targets=self.targets.to(device),
-            truth={key: value.to(device) for key, value in self.truth.items()},
+            inputs=sent(self.inputs, device),
+            targets=sent(self.targets, device),
+            truth={key: sent(value, device) for key, value in self.truth.items()},
         )

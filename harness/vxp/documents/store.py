@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import vxp_schemas
 from vxp_schemas import typed
 
+from vxp import clock
 from vxp.errors import NotWrittenError, VxpError
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Units:
 
     folder: Path
 
+    @clock.stage("files")
     def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and notes of a finished unit, None if it is not finished; VxpError if it is damaged."""
         import safetensors.torch
@@ -250,6 +252,7 @@ class Units:
         """Remove finished units of this name and below: what they hold is somewhere else."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
+    @clock.stage("files")
     def save(self, name: str, tensors: Mapping[str, Tensor], notes: Any) -> None:
         """Write a unit whole; it counts as finished only once its digest is there."""
         import safetensors.torch
@@ -314,6 +317,16 @@ class Maps:
     def __len__(self) -> int:
         return sum(shard["rows"] for shard in self.shards)
 
+    def check(self) -> None:
+        """VxpError where a shard is damaged."""
+        for shard in self.shards:
+            self._check(shard)
+
+    def _check(self, shard: typed.SetShard) -> None:
+        if shard["descriptor"]["path"] not in self.checked:
+            check_described(self.root, shard["descriptor"])
+            self.checked.add(shard["descriptor"]["path"])
+
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows start to stop [n, *grid]."""
         import torch
@@ -326,11 +339,8 @@ class Maps:
     def _of_shard(self, shard: typed.SetShard, a: int, b: int) -> Tensor:
         import safetensors
 
-        described = shard["descriptor"]
-        path = self.root / described["path"]
-        if described["path"] not in self.checked:
-            check_described(self.root, described)
-            self.checked.add(described["path"])
+        path = self.root / shard["descriptor"]["path"]
+        self._check(shard)
         expected = shard["tensors"]["values"]["shape"]
         with safetensors.safe_open(path, "pt") as file:
             found = file.get_slice("values") if "values" in file.keys() else None  # noqa: SIM118

@@ -12,6 +12,8 @@ from vxp.core import VxpError
 
 MEMORY = 2 * 10**9
 """Bytes that the rows of a model batch take at most, where nothing else is asked for."""
+REPEATS = 3
+"""Measurements of a batch size, of which the fastest counts."""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -41,18 +43,22 @@ def _said(size: int) -> str:
 
 
 def best_batch_size(
-    model: nn.Module, inputs: Tensor, *, start: int = 8, limit: int = 1024, gain: float = 1.03
+    model: nn.Module, inputs: Tensor, *, start: int = 8, limit: int = 1024, gain: float = 1.03, rows: int | None = None
 ) -> int:
     """Double the batch size until throughput stops rising; out of memory ends the search, or halves the start.
 
-    inputs [1, C, H, W] is repeated. A doubling that gains less than `gain` is not worth its memory.
+    inputs [1, C, H, W] is repeated. A doubling that gains less than `gain` is not worth its memory. rows: how many the search
+    may run; what it has found by then is the answer, and the start where it could not measure that.
     """
-    best, rate, size = 1, 0.0, start
+    best, rate, size, spent = 1, 0.0, start, 0
     with torch.no_grad():
         while 1 <= size <= max(limit, start):
-            rows = inputs.repeat(size, *[1] * (inputs.ndim - 1))
+            if rows is not None and spent + REPEATS * size > rows:
+                return best if rate else size
+            repeated = inputs.repeat(size, *[1] * (inputs.ndim - 1))
             try:
-                seconds = min(_seconds(model, rows) for _ in range(3))
+                seconds = min(_seconds(model, repeated) for _ in range(REPEATS))
+                spent += REPEATS * size
             except torch.OutOfMemoryError:
                 if rate:
                     break

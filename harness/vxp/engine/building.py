@@ -1,4 +1,8 @@
-"""How a batch of rows is made from edits: in one buffer on the batch's device, each row from the nearest that is there."""
+"""How a batch of rows is made from edits: in one buffer on the batch's device, each row from the nearest that is there.
+
+On a GPU nothing here waits for it: what the process decides by is in the edits, and what depends on values stays there. Two
+things look: the imputation, at when its solver is done, and frames that are left out, once an order.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vxp import clock
 from vxp.core import (
     Batch,
     Blended,
@@ -22,9 +27,11 @@ from vxp.core import (
     Removed,
     Translated,
     Unchanged,
+    VxpError,
     Without,
     perturb,
 )
+from vxp.machine import sent
 from vxp.media import Imputed
 
 
@@ -38,8 +45,10 @@ class Builder:
     orders: dict[Held, Order] = field(default_factory=dict)
     starts: dict[Held, list[list[int]]] = field(default_factory=dict)
     ranks: dict[Held, Tensor] = field(default_factory=dict)
+    frames: dict[Held, list[list[int]]] = field(default_factory=dict)
     buffer: Tensor | None = None
 
+    @clock.stage("building")
     def build(self, chunk: Sequence[tuple[int, Edit]]) -> Tensor:
         """Inputs [N, C, H, W] of these (item, edit) rows, in a buffer that the next call writes again."""
         if self.buffer is None or len(self.buffer) < len(chunk):
@@ -80,16 +89,45 @@ class Builder:
 
     def order(self, name: Held) -> Order:
         if name not in self.orders:
-            self.orders[name] = found = self.held[name.case].ordered(name)
-            if found.starts is not None:
-                self.starts[name] = found.starts.tolist()
+            self.orders[name] = self.held[name.case].ordered(name)
         return self.orders[name]
 
     def span(self, i: int, edit: Removed) -> tuple[int, int]:
-        """The places in the order, of item i, that go: for groups, where the first begins and the last ends."""
-        self.order(edit.order)
-        starts = self.starts.get(edit.order)
-        return (edit.a, edit.b) if starts is None else (starts[i][edit.a], starts[i][edit.b])
+        """The places in the order, of item i, that go: for groups, where the first begins and the last ends. On a CPU."""
+        starts = self.order(edit.order).starts
+        if starts is None:
+            return edit.a, edit.b
+        if edit.order not in self.starts:
+            self.starts[edit.order] = starts.tolist()
+        of = self.starts[edit.order][i]
+        return of[edit.a], of[edit.b]
+
+    def between(self, i: int, spans: Sequence[Removed]) -> Tensor:
+        """bool [N, P]: the positions of item i that go, for spans of one order. Without waiting for a GPU."""
+        name = spans[0].order
+        order = self.order(name)
+        if name not in self.ranks:
+            ranks = torch.empty_like(order.positions, dtype=torch.int32)
+            place = torch.arange(order.positions.shape[1], dtype=torch.int32, device=order.positions.device)
+            self.ranks[name] = ranks.scatter_(1, order.positions, place.expand_as(ranks))
+        ends = sent(torch.tensor([(s.a, s.b) for s in spans]), order.positions.device)
+        if order.starts is not None:
+            ends = order.starts[i][ends]
+        a, b = ends.int().unbind(1)
+        return (self.ranks[name][i] >= a[:, None]) & (self.ranks[name][i] < b[:, None])
+
+    def frames_gone(self, i: int, edit: Removed) -> list[int]:
+        """The frames of clip i that go; VxpError for an order whose groups are not its frames."""
+        if edit.order not in self.frames:
+            order, T = self.order(edit.order), self.batch.space[0]
+            size = self.batch.positions // T
+            of = (order.positions // size).unflatten(1, (T, size))
+            groups = torch.arange(0, T * size + 1, size, device=of.device)
+            if order.starts is None or order.starts.shape[1] != T + 1 or not bool(
+                    (of == of[:, :, :1]).all() & (order.starts == groups).all()):
+                raise VxpError("the fill `remove` leaves whole frames out, and part of a frame was removed: take another fill")
+            self.frames[edit.order] = of[:, :, 0].tolist()
+        return self.frames[edit.order][i][edit.a : edit.b]
 
     def fill(self, name: str) -> Tensor:
         if name not in self.fills:
@@ -108,7 +146,7 @@ class Builder:
                 perturb.blended(x, self.fill(fill)[i], case.masks[mask][i].to(x.dtype), out=row)
             case Redrawn(image):
                 case = self.held[image.case]
-                row.copy_(perturb.redrawn(x, case.images[image][i].to(x.device), self.batch.normalization))
+                row.copy_(perturb.redrawn(x, sent(case.images[image][i], x.device), self.batch.normalization))
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):
@@ -150,16 +188,8 @@ class Builder:
 
     def _removed_together(self, out: Tensor, i: int, spans: Sequence[Removed]) -> None:
         """Many rows of one order at once, in one pass over the bytes: what a GPU is good at."""
-        name = spans[0].order
-        if name not in self.ranks:
-            order = self.order(name).positions
-            ranks = torch.empty_like(order, dtype=torch.int32)
-            place = torch.arange(order.shape[1], dtype=torch.int32, device=order.device)
-            self.ranks[name] = ranks.scatter_(1, order, place.expand_as(ranks))
-        rank = self.ranks[name][i].view(1, 1, *self.batch.space)
-        ends = torch.tensor([self.span(i, s) for s in spans], dtype=torch.int32).to(out.device, non_blocking=True)
-        a, b = ends.view(-1, 2, *[1] * (out.ndim - 1)).unbind(1)
-        torch.where((rank >= a) & (rank < b), self.fill(spans[0].fill)[i], self.batch.inputs[i], out=out)
+        gone = self.between(i, spans).view(-1, 1, *self.batch.space)
+        torch.where(gone, self.fill(spans[0].fill)[i], self.batch.inputs[i], out=out)
 
     def _imputed(self, out: Tensor, rows: Sequence[tuple[int, int, Edit]]) -> None:
         """Rows whose fill depends on what is left, those of one fill together: they share its work."""
@@ -168,9 +198,7 @@ class Builder:
         for row, i, edit in rows:
             match edit:
                 case Removed():
-                    a, b = self.span(i, edit)
-                    gone = torch.zeros(self.batch.positions, dtype=torch.bool, device=device)
-                    gone[self.order(edit.order).positions[i, a:b]] = True
+                    gone = self.between(i, [edit])[0]
                 case Without(part):
                     gone = perturb.part(part, self.batch, i)
                 case _:
@@ -179,8 +207,9 @@ class Builder:
         for name, some in of_fill.items():
             fill = self.batch.medium.fill(name)
             assert isinstance(fill, Imputed)
-            places, items = (torch.tensor([one[k] for one in some], device=device) for k in (0, 1))
-            out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
+            places, items = (sent(torch.tensor([one[k] for one in some]), device) for k in (0, 1))
+            with clock.stage("imputation"):
+                out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
 
 
 def difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, int]]:

@@ -1,4 +1,8 @@
-"""The rows of one batch: built from edits, run in batches that fit, and kept by their edits."""
+"""The rows of one batch: built from edits, run in batches that fit, and kept by their edits.
+
+What is read of model batches stays on their device until all of a round have been asked for, and is fetched at once. So a GPU
+has its next batch while it works on one, and is waited for once a round, however many rows there are.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from vxp.engine.frames import Frames, fusion_of
 from vxp.engine.readouts import READOUTS, VECTORS, readouts
 from vxp.engine.running import Runner
 from vxp.engine.shared import Shared
+from vxp.machine import sent
 
 FEW = 997
 """Of so many values of a row one is compared before all are."""
@@ -73,46 +78,61 @@ class Rows:
         edits = self._left_of(edits, held)
         if not edits:
             return
-        B = len(self.batch)
-        by_edit = {edit: torch.empty(B, len(READOUTS), dtype=torch.float64) for edit in edits}
-        vectors: dict[tuple[Edit, Readout], list[Tensor]] = {key: [] for key in kept}
-        plan = [(i, edit) for i in range(B) for edit in sorted(edits, key=chain)]
+        order = sorted(edits, key=chain)
+        plan = [(i, edit) for i in range(len(self.batch)) for edit in order]
         builder = Builder(self.batch, held)
         frames = None if kept else self._frames(builder, edits)
-        same: list[tuple[int, Edit]] = []
+        found: list[tuple[Tensor, ...]] = []
         size, start = self.runner.fitting(self.batch.inputs), 0
-        while start < len(plan):
-            chunk = plan[start : start + size]
-            try:
-                inputs = builder.build(chunk)
-                alike = _unchanged(inputs, self.batch.inputs, [i for i, _ in chunk])
-                with models.last_linear_input(self.runner.model, wanted=bool(kept)) as seen:
-                    logits = self.runner.predict(inputs) if frames is None else frames.predict(inputs, [i for i, _ in chunk])
-                self.represented &= not kept or (len(seen) == 1 and len(seen[0]) == len(chunk))
-                items = torch.tensor([i for i, _ in chunk], device=logits.device)
-                read = readouts(logits, self.batch.targets[items]).cpu()
-            except torch.OutOfMemoryError:
-                size = self.runner.halved(size)
-                continue
-            for (i, edit), row in zip(chunk, read, strict=True):
-                by_edit[edit][i] = row
-            same += [chunk[n] for n in alike]
-            for n, (_, edit) in enumerate(chunk):
-                if (edit, "output") in kept:
-                    vectors[edit, "output"].append(logits[n].double().cpu())
-                if (edit, "representation") in kept and self.represented:
-                    # as the logits are: a model in float64 has outputs in float32
-                    vectors[edit, "representation"].append(seen[0][n].float().double().cpu())
-            self.runner.tally.run += len(chunk)
-            self.runner.rows(len(chunk))
-            start += len(chunk)
-        self.read_of |= by_edit
-        # one input has one output: not one that differs by how a library rounds it at another place of a batch
-        whole = self.read_of.get(Unchanged())
+        with self.runner.batches(self.batch.inputs.device):
+            while start < len(plan):
+                chunk = plan[start : start + size]
+                try:
+                    found.append(self._run(builder, frames, chunk, kept))
+                except torch.OutOfMemoryError:
+                    size = self.runner.halved(size)
+                    continue
+                self.runner.tally.run += len(chunk)
+                self.runner.rows(len(chunk))
+                start += len(chunk)
+        read, *vectors = zip(*found, strict=True)
+        self._keep(order, torch.cat(read).cpu().unflatten(0, (len(self.batch), -1)))  # here a GPU is waited for
+        for readout, parts in zip(VECTORS, vectors, strict=False):
+            of = [edit for edit in order if (edit, readout) in kept]
+            if of and (readout == "output" or self.represented):
+                values = torch.cat(parts).cpu().double().unflatten(0, (len(self.batch), -1)).transpose(0, 1).contiguous()
+                self.vectors |= {(edit, readout): found for edit, found in zip(of, values, strict=True)}
+
+    def _run(
+        self, builder: Builder, frames: Frames | None, chunk: Sequence[tuple[int, Edit]], kept: Set[tuple[Edit, Readout]]
+    ) -> tuple[Tensor, ...]:
+        """Of a model batch, on its device: readouts [N, 5], the last whether a row is the unchanged item, and of the rows
+        whose vectors are kept the vectors [M, D], of every kind."""
+        device = self.batch.inputs.device
+        items = sent(torch.tensor([i for i, _ in chunk]), device)
+        inputs = builder.build(chunk)
+        same = _unchanged(inputs, self.batch.inputs, items)
+        with models.last_linear_input(self.runner.model, wanted=bool(kept)) as seen:
+            logits = (self.runner.predict(inputs, watched=bool(kept)) if frames is None
+                      else frames.predict(inputs, [i for i, _ in chunk]))
+        read = torch.cat([readouts(logits, self.batch.targets[items]), same[:, None].double()], dim=1)
+        if not kept:
+            return (read,)
+        self.represented &= len(seen) == 1 and len(seen[0]) == len(chunk)
+        # as the logits are: a model in float64 has outputs in float32
+        vectors = (logits, seen[0].float() if self.represented else logits)
+        places = ([n for n, (_, edit) in enumerate(chunk) if (edit, readout) in kept] for readout in VECTORS)
+        return read, *(of.index_select(0, sent(torch.tensor(some, dtype=torch.long), device))
+                       for of, some in zip(vectors, places, strict=True))
+
+    def _keep(self, order: Sequence[Edit], read: Tensor) -> None:
+        """Keep what was read [B, E, 5] of these edits. One input has one output: not one that differs by how a library rounds
+        it at another place of a batch."""
+        values, same = read[..., :-1], read[..., -1:].bool()
+        whole = values[:, order.index(Unchanged())] if Unchanged() in order else self.read_of.get(Unchanged())
         if whole is not None:
-            for i, edit in same:
-                self.read_of[edit][i] = whole[i]
-        self.vectors |= {key: torch.stack(found) for key, found in vectors.items() if len(found) == B}
+            values = torch.where(same, whole[:, None], values)
+        self.read_of |= dict(zip(order, values.transpose(0, 1).contiguous(), strict=True))
 
     def _left_of(self, edits: Mapping[Edit, None], held: Mapping[str, Case]) -> Mapping[Edit, None]:
         """The edits whose rows are as long as the clip; those of the others are run, if the model takes them."""
@@ -133,11 +153,15 @@ class Rows:
         return Frames(self.runner, model, builder, sorted(shown & set(self.batch.medium.painted)))
 
 
-def _unchanged(rows: Tensor, inputs: Tensor, items: Sequence[int]) -> list[int]:
-    """The places of rows [N, ...] that are, bit by bit, the item that they were made of; a few values are looked at first."""
-    few = rows.flatten(1)[:, ::FEW] == inputs.flatten(1)[:, ::FEW][list(items)]
-    likely = torch.nonzero(few.all(1)).flatten().tolist()
-    return [n for n in likely if torch.equal(rows[n], inputs[items[n]])]
+def _unchanged(rows: Tensor, inputs: Tensor, items: Tensor) -> Tensor:
+    """bool [N]: whether rows [N, ...] are, in every value, the item that they were made of."""
+    if rows.device.type != "cpu":
+        return (rows == inputs[items]).flatten(1).all(1)
+    # a few values first, which a CPU can look at: that is a hundredth of the work
+    same = (rows.flatten(1)[:, ::FEW] == inputs.flatten(1)[:, ::FEW][items]).all(1)
+    for n in same.nonzero().flatten().tolist():
+        same[n] = torch.equal(rows[n], inputs[items[n]])
+    return same
 
 
 __all__ = ["Rows"]

@@ -6,12 +6,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from vxp import models
+from vxp import clock, models
 from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
 from vxp.core.segments import slic
 from vxp.engine.batches import MEMORY, fitting
@@ -44,17 +45,43 @@ class Runner:
     relabelled: nn.Module | None = None
     segment: SegmentCall = slic
     memory: int = MEMORY
+    compile: bool = False
     kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)  # logits [M, K] of frames (vxp.engine.frames)
     _copies: dict[tuple[State, int], nn.Module] = field(default_factory=dict)
 
-    def predict(self, inputs: Tensor) -> Tensor:
-        """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape."""
+    @clock.stage("model")
+    def predict(self, inputs: Tensor, *, watched: bool = False) -> Tensor:
+        """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape. watched: modules of the model have
+        hooks now, which a compiled model does not call."""
         with torch.no_grad(), self.arithmetic(inputs.device):
-            logits = models.check_logits(self.model(inputs), len(inputs)).float()
+            found = self.model(inputs) if watched or not self.compile else self._compiled(inputs)
+            logits = models.check_logits(found, len(inputs)).float()
         self.classes = logits.shape[1]
         if isinstance(self.model, LateFusion) and inputs.ndim == 5:
             self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
+
+    def _compiled(self, inputs: Tensor) -> object:
+        """What torch.compile makes of the model; VxpError where it makes nothing."""
+        try:
+            return self._module(inputs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if isinstance(lack := getattr(error, "inner_exception", None), torch.OutOfMemoryError):
+                raise lack from error
+            raise VxpError(f"--compile: torch.compile does not compile this model on this machine ({type(error).__name__}: "
+                           f"{' '.join(str(error).split())[:300]}): leave --compile out") from error
+
+    @cached_property
+    def _module(self) -> Callable[[Tensor], object]:
+        module: Callable[[Tensor], object] = torch.compile(self.model)
+        return module
+
+    @contextlib.contextmanager
+    def batches(self, device: torch.device) -> Iterator[None]:
+        """Many model batches: weights that bf16 rounds are rounded once. Between the batches no arithmetic is changed."""
+        # a cache that lasts as long as the outermost autocast does
+        with torch.autocast(device.type, enabled=False):
+            yield
 
     def fitting(self, inputs: Tensor) -> int:
         """The batch size for rows like inputs [N, C, *space], which from here on is at most what the memory holds; VxpError

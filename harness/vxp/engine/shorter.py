@@ -14,6 +14,7 @@ from vxp.engine.building import Builder
 from vxp.engine.frames import Frames
 from vxp.engine.readouts import READOUTS, readouts
 from vxp.engine.running import Runner
+from vxp.machine import sent
 from vxp.media import Shortened
 
 log = logging.getLogger("vxp")
@@ -31,12 +32,14 @@ def run(runner: Runner, builder: Builder, edits: Sequence[Edit], frames: Frames 
     batch = builder.batch
     found: dict[Edit, Tensor] = {edit: torch.empty(len(batch), len(READOUTS), dtype=torch.float64) for edit in edits}
     rows = [(i, edit) for edit in edits if isinstance(edit, Removed) for i in range(len(batch))]
+    done: list[Row] = []
+    read: list[Tensor] = []
     for _, same in groupby(sorted(rows, key=_gone), _gone):
         of_length = list(same)
         while of_length:
             chunk = of_length[: runner.fitting(batch.inputs)]
             try:
-                read = _read(runner, builder, chunk, frames)
+                read.append(_read(runner, builder, chunk, frames))
             except torch.OutOfMemoryError:
                 runner.halved(len(chunk))
                 continue
@@ -46,31 +49,27 @@ def run(runner: Runner, builder: Builder, edits: Sequence[Edit], frames: Frames 
                 log.warning("the model does not take clips of %d frames in place of %d, and metrics that leave frames out are "
                             "not-run:fixed-length: %s", batch.space[0] - _gone(chunk[0]), batch.space[0], error)
                 return None
-            for (i, edit), row in zip(chunk, read, strict=True):
-                found[edit][i] = row
+            done += chunk
             runner.tally.run += len(chunk)
             runner.rows(len(chunk))
             of_length = of_length[len(chunk) :]
+    for (i, edit), row in zip(done, torch.cat(read).cpu(), strict=True):  # here a GPU is waited for
+        found[edit][i] = row
     return found
 
 
 def without(builder: Builder, item: int, edit: Removed) -> Tensor:
     """The clip [C, T - n, H, W] without the n frames that the edit removes; VxpError where it removes part of a frame."""
     clip = builder.batch.inputs[item]
-    a, b = builder.span(item, edit)
-    gone = torch.zeros(builder.batch.space, dtype=torch.bool, device=clip.device)
-    gone.view(-1)[builder.order(edit.order).positions[item, a:b]] = True
-    whole, some = gone.flatten(1).all(1), gone.flatten(1).any(1)
-    if not torch.equal(whole, some):
-        raise VxpError("the fill `remove` leaves whole frames out, and part of a frame was removed: take another fill")
-    return clip[:, ~whole]
+    gone = set(builder.frames_gone(item, edit))
+    return clip.index_select(1, sent(torch.tensor([t for t in range(clip.shape[1]) if t not in gone]), clip.device))
 
 
 def _read(runner: Runner, builder: Builder, chunk: Sequence[Row], frames: Frames | None) -> Tensor:
     items = [i for i, _ in chunk]
     clips = torch.stack([without(builder, i, edit) for i, edit in chunk])
     logits = runner.predict(clips) if frames is None else frames.predict(clips, items)
-    return readouts(logits, builder.batch.targets[items]).cpu()
+    return readouts(logits, builder.batch.targets[sent(torch.tensor(items), logits.device)])
 
 
 def _gone(row: Row) -> int:

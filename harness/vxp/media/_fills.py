@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vxp import random
+from vxp.machine import sent
 from vxp.media._types import Items
 
 
 def constant(values: Sequence[float], batch: Items) -> Tensor:
     """One raw value per channel, at every position."""
-    raw = torch.tensor(values, dtype=batch.inputs.dtype, device=batch.inputs.device).view(1, -1, *[1] * len(batch.space))
+    raw = sent(torch.tensor(values, dtype=batch.inputs.dtype).view(1, -1, *[1] * len(batch.space)), batch.inputs.device)
     return batch.to_inputs(raw.expand_as(batch.inputs[:1])).expand_as(batch.inputs)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vxp.catalogue import nearest
 from vxp.errors import VxpError
+from vxp.machine import sent
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Normalization:
         return (raw - mean) / std
 
     def _columns(self, like: Tensor, axes: int) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(v, dtype=like.dtype, device=like.device).view(-1, *[1] * axes) for v in (self.mean, self.std))
+        mean, std = (sent(torch.tensor(v, dtype=like.dtype).view(-1, *[1] * axes), like.device) for v in (self.mean, self.std))
         return mean, std
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from vxp import random
 from vxp.imputation import NLI_NOISE, nli
+from vxp.machine import sent
 from vxp.media import _fills
 from vxp.media._types import Imputed, Items, Medium, Painted, by_id
 
@@ -33,7 +34,7 @@ def _rise_blur(batch: Items) -> Tensor:
     padding."""
     delta = np.zeros((RISE_WIDTH, RISE_WIDTH))
     delta[RISE_WIDTH // 2, RISE_WIDTH // 2] = 1
-    kernel = torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs)
+    kernel = sent(torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs.dtype), batch.inputs.device)
     C = batch.inputs.shape[1]
     return F.conv2d(batch.inputs, kernel.expand(C, 1, -1, -1), padding=RISE_WIDTH // 2, groups=C)
 

@@ -23,7 +23,7 @@ from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
-from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings
+from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
 from vxp.stats import sequential
 from vxp.tasks import Task
 
@@ -50,6 +50,8 @@ class Order:
     threads: int | None = None
     memory: str | None = None
     clips: Path | None = None
+    compile: bool = False
+    channels_last: bool | None = None
     until: str | None = None
 
     @property
@@ -83,7 +85,8 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     _try(order, task, model, wanted, out, progress)
     if EVERY in order.explainers:
         wanted += [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
-    return run.run(Context.of(task, model, out, _settings(order, task, model, out), order.metrics, progress), wanted)
+    settings = _settings(order, task, model, out, wanted, True)
+    return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted)
 
 
 def explain(order: Order, out: Path, progress: Progress) -> Path:
@@ -91,7 +94,7 @@ def explain(order: Order, out: Path, progress: Progress) -> Path:
     wanted = _explainers(order.explainers)
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
-    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out), None, progress), wanted[0])
+    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out, wanted), None, progress), wanted[0])
 
 
 def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
@@ -108,7 +111,8 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
-    context = Context.of(task, model, out, _settings(of_set, task, model, out), order.metrics, progress)
+    settings = _settings(of_set, task, model, out, wanted, True)
+    context = Context.of(task, model, out, settings, order.metrics, progress)
     return run.score_set(context, set_folder, wanted[0] if wanted else None)
 
 
@@ -234,8 +238,8 @@ def _task(order: Order) -> tuple[Task, Model]:
     where = device(order.device)
     if order.task is not None:
         task = tasks.load(order.task, model=order.model, data=order.data)
-        return task, models.load(task.model, device=where)
-    return own_task(order.images, order.clips, order.model, where)
+        return task, models.load(task.model, device=where, channels_last=order.channels_last)
+    return own_task(order.images, order.clips, order.model, where, order.channels_last)
 
 
 def formed(model: str | None, frames: int | None, layout: str | None, fusion: str | None) -> str | None:
@@ -245,20 +249,30 @@ def formed(model: str | None, frames: int | None, layout: str | None, fusion: st
     return None if model is None else models.named(model, frames=frames, layout=layout, fusion=fusion)
 
 
-def own_task(images: Path | None, clips: Path | None, name: str | None, device: str) -> tuple[Task, Model]:
+def own_task(
+    images: Path | None, clips: Path | None, name: str | None, device: str, channels_last: bool | None = None
+) -> tuple[Task, Model]:
     """The task of one's own images, or else clips, and the model."""
     if name is None:
         option = "--clips" if images is None else "--images"
         raise VxpError(f"{option} needs --model: a name (vxp list models) or file.py:factory")
-    model = models.load(name, device=device, clips=images is None)
+    model = models.load(name, device=device, clips=images is None, channels_last=channels_last)
     return (tasks.opened(images, model) if images is not None else tasks.opened_clips(Path(str(clips)), model)), model
 
 
-def _settings(order: Order, task: Task, model: Model, out: Path) -> Settings:
+def _settings(
+    order: Order, task: Task, model: Model, out: Path, explained: Sequence[BoundExplainer] = (), scored: bool = False
+) -> Settings:
+    """The settings of a run that explains with these explainers; scored: and scores them, the references included."""
     task = task.limited(order.limit)
     asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
-                  budget(order.memory))
-    settings = choose_settings(task, model, out, asked)
+                  budget(order.memory), order.compile)
+    rows = 0
+    if order.batch_size is None:
+        systems = run.ready(task, model, explained)
+        systems = run.with_references(task, systems) if scored else systems
+        rows = rows_of(task, model, chosen(task, order.metrics) if scored else (), systems)
+    settings = choose_settings(task, model, out, asked, rows)
     return settings if order.until is None else replace(settings, until=_question(order, task))
 
 

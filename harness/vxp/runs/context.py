@@ -15,11 +15,12 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import division, models
+from vxp import clock, division, machine, models
 from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
 from vxp.errors import VxpError
+from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -66,6 +67,7 @@ class Settings:
     threads: int = 1
     limit: int | None = None
     memory: int = MEMORY
+    compile: bool = False
     until: Until | None = None
 
 
@@ -88,7 +90,7 @@ class Context:
         """The context of a run into `out`, of as many items as the settings say; metrics: as requested, those of the task's
         card where none is, and None for a run that scores nothing."""
         task = task.limited(settings.limit) if settings.until is None else task.drawn
-        return cls(task, model, () if metrics is None else _metrics(task, metrics), settings, out, progress or Quiet())
+        return cls(task, model, () if metrics is None else chosen(task, metrics), settings, out, progress or Quiet())
 
     @property
     def settings_document(self) -> typed.Settings:
@@ -96,7 +98,8 @@ class Context:
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
         found: typed.Settings = {
             "device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
-            "limit": self.task.limit, "deterministic": True, "seed": self.task.seed}
+            "limit": self.task.limit, "deterministic": True, "seed": self.task.seed, "compile": own.compile,
+            "channels_last": models.lies_channels_last(self.model.module)}
         if own.until is not None:
             found["until"] = str(own.until)
         return found
@@ -124,7 +127,8 @@ class Context:
     def engine(self) -> Engine:
         """One engine for the run: a randomised copy of the model is made once."""
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory)
+                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory,
+                      compile=self.settings.compile)
 
     @cached_property
     def sets(self) -> dict[str, Any]:
@@ -140,7 +144,8 @@ class Context:
         after another, and to load it costs as much as two or three passes."""
         if (start, stop) not in self._loaded:
             self._loaded.clear()
-            self._loaded[start, stop] = self.task.load(start, stop, self.model)
+            with clock.stage("loading"):
+                self._loaded[start, stop] = self.task.load(start, stop, self.model)
         return self._loaded[start, stop]
 
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:
@@ -150,10 +155,8 @@ class Context:
     @cached_property
     def traces(self) -> dict[str, Trace]:
         """What each metric of this kind asks of one item, by signature: the rows of a run are known before it."""
-        first = self.task.load(0, 1, self.model)
-        batch = first.batch(torch.zeros(1, dtype=torch.int64))
         possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.engine.relabelled is not None]
-        return traces(possible, batch, len(self.task.kind.grid))
+        return traced(self.task, self.model, possible)
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -161,7 +164,8 @@ class Context:
         return Wanted.of(trace.wanted for trace in self.traces.values())
 
 
-def _metrics(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
+def chosen(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
+    """The metrics as asked for, or those of the task's card; VxpError where one needs truth that the task has not."""
     wanted = bind_all(list(asked) or list(task.metrics))
     lacking = [b.metric.id for b in wanted if b.metric.truth and not set(b.metric.truth) & set(task.truth)]
     if lacking:
@@ -180,11 +184,19 @@ class Asked:
     threads: int | None
     limit: int | None
     memory: int = MEMORY
+    compile: bool = False
 
 
-def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settings:
-    """The settings of a run: those stored in `out` where a run is there, else as asked, with the best batch size that the
-    memory for rows holds; VxpError where it holds no row."""
+SHARE = 20
+"""The search for the best batch size runs at most one row for so many of the run."""
+
+
+def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int) -> Settings:
+    """The settings of a run of about so many rows: those stored in `out` where a run is there, else as asked, with the best
+    batch size that the memory for rows holds; VxpError where it holds no row.
+
+    The best batch size of a model is kept in the user's cache by all that it depends on.
+    """
     batch_size, threads = asked.batch_size, asked.threads
     stored = out / "run.json"
     if stored.exists():
@@ -196,7 +208,39 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked) -> Settin
     most = fitting(first[0], asked.memory)
     if batch_size is None:
         largest = min(most, 1024 if asked.device == "cuda" else 64)
-        with computing(threads):
-            batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest)
-        log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
-    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory)
+        key = vxp_schemas.digest([vxp_schemas.reference(model.document), device_name(asked.device), threads, largest,
+                                  list(first.shape[1:]), torch.__version__, asked.compile])
+        batch_size = machine.kept("batch-sizes", key)
+        if batch_size is None:
+            with computing(threads):
+                batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest,
+                                             rows=rows // SHARE)
+            if rows // SHARE >= ENOUGH * largest:
+                machine.keep("batch-sizes", key, batch_size)
+            log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
+    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory,
+                    asked.compile)
+
+
+ENOUGH = 6
+"""Rows of a whole search over its largest batch size: three of each of 1, 1/2, 1/4 ... of it."""
+
+
+def rows_of(task: Task, model: Model, metrics: Sequence[Bound], explainers: Sequence[BoundExplainer]) -> int:
+    """About how many rows a run has: those of its metrics for every explainer, and the passes of the explainers."""
+    found = traced(task, model, metrics).values()
+    own = len({edit for trace in found for edit in trace.own})
+    again = sum(trace.explained for trace in found)
+    limit = task.budget.get("max_passes_per_map", 0)
+    passes = sum(b.passes * (1 + (again if b.passes <= limit else 0)) for b in explainers)
+    return len(task.items) * (own * max(len(explainers), 1) + passes)
+
+
+def traced(task: Task, model: Model, metrics: Sequence[Bound]) -> dict[str, Trace]:
+    """What each metric of the task's kind asks of one item, by signature: the rows of a run are known before it."""
+    batch = task.load(0, 1, model).batch(torch.zeros(1, dtype=torch.int64))
+    return traces(metrics, batch, len(task.kind.grid))
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device

@@ -15,7 +15,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import models
+from vxp import clock, models
 from vxp.core import OK, Batch, VxpError
 from vxp.documents import store, streams
 from vxp.engine import attempted
@@ -172,10 +172,13 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
 # --------------------------------------------------------------------------------------------------------------- the set
 
 
+@clock.stage("files")
 def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) -> None:
     """Write the set of an explainer from its units, one range after another in memory, and drop the units, unless further
-    items may come."""
-    if not _written(place, context):
+    items may come; VxpError where a set that was written before is damaged."""
+    if _written(place, context):
+        Stored.of(place).maps.check()
+    else:
         ranges = list(context.ranges())
         notes: list[Notes] = []
         for start, _ in ranges:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vxp_schemas import typed
 
+from vxp import clock
 from vxp.core import OK, Case, VxpError
 from vxp.documents.streams import Array
 from vxp.engine import Engine, Job, Tally
@@ -22,7 +23,7 @@ from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
 from vxp.models.clips import LateFusion
 from vxp.runs import baselines, explanations
-from vxp.runs.context import Context
+from vxp.runs.context import Context, device_name
 
 
 class ScoreNotes(TypedDict):
@@ -86,6 +87,7 @@ def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict
     return run, not_run
 
 
+@clock.stage("metrics")
 def _score_unit(engine: Engine, job: Job, known: SharedRows) -> Unit:
     """The outcomes of one range as a unit keeps them: tensors and notes."""
     engine.tally = Tally()
@@ -155,7 +157,7 @@ def gathered(context: Context, of_set: str) -> Gathered:
         "forward_rows": sum(items["n_forwards"].to_pylist()), "backward_rows": sum(items["n_backwards"].to_pylist()),
         "seconds": sum(items["runtime_ms"].to_pylist()) / 1000, "maps": len(items)}
     cost: typed.ResultCost = {"explain": explained, "score": tally, "peak_memory_bytes": _peak(context.settings.device),
-                              "device": _device_name(context.settings.device)}
+                              "device": device_name(context.settings.device)}
     return Gathered(x, _of(arrays, "curve/"), _of(arrays, "statistics/"), cost, least)
 
 
@@ -210,10 +212,6 @@ def _added(a: typed.ResultCostScore, b: typed.ResultCostScore) -> typed.ResultCo
     if "frames_run" in a:
         total["frames_run"] = a["frames_run"] + b.get("frames_run", 0)
     return total
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def _peak(device: str) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import stats
+from vxp import clock, stats
 
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
@@ -75,6 +75,7 @@ class Scored:
         return found
 
 
+@clock.stage("files")
 def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
     """Write samples, curves and statistics of a set from its units, one range after another in memory."""
     folder, found = context.out / "results" / set_id, scoring.gathered(context, set_id)
@@ -91,7 +92,7 @@ def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
         targets = explanations.Stored.of(explanations.folder(context, set_id)).items["target"]
         for part in scoring.parts(context, bound, set_id):
             stop = min(part.start + len(next(iter(part.status.values()))), n)
-            samples.write(_samples(context.task, part, targets[part.start : stop].combine_chunks()))
+            samples.write(_samples(context.task, part, targets[part.start : stop]))
             for signature, array in found.curves.items():
                 rows = part.curves.get(signature)
                 # no curve where nothing of a range could be scored
@@ -103,12 +104,12 @@ def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
     return Scored(bound, explanations.folder(context, set_id), set_id, folder, found)
 
 
-def _samples(task: Task, part: scoring.Part, targets: pa.Array) -> dict[str, pa.Array]:
+def _samples(task: Task, part: scoring.Part, targets: pa.ChunkedArray) -> dict[str, pa.Array]:
     items = task.items[part.start : part.start + len(targets)]
     columns = {
         "item_id": pa.array([item.id for item in items]),
         "cluster": pa.array([item.cluster for item in items]),
-        "target": targets,
+        "target": pa.array(targets.to_pylist(), pa.int32()),
         "explanation_id": pa.array([f"{item.id}/0" for item in items]),
         "repeat": pa.array([0] * len(items), pa.int16()),
     }
@@ -118,6 +119,7 @@ def _samples(task: Task, part: scoring.Part, targets: pa.Array) -> dict[str, pa.
     return columns
 
 
+@clock.stage("files")
 def write(
     context: Context, settings: typed.Settings, scored: Sequence[Scored], whole: typed.ResultCostRun, flags: Sequence[str] = (),
     looked: Mapping[str, typed.ResultSequential] = {},
@@ -228,6 +230,7 @@ def _beside(score: typed.ResultScore) -> typed.ResultReferenceScore:
     return cast(typed.ResultReferenceScore, {key: value for key, value in score.items() if key in fields})
 
 
+@clock.stage("statistics")
 def _tie(signature: str, references: Mapping[str, Scored]) -> bool:
     """Whether a reader of one score should know that no reference differs from another."""
     numbers = []
@@ -237,6 +240,7 @@ def _tie(signature: str, references: Mapping[str, Scored]) -> bool:
     return bool(numbers) and stats.tie(numbers)
 
 
+@clock.stage("statistics")
 def _summary(task: Task, bound: Bound, s: Scored) -> typed.ResultScore:
     """One entry of `scores`: what the score is, and its aggregate."""
     clusters = [item.cluster for item in task.items]

@@ -10,6 +10,7 @@ import pytest
 import vxp_schemas
 from oracles import philox
 from vxp import division, documents, models, report, tasks
+from vxp.core import VxpError
 from vxp.metrics import bind_all
 from vxp.runs import commands
 from vxp.runs.context import Context, Quiet, Settings
@@ -58,14 +59,16 @@ def test_drawn_order_takes_whole_clusters_by_their_lots() -> None:
 
 def test_the_first_clusters_of_a_task_are_another_task() -> None:
     task = tasks.load("photos")
-    first, more = task.first(2), task.first(3)
+    first, more = task.drawn.first(2), task.drawn.first(3)
     assert [len({item.cluster for item in some.items}) for some in (first, more)] == [2, 3]
     assert more.items[:len(first.items)] == first.items
     assert (first.limit, first.largest_cluster, str(first.selection)) == (8, 4, "8 of 24 items from 2 of 6 clusters")
     assert first.reference["digest"] == vxp_schemas.digest([task.reference["digest"], 8, "sequential"])
     assert task.only(documents.Taken(8, drawn=True)).items == first.items
-    assert task.first(6).items != task.items
-    assert sorted(item.id for item in task.first(6).items) == sorted(item.id for item in task.items)
+    with pytest.raises(VxpError, match="in its own order"):
+        task.first(2)
+    assert task.drawn.first(6).items != task.items
+    assert sorted(item.id for item in task.drawn.first(6).items) == sorted(item.id for item in task.items)
 
 
 def why(of: Task, model: str = "shapes-cnn", metrics: tuple[str, ...] = (), **changes: Any) -> list[str]:
@@ -88,8 +91,8 @@ def test_every_reason_is_given() -> None:
     n = len(task.metrics)
     left = [m for m in task.metrics if m.partition("|")[0] not in ("entropy", "gini")]
     assert why(task.limited(30)) == ["30 of 200 items from 30 of 200 clusters"]
-    assert why(task.first(30)) == ["sequential, 30 of 200 items from 30 of 200 clusters"]
-    assert why(task.first(200)) == ["sequential, 200 of 200 items from 200 of 200 clusters"]
+    assert why(task.drawn.first(30)) == ["sequential, 30 of 200 items from 30 of 200 clusters"]
+    assert why(task.drawn.first(200)) == ["sequential, 200 of 200 items from 200 of 200 clusters"]
     assert why(task, "efficientnet-lite0") == ["the model efficientnet-lite0 is not the task's"]
     assert why(task, metrics=tuple(left)) == [f"2 of the task's {n} scores were left out: entropy, gini"]
     assert why(task, metrics=("entropy",))[0].endswith(" more")

@@ -118,7 +118,7 @@ def test_questions() -> None:
             sequential.until(wrong)
 
 
-SCORES = [
+SCORES: list[sequential.Facts] = [
     {"signature": "deletion@1|steps:28", "family": "faithfulness", "level": "sample", "better": "lower", "range": [0, 1]},
     {"signature": "deletion@1|steps:14", "family": "faithfulness", "level": "sample", "better": "lower", "range": [0, 1]},
     {"signature": "infidelity@1", "family": "faithfulness", "level": "sample", "better": "lower", "range": [0, None]},
@@ -131,7 +131,7 @@ SCORES = [
     (Until(), [0, 1]), (Until(score="deletion"), [0, 1]), (Until(score="deletion@1|steps:14"), [1]),
     (Until(score="gini"), [4])])
 def test_watched_scores(question: Until, expected: list[int]) -> None:
-    assert sequential.watched(SCORES, question, "faithfulness") == [SCORES[i] for i in expected]  # type: ignore[arg-type]
+    assert sequential.watched(SCORES, question, "faithfulness") == [SCORES[i] for i in expected]
 
 
 @pytest.mark.parametrize(("question", "message"), [
@@ -139,7 +139,7 @@ def test_watched_scores(question: Until, expected: list[int]) -> None:
     (Until(score="srg"), "srg, which has no score of this run"), (Until(), "the family sanity")])
 def test_scores_that_cannot_be_watched(question: Until, message: str) -> None:
     with pytest.raises(VxpError, match=message):
-        sequential.watched(SCORES, question, "sanity")  # type: ignore[arg-type]
+        sequential.watched(SCORES, question, "sanity")
 
 
 def test_scores_without_bounds_are_refused() -> None:
@@ -196,7 +196,8 @@ def test_looks_decide_nothing_where_nothing_differs(null: simulated.Null) -> Non
 
 def test_families_and_lists_keep_their_level() -> None:
     assert simulated.false_decisions_of_a_list(400, 1) <= 0.08
-    assert simulated.false_families(40, 1, differ=1) <= 0.15
+    assert simulated.false_families(40, 1, scores=6, differ=1, binary=True) <= 0.15
+    assert simulated.false_families(40, 1, scores=6) <= 0.15
 
 
 def test_fair_flips_of_signs_would_not_keep_it() -> None:

@@ -98,18 +98,21 @@ def false_decisions_of_a_list(repetitions: int, seed: int, items: int = 60) -> f
     return float((p[:, -1] < 1 - LEVEL).mean())
 
 
-def false_families(repetitions: int, seed: int, *, systems: int = 4, scores: int = 14, differ: int = 0) -> float:
-    """Share of runs in which some pair is called separated on a score on which it does not differ: all pairs of systems on so
-    many scores, skewed, of which the first `differ` systems differ from the rest on all scores."""
+def false_families(repetitions: int, seed: int, *, scores: int, differ: int = 0, binary: bool = False) -> float:
+    """Share of runs in which some pair is called separated on a score on which it does not differ: all pairs of 4 systems on so
+    many scores, skewed or 0 and 1, of which the first `differ` systems differ from the rest on all scores."""
+    systems = 4
     rng, at = np.random.default_rng(seed), sequential.looks(CLUSTERS, stats.FEW_CLUSTERS)
     pairs, wrong = list(combinations(range(systems), 2)), 0
     equal = np.array([(i < differ) == (j < differ) for i, j in pairs])
     for _ in range(repetitions):
-        # a cluster is as hard for all systems, and on all scores, as half of a score goes
+        # an item is as hard for all systems, and on all scores
         hard = rng.beta(0.5, 2, size=(CLUSTERS, 1, 1))
-        own = rng.beta(0.2, 1.8, size=(CLUSTERS, systems, scores))
-        own[:, :differ] = 0.3 + 0.7 * own[:, :differ]
-        numbers = (hard + own) / 2
+        better = 0.3 * (np.arange(systems) < differ)[None, :, None]
+        size = (CLUSTERS, systems, scores)
+        own = rng.random(size) < better + (1 - better) * hard if binary else \
+            (hard + better + (1 - better) * rng.beta(0.2, 1.8, size=size)) / 2
+        numbers = np.asarray(own, np.float64)
         apart = np.stack([numbers[:, i] - numbers[:, j] for i, j in pairs]).transpose(0, 2, 1)
         p = Differences(apart, np.ones_like(apart), 1.0, 1).p(at)[..., -1]
         adjusted = np.array(stats.STANDARD.adjusted(list(p.ravel()))).reshape(p.shape)
@@ -188,8 +191,11 @@ def main(records: Path) -> None:
     for seed, null in enumerate(NULLS):
         print(f"| {null.name} | {false_decisions(null, REPETITIONS, seed):.4f} |")
     print(f"| a list of 60 with a mean of 0, skewed | {false_decisions_of_a_list(REPETITIONS, 0):.4f} |")
-    for differ in (0, 1, 2):
-        print(f"| 6 pairs, 14 scores, {differ} of 4 systems differ | {false_families(REPETITIONS, 0, differ=differ):.4f} |")
+    for binary in (False, True):
+        for scores, differ in ((1, 0), (14, 0), (14, 1), (14, 2)):
+            wrong = false_families(REPETITIONS, 0, scores=scores, differ=differ, binary=binary)
+            what = f"{scores} scores, {'0 or 1' if binary else 'skewed'}"
+            print(f"| 6 pairs, {what}, {differ} of 4 systems differ | {wrong:.4f} |")
     for task in ("stamps", "shapes"):
         systems = stored(records, task, ("grad-cam", "tame"))
         asked = [(pairs, Until(score=score)) for pairs in QUESTIONS for score in SCORES]

@@ -66,7 +66,7 @@ def against_plain_passes(items: int, threads: int = 1) -> list[Line]:
         Line(group, "time over plain passes", took / bound, "", "<= 1.15", f"{took:.1f} s, bound {bound:.1f} s: {rows} forward "
              f"passes of {1000 * forward:.2f} ms, {gradients} forward and backward of {1000 * both:.2f} ms"),
         Line(group, "rows saved", 100 * (1 - whole["rows_run"] / whole["rows_asked"]), "%", "",
-             f"{whole['rows_run']} run of {whole['rows_asked']} asked, {whole['rows_shared']} of them shared by all explainers")]
+             f"{whole['rows_run']} run of {whole['rows_asked']} asked, {whole['rows_shared']} of them for all explainers")]
     return lines + [Line(group, f"{stage}, share of the bound", 100 * spent[stage] / bound, "%", "", f"{spent[stage]:.2f} s")
                     for stage in sorted(spent, key=lambda stage: -spent[stage])]
 

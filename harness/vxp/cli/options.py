@@ -36,6 +36,10 @@ ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channel
                                                    "lie; by default so on a CPU. Declared in the result.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
                                                 "second of each; the result is open, and flagged `limited`.")]
+Until = Annotated[str | None, typer.Option(help="Stop as soon as this is decided: separated (every pair of explainers, and "
+                                           "each from the reference random), or width:W (every difference known to W); with "
+                                           ":SCORE behind it by that score or metric alone. The result is open, and flagged "
+                                           "`sequential`.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]

@@ -53,6 +53,9 @@ def compare(
     for group in groups:
         console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
                       f"{group.items} items in {group.clusters} clusters", highlight=False)
+        if group.sequential:
+            console.print(f"Sequential, {group.sequential}. Intervals and p hold over all looks.", highlight=False,
+                          markup=False)
         for table in comparing.tables(group, references=references):
             console.print(table)
 

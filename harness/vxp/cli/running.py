@@ -29,6 +29,7 @@ from vxp.cli.options import (
     Precision,
     TaskName,
     Threads,
+    Until,
     app,
     console,
     data_app,
@@ -47,7 +48,7 @@ def run(
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, until: Until = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -56,7 +57,7 @@ def run(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last)
+                           batch_size, threads, memory, clips, compile, channels_last, until)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)

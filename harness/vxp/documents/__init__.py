@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -114,10 +115,28 @@ def identity(document: typed.System) -> str:
     return str(vxp_schemas.digest(facts | trained))
 
 
-def referred(document: Mapping[str, Any], limit: int | None = None) -> typed.Ref:
-    """How results refer to a document; a task under a limit on its items is another task."""
+@dataclass(frozen=True)
+class Taken:
+    """What was taken of a task: so many items, of every cluster in turn (8.4.5), or the first of whole clusters in drawn order
+    (7.5.3)."""
+
+    items: int
+    drawn: bool = False
+
+    @classmethod
+    def of(cls, settings: typed.Settings) -> Taken | None:
+        """By the settings of a run or a result; None for all of its items."""
+        limit = settings["limit"]
+        return None if limit is None else cls(limit, "until" in settings)
+
+
+def referred(document: Mapping[str, Any], taken: Taken | None = None) -> typed.Ref:
+    """How results refer to a document; a task of which some items were taken is another task."""
     whole = vxp_schemas.reference(document)
-    return whole if limit is None else {**whole, "digest": vxp_schemas.digest([whole["digest"], limit])}
+    if taken is None:
+        return whole
+    named = [whole["digest"], taken.items, *(["sequential"] if taken.drawn else [])]
+    return {**whole, "digest": vxp_schemas.digest(named)}
 
 
 def reference_rows(document: typed.Result, items: int) -> dict[tuple[str, str], slice]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from vxp_schemas import typed
 
 from vxp import division
+from vxp.report import looked
 from vxp.report.words import ARROWS, columns, interval, names, note, number, statuses
 from vxp.runs.result import TIE, families
 
@@ -21,8 +22,10 @@ LABEL = 36
 def heading(documents: Sequence[typed.Result]) -> str:
     """What was scored, and whether the results are closed or open, with the reason."""
     first = documents[0]
-    return (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
+    asked = looked.words(first)
+    said = (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
             f"{first['scores'][0]['n']} items, {division.words(first)}")
+    return "\n".join(filter(None, [said, f"Sequential, {asked}" if asked else ""]))
 
 
 def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[Table]:

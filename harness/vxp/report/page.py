@@ -16,7 +16,7 @@ from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import compare, pictures
+from vxp.report import compare, looked, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, interval, note, number
@@ -46,7 +46,9 @@ def _content(run: Run) -> Context:
         "part": division.part(first.get("selection"), len(run.systems[0].clusters)),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
-        "flags": flags, "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
+        "flags": flags, "looked": looked.words(first),
+        "decisions": looked.decisions([(s.name, s.document) for s in _in_order(run)]),
+        "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
         "corrected": inference.correction == "holm", "families": _families(run), "panels": _panels(run),
         "legend": [(s.name, *style(_place(run, s), s.reference)) for s in _in_order(run)],
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
@@ -109,7 +111,8 @@ def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str
     tied = {signature: tuple(names[n] for n in marked) for signature, marked in group.marked().items()}
     below: dict[tuple[str, str], list[str]] = {}
     for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
-        if row.b not in ORACLES and not (row.separated and row.winner == row.a):
+        asked = row.paired.method != "none" or not methods[0].sequential
+        if asked and row.b not in ORACLES and not (row.separated and row.winner == row.a):
             below.setdefault((names[row.a], row.signature), []).append(row.b)
     return tied, below
 

@@ -24,6 +24,7 @@ from vxp.metrics import bind_all
 from vxp.models import Model
 from vxp.runs import fitting, importing, result, run, trial
 from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
+from vxp.stats import sequential
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -51,6 +52,7 @@ class Order:
     clips: Path | None = None
     compile: bool = False
     channels_last: bool | None = None
+    until: str | None = None
 
     @property
     def own(self) -> bool:
@@ -270,4 +272,14 @@ def _settings(
         systems = run.ready(task, model, explained)
         systems = run.with_references(task, systems) if scored else systems
         rows = rows_of(task, model, chosen(task, order.metrics) if scored else (), systems)
-    return choose_settings(task, model, out, asked, rows)
+    settings = choose_settings(task, model, out, asked, rows)
+    return settings if order.until is None else replace(settings, until=_question(order, task))
+
+
+def _question(order: Order, task: Task) -> sequential.Until:
+    """What the run stops at; VxpError where the task has too few clusters to decide anything."""
+    if order.limit is not None:
+        raise VxpError("--until takes clusters in drawn order until its question is decided, and --limit others: give one "
+                       "of the two")
+    sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters)
+    return sequential.until(str(order.until))

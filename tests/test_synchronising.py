@@ -6,6 +6,7 @@ a copy from it that waits are counted.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from traceback import extract_stack
 from typing import Any
@@ -165,3 +166,24 @@ def test_frames_that_are_left_out_are_looked_at_once_an_order() -> None:
             run(engine, Builder(batch, {case.key: case}), left, None)
         counts.add(len(waits.lines))
     assert len(counts) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_real_gpu_is_waited_for_once_a_round() -> None:
+    """As PyTorch itself tells."""
+    real = Batch(("a", "b"), torch.rand(2, 3, 16, 16), torch.zeros(2, dtype=torch.long)).to("cuda")
+    case = Case(real, torch.rand(2, 16, 16, device="cuda"), "none")
+    stream = Stream("m@1", "s")
+    wanted = [Unchanged(), *(Filled(fill) for fill in IMAGES), *(
+        edit for k in range(1, 6) for edit in (Removed(case.ranked, 0, k, "mean"), Noised(stream, k, 0.1),
+                                               Without(Scattered(stream, k, 20), "mean")))]
+    for size in (1, 4, 64):
+        rows = Rows(Engine(net(), size), real, {})
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                rows.fetch([Request(tuple(wanted))], {case.key: case})
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        assert sum("synchroniz" in str(one.message) for one in said) == 1

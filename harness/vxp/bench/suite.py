@@ -6,10 +6,8 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
-from torch import nn
 
 from vxp import random
 from vxp.bench.measure import (
@@ -34,6 +32,7 @@ from vxp.metrics import Bound, bind, bind_all, of_kind
 from vxp.metrics.efficient_mprt import histogram_entropy
 from vxp.metrics.random_logit import ssim
 
+AGAINST = "Time over the same number of plain passes"
 GOALS: Mapping[str, str] = {"gini": "<= 5"}
 """Milliseconds of a map where they are not one: gini sorts absolute values, which the shared order does not give."""
 CORE = (
@@ -113,15 +112,13 @@ def map_only(device: str) -> list[Line]:
     return lines
 
 
-def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> list[Line]:
-    """Every metric that runs the model, over the same number of plain passes at the best batch size."""
-    device = batch.inputs.device.type
+def against_bound(engine: Engine, batch: Batch) -> list[Line]:
+    """Every metric that runs the model, over the same number of plain passes at the engine's batch size and precision."""
+    device, model, size = batch.inputs.device.type, engine.model, engine.batch_size
     goal = "<= 1.05" if device == "cpu" else "<= 1.10"
     case = case_of(batch)
     inputs = batch.inputs[:1].repeat(size, 1, 1, 1)
     again = bind_explainer(gradient)
-    engine = Engine(model, size, precision)
-    engine.state(None, 0)
     lines = []
     for text in ("deletion|steps:28", "insertion|steps:28", "srg|steps:28", "average-drop|keep:50",
                  "increase-in-confidence|keep:50", "average-gain|keep:50", "efficient-mprt", "random-logit",
@@ -140,13 +137,13 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:
             for _ in range(repeats):
                 with engine.arithmetic(batch.inputs.device):
-                    plain(model, inputs, rows)
+                    plain(engine.forward, inputs, rows)
                     plain_gradient(model, inputs, maps)
 
         # backward passes allocate much, so their times scatter by several percent on a small machine
         ratio, _ = paired(work, passes, device, 2 * PAIRS if maps else PAIRS)
         note = "fill nli: its imputation is in the lines above" if "nli" in bound.fills else ""
         counted = ", ".join([f"{rows} rows"] * (rows > 0) + [f"{maps} maps again"] * (maps > 0))
-        lines.append(Line("Time over the same number of plain passes", bound.signature, ratio, "x",
+        lines.append(Line(f"{AGAINST}, {engine.precision}", bound.signature, ratio, "x",
                           "" if note else goal, note or counted))
     return lines

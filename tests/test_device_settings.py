@@ -24,7 +24,6 @@ from vxp.core import Batch, Outcome, Request, Unchanged, VxpError
 from vxp.engine import Engine
 from vxp.engine.rows import Rows
 
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "docs"))
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from vxp import conformance as conformity
 from vxp.bundles import cite as citing
-from vxp.cli.options import Device, Precision, Results, app, console, split
+from vxp.cli.options import ChannelsLast, Compile, Device, Results, app, console, split
 from vxp.documents import findings, store
 from vxp.documents import migrate as migrating
 from vxp.errors import VxpError
@@ -63,7 +63,8 @@ def compare(
 @app.command()
 def bench(
     model: Annotated[str, typer.Option(help="The model whose forward passes are the bound.")] = "efficientnet-lite0",
-    device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1, precision: Precision = "fp32",
+    device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1,
+    precision: Annotated[list[str], typer.Option(help="fp32, tf32 or bf16; repeatable.")] = ["fp32"],  # noqa: B006
     items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
     every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue, and curves of "
                                         "clips.")] = False,
@@ -73,6 +74,7 @@ def bench(
     memory: Annotated[bool, typer.Option("--memory", help="The memory of runs of 2,000 and 20,000 items instead.")] = False,
     validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    compile: Compile = False, channels_last: ChannelsLast = None,
 ) -> None:
     """Measure the harness against the bound: the same number of plain forward passes in the same run."""
     from vxp import bench as benchmarks
@@ -87,7 +89,8 @@ def bench(
     if memory:
         benchmarks.memory(console, json_)
         return
-    setup = benchmarks.Setup(model, commands.device(device), threads, precision, items)
+    setup = benchmarks.Setup(model, commands.device(device), threads,
+                             tuple(map(commands.precision, precision)), items, compile, channels_last)
     benchmarks.main(console, setup, json_, every=every, peers=peers)
 
 

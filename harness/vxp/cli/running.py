@@ -10,15 +10,18 @@ import typer
 import vxp_schemas
 
 from vxp.cli.options import (
+    Address,
     BatchSize,
     ChannelsLast,
     Clips,
     Compile,
     Data,
     Device,
+    Executor,
     Explainers,
     Frames,
     Fusion,
+    GpusPerWorker,
     Images,
     Layout,
     Limit,
@@ -29,12 +32,14 @@ from vxp.cli.options import (
     Precision,
     TaskName,
     Threads,
+    Workers,
     app,
     console,
     data_app,
     errors,
     next_,
     pair,
+    place,
     split,
 )
 from vxp.errors import VxpError
@@ -47,7 +52,8 @@ def run(
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -55,8 +61,9 @@ def run(
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last)
+                           batch_size, threads, memory, clips, compile, channels_last, where)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -68,7 +75,8 @@ def explain(
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
@@ -76,8 +84,9 @@ def explain(
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips, compile, channels_last)
+                           memory, clips, compile, channels_last, where)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -116,14 +125,16 @@ def score(
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
 
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last)
+                           batch_size, threads, memory, clips, compile, channels_last, where)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 import vxp_schemas
+from rich.filesize import decimal
+from rich.table import Table
 
 from vxp.cli.options import (
     Address,
@@ -67,6 +69,61 @@ def run(
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
+
+
+@app.command()
+def plan(
+    task: TaskName = None, explainer: Explainers = [], images: Images = None, model: ModelName = None,  # noqa: B006
+    metrics: Metrics = None, device: Device = "auto", limit: Limit = None, data: Data = None, clips: Clips = None,
+    frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
+                                               "(rows/s): adds the hours.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Workers that share the passes.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what a run takes, without a map or a score: units, rows, model passes, bytes and, with --rate, hours.
+
+    A unit is a file of maps or scores of 8 items. Rows asked are those that the metrics of all explainers ask for, rows run
+    those that are run, each once; rows shared are read by all explainers. Model passes are the rows, the explainers' own
+    passes and those of maps made again; a backward pass counts as one. Bytes are those of the contents: maps at most, on the
+    input grid. A metric that chooses by an answer what it asks next is counted with made-up answers. `--explainer all` takes
+    what declares itself for this model; a run tries each, and may leave some out.
+    """
+    from vxp.runs import commands
+
+    if not explainer:
+        raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
+    model = commands.formed(model, frames, layout, fusion)
+    order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips)
+    found = commands.plan(order, items)
+    hours = None if rate is None else found.hours(rate, workers)
+    if json:
+        said = found.document() | ({} if hours is None else {"rate": rate, "workers": workers, "hours": hours})
+        console.print_json(data=said)
+        return
+    references = sum(one.reference for one in found.explainers)
+    size = found.bytes
+    lines = [
+        ("items", f"{found.items:,} in {found.ranges:,} ranges"),
+        ("explainers", f"{len(found.explainers)}, {references} of them references"),
+        ("units", f"{found.units:,} files of work"),
+        ("rows", f"{found.rows_asked:,} asked, {found.rows_run:,} run, {found.rows_shared:,} of them shared by all explainers"),
+        ("model passes", f"{found.passes:,}"),
+        ("bytes", f"maps at most {decimal(size.maps)}, shared rows {decimal(size.shared)}, scores {decimal(size.scores)}"),
+        ("hours", "with --rate ROWS_PER_SECOND" if hours is None or rate is None else
+         f"{hours:,.2f} with {workers} worker{'' if workers == 1 else 's'} of {rate:g} passes/s"),
+    ]
+    shown = Table.grid(padding=(0, 2))
+    for name, text in lines:
+        shown.add_row(name, text)
+    each = Table("explainer", *("scores", "rows asked", "rows run", "maps again", "model passes"), box=None)
+    each.columns[0].overflow = "fold"
+    for column in each.columns[1:]:
+        column.justify = "right"
+    for one in found.explainers:
+        each.add_row(one.name, *(f"{n:,}" for n in (one.scores, one.asked, one.run, one.again, one.passes)))
+    console.print(shown, each)
 
 
 @app.command()

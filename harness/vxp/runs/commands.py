@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from vxp.runs import cluster, fitting, importing, result, run, trial
 from vxp.runs.cluster import Place
 from vxp.runs.cluster_worker import Told
 from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
+from vxp.runs.plan import Plan, planned
 from vxp.runs.sets import read_set
 from vxp.runs.units import Executor, System
 from vxp.tasks import Task
@@ -94,6 +95,19 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     settings = _settings(order, task, model, out, wanted, True)
     with _executor(Again(order, out.resolve(), settings)) as executor:
         return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted, executor)
+
+
+def plan(order: Order, items: int | None = None) -> Plan:
+    """What the run takes, computed without a map or a score; items: of so many in place of the task's."""
+    wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
+    task, model = _task(order)
+    wanted = run.ready(task, model, wanted)
+    if EVERY in order.explainers:
+        for bound in map(explainers.bind, explainers.methods()):
+            with suppress(VxpError):  # it cannot explain this model
+                wanted += [b for b in run.ready(task, model, [bound]) if b.name not in {w.name for w in wanted}]
+    context = Context.of(task, model, Path(), Settings(device(order.device), limit=order.limit), order.metrics)
+    return planned(context, run.with_references(task, wanted), items or len(context.task.items))
 
 
 def explain(order: Order, out: Path, progress: Progress) -> Path:

@@ -232,7 +232,7 @@ def worker_of(words: commands.Again, out: Path) -> tuple[Worker, list[System]]:
     bounds = run.with_references(context.task, run.ready(context.task, context.model, [explainers.bind("saliency")]))
     systems = [System.of(context, bound) for bound in bounds]
     write_token(out, "a")
-    given = Given(words, tuple(map(Told.of, systems)), out, out, "a", 1, facts(context, systems))
+    given = Given(words, tuple(map(Told.of, systems)), out, Path.cwd(), "a", 1, facts(context, systems))
     return Worker(given), systems
 
 

@@ -15,7 +15,7 @@ from bundle_tools import made_run, sealed
 ROOT = Path(vxp.__file__).parent
 
 LAYERS = [
-    {"errors", "catalogue", "origin", "machine"},
+    {"clock", "errors", "catalogue", "origin", "machine"},
     {"documents"},
     {"random", "imputation", "bundles"},
     {"media"},

@@ -27,10 +27,11 @@ from vxp.bench.measure import Line, photo_like
 from vxp.bench.peers import beside_peers
 from vxp.bench.suite import against_bound, map_only, own_cost, sharing
 from vxp.bench.validator import against_one_read
+from vxp.bench.whole import against_items, against_plain_passes
 from vxp.engine import best_batch_size
 from vxp.machine import computing
 
-__all__ = ["Line", "Setup", "main", "validator"]
+__all__ = ["Line", "Setup", "main", "memory", "validator", "whole_run"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,16 @@ class Setup:
 def validator(console: Console, json_path: Path | None = None) -> list[Line]:
     """Measure the validator, on a bundle of 0.5 GB."""
     return _said(console, against_one_read(), json_path)
+
+
+def whole_run(console: Console, items: int, threads: int, json_path: Path | None = None) -> list[Line]:
+    """Measure a whole run against its passes."""
+    return _said(console, against_plain_passes(items, threads), json_path)
+
+
+def memory(console: Console, json_path: Path | None = None) -> list[Line]:
+    """Measure the memory of runs against the number of their items."""
+    return _said(console, against_items(), json_path)
 
 
 def main(

@@ -272,4 +272,7 @@ def _finish(out: Path, paths: list[Path]) -> None:
     console.print("Scores:")
     for score in documents[0]["scores"]:
         console.print(f"  {score['signature']}", highlight=False, markup=False, soft_wrap=True)
+    rows = documents[0]["cost"]["run"]
+    console.print(f"Rows: {rows['rows_asked']} asked, {rows['rows_run']} run, {rows['rows_shared']} of them for all "
+                  f"{rows['explainers']} explainers", highlight=False, soft_wrap=True)
     console.print(f"Results: {out / 'results'}\nReport:  {report.write(out)}", soft_wrap=True)

@@ -118,8 +118,8 @@ Part = Scattered | Square | Cell | SomeCells
 
 @dataclass(frozen=True)
 class Without:
-    """The positions of a part are replaced by the fill. Depends on no map: metrics of one
-    explanation that ask for the same part share its rows; every explanation of a run has its own."""
+    """The positions of a part are replaced by the fill. Depends on no map: all metrics and all explanations of a run share its
+    rows."""
 
     part: Part
     fill: str

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import vxp_schemas
 from vxp_schemas import typed
 
+from vxp import clock
 from vxp.errors import NotWrittenError, VxpError
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Units:
 
     folder: Path
 
+    @clock.stage("files")
     def load(self, name: str) -> tuple[dict[str, Tensor], Any] | None:
         """Tensors and notes of a finished unit, None if it is not finished; VxpError if it is damaged."""
         import safetensors.torch
@@ -250,6 +252,7 @@ class Units:
         """Remove finished units of this name and below: what they hold is somewhere else."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
+    @clock.stage("files")
     def save(self, name: str, tensors: Mapping[str, Tensor], notes: Any) -> None:
         """Write a unit whole; it counts as finished only once its digest is there."""
         import safetensors.torch

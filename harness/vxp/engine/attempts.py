@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from vxp import clock
 from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError
 
 log = logging.getLogger("vxp")
 
 
+@clock.stage("explaining")
 def attempted(
     explain: Callable[[nn.Module, Batch], Tensor], model: nn.Module, batch: Batch, name: str
 ) -> tuple[Tensor, dict[int, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from vxp import clock
 from vxp.core import (
     Batch,
     Blended,
@@ -47,6 +48,7 @@ class Builder:
     frames: dict[Held, list[list[int]]] = field(default_factory=dict)
     buffer: Tensor | None = None
 
+    @clock.stage("building")
     def build(self, chunk: Sequence[tuple[int, Edit]]) -> Tensor:
         """Inputs [N, C, H, W] of these (item, edit) rows, in a buffer that the next call writes again."""
         if self.buffer is None or len(self.buffer) < len(chunk):
@@ -206,7 +208,8 @@ class Builder:
             fill = self.batch.medium.fill(name)
             assert isinstance(fill, Imputed)
             places, items = (sent(torch.tensor([one[k] for one in some]), device) for k in (0, 1))
-            out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
+            with clock.stage("imputation"):
+                out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
 
 
 def difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vxp import clock
 from vxp.core import Readout
 
 READOUTS: tuple[Readout, ...] = ("log-probability", "log-complement", "logit", "argmax")
@@ -14,6 +15,7 @@ VECTORS: tuple[Readout, ...] = ("output", "representation")
 """What is kept only where it is asked for, since it is long."""
 
 
+@clock.stage("readout")
 def readouts(logits: Tensor, targets: Tensor) -> Tensor:
     """log p, log(1 - p), logit and argmax [N, 4] float64 of the targets; log-softmax in float64 (clause [output]).
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vxp import models
+from vxp import clock, models
 from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
 from vxp.core.segments import slic
 from vxp.engine.batches import MEMORY, fitting
@@ -49,6 +49,7 @@ class Runner:
     kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)  # logits [M, K] of frames (vxp.engine.frames)
     _copies: dict[tuple[State, int], nn.Module] = field(default_factory=dict)
 
+    @clock.stage("model")
     def predict(self, inputs: Tensor, *, watched: bool = False) -> Tensor:
         """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape. watched: modules of the model have
         hooks now, which a compiled model does not call."""

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 from vxp_schemas import typed
 
-from vxp import division, metrics, stats
+from vxp import clock, division, metrics, stats
 from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
@@ -23,6 +23,7 @@ from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, inte
 from vxp.runs import result
 
 
+@clock.stage("report")
 def write(folder: Path, out: Path | None = None) -> Path:
     """Write the report of a run folder as one self-contained HTML file; VxpError for missing or damaged results."""
     run = read(folder)

@@ -15,7 +15,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import division, machine, models
+from vxp import clock, division, machine, models
 from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
@@ -134,7 +134,8 @@ class Context:
         after another, and to load it costs as much as two or three passes."""
         if (start, stop) not in self._loaded:
             self._loaded.clear()
-            self._loaded[start, stop] = self.task.load(start, stop, self.model)
+            with clock.stage("loading"):
+                self._loaded[start, stop] = self.task.load(start, stop, self.model)
         return self._loaded[start, stop]
 
     def batch(self, start: int, stop: int, targets: Tensor) -> Batch:

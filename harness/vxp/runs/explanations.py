@@ -15,7 +15,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import models
+from vxp import clock, models
 from vxp.core import OK, Batch, VxpError
 from vxp.documents import store, streams
 from vxp.engine import attempted
@@ -154,6 +154,7 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
 # --------------------------------------------------------------------------------------------------------------- the set
 
 
+@clock.stage("files")
 def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) -> None:
     """Write the set of an explainer from its units, one range after another in memory, and drop the units; VxpError where a set
     that was written before is damaged."""

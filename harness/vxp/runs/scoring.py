@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from vxp_schemas import typed
 
+from vxp import clock
 from vxp.core import OK, Case, VxpError
 from vxp.documents.streams import Array
 from vxp.engine import Engine, Job, Tally
@@ -84,6 +85,7 @@ def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict
     return run, not_run
 
 
+@clock.stage("metrics")
 def _score_unit(engine: Engine, job: Job, known: SharedRows) -> Unit:
     """The outcomes of one range as a unit keeps them: tensors and notes."""
     engine.tally = Tally()

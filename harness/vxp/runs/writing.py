@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import stats
+from vxp import clock, stats
 
 # and so they are part of this module's own names
 from vxp.documents import FILES as FILES
@@ -75,6 +75,7 @@ class Scored:
         return found
 
 
+@clock.stage("files")
 def tables(context: Context, bound: BoundExplainer, set_id: str) -> Scored:
     """Write samples, curves and statistics of a set from its units, one range after another in memory."""
     folder, found = context.out / "results" / set_id, scoring.gathered(context, set_id)
@@ -118,6 +119,7 @@ def _samples(task: Task, part: scoring.Part, targets: pa.ChunkedArray) -> dict[s
     return columns
 
 
+@clock.stage("files")
 def write(
     context: Context, settings: typed.Settings, scored: Sequence[Scored], whole: typed.ResultCostRun, flags: Sequence[str] = ()
 ) -> list[Path]:
@@ -224,6 +226,7 @@ def _beside(score: typed.ResultScore) -> typed.ResultReferenceScore:
     return cast(typed.ResultReferenceScore, {key: value for key, value in score.items() if key in fields})
 
 
+@clock.stage("statistics")
 def _tie(signature: str, references: Mapping[str, Scored]) -> bool:
     """Whether a reader of one score should know that no reference differs from another."""
     numbers = []
@@ -233,6 +236,7 @@ def _tie(signature: str, references: Mapping[str, Scored]) -> bool:
     return bool(numbers) and stats.tie(numbers)
 
 
+@clock.stage("statistics")
 def _summary(task: Task, bound: Bound, s: Scored) -> typed.ResultScore:
     """One entry of `scores`: what the score is, and its aggregate."""
     clusters = [item.cluster for item in task.items]

@@ -1,0 +1,86 @@
+"""What no map decides is run once: for all metrics, all explainers, and explainers that come later or elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from vxp import explainers, models, tasks
+from vxp.core import Batch, Case, Edit
+from vxp.engine import Engine, Job, Wanted, mapless, traces
+from vxp.engine.rows import Rows
+from vxp.metrics import bind_all, catalogue
+from vxp.runs import run
+from vxp.runs.context import Context, Settings
+from vxp.tasks import Task
+
+SUITE = ("faithfulness-correlation|samples:20", "entropy")
+
+
+def small(task: Task) -> Batch:
+    model = models.load(task.model)
+    return task.load(0, 2, model).batch(torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk through a plan with made-up answers finds all of them, in later rounds too."""
+    metric = catalogue()[name]
+    quick = {k: v for k, v in {"samples": 3, "steps": 4, "designs": 2}.items() if k in metric.parameters}
+    wanted = bind_all([(name, quick)])
+    generator = torch.Generator().manual_seed(0)
+    space = (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
+    inputs = torch.rand(2, 3, *space, generator=generator)
+    truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
+             "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
+             "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
+    for key in ("mask", "fixations", "other-fixations"):
+        truth[key][..., 3:9, 2:9] = True
+    batch = Batch(("a", "b"), inputs, torch.tensor([0, 1]), truth={k: truth[k] for k in truth}, seed=3)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4)).eval()
+    engine = Engine(model, 8, relabelled=model)
+    found = traces(wanted, batch.select([0]), len(space))
+    known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
+    ran: list[Edit] = []
+    predict = Rows.predict
+
+    def seen(self: Rows, edits: dict[Edit, None], *rest: object, **more: object) -> None:
+        ran.extend(edits)
+        predict(self, edits, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Rows, "predict", seen)
+    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
+    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), known)
+    assert [edit for edit in ran if mapless(edit)] == []
+
+
+def results(out: Path, wanted: list[str], limit: int = 8) -> dict[str, dict]:
+    task, model = tasks.load("shapes"), models.load("shapes-cnn")
+    context = Context.of(task, model, out, Settings(limit=limit, threads=1), SUITE)
+    paths = run.run(context, [explainers.bind(name) for name in wanted])
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def test_rows_of_random_subsets_are_run_once_for_all_explainers_and_for_later_ones(tmp_path: Path) -> None:
+    first = results(tmp_path / "run", ["saliency"])
+    items, each = 8, 21  # the unchanged item and 20 subsets
+    whole = [document["cost"]["run"] for document in first.values()]
+    assert whole == [{"explainers": len(first), "rows_shared": items * each, "rows_run": items * each,
+                      "rows_asked": len(first) * items * each}] * len(first)
+    assert all(document["cost"]["score"]["rows_run"] == 0 for document in first.values())
+    # a week later, on another machine
+    shutil.copytree(tmp_path / "run", tmp_path / "elsewhere")
+    marks = {p: p.read_bytes() for p in (tmp_path / "elsewhere" / ".units").rglob("*.sha256")}
+    later = results(tmp_path / "elsewhere", ["saliency", "input-x-gradient"])
+    assert len(later) == len(first) + 1
+    assert {d["cost"]["run"]["rows_run"] for d in later.values()} == {items * each}
+    assert all(path.read_bytes() == content for path, content in marks.items())
+    # bytes do not depend on when an explainer came
+    together = results(tmp_path / "together", ["saliency", "input-x-gradient"])
+    for name in together:
+        assert ((tmp_path / "together" / "results" / name / "samples.parquet").read_bytes()
+                == (tmp_path / "elsewhere" / "results" / name / "samples.parquet").read_bytes())

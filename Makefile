@@ -48,11 +48,11 @@ test: $(VENV)/.all apt
 # What CI runs, once everything is installed.
 check:
 	$(MAKE) -j $(THREADS) types docs lint stamps
-	# the comparison with public libraries must run here, not be skipped; a file's tests share what they make, and tests/conftest.py
-	# says which files begin; every worker has a core, so BLAS starts no second thread, and one that waits sleeps where a
+	# the comparison with public libraries and the cluster must run here, not be skipped; a file's tests share what they make,
+	# and tests/conftest.py says which files begin; every worker has a core, so BLAS starts no second thread, and one that waits sleeps where a
 	# test asks for two: as it spins it holds the core of the other worker
-	VXP_PEERS=required OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile \
-	  --no-loadscope-reorder --durations=15 tests
+	VXP_PEERS=required VXP_RAY=required OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q \
+	  -n $(THREADS) --dist loadfile --no-loadscope-reorder --durations=15 tests
 
 stamps:
 	$(BIN)/vxp data get stamps

@@ -15,8 +15,8 @@ from vxp.errors import NotWrittenError, VxpError
 
 __all__ = ["app", "boards", "bundles", "main", "reading", "running"]
 
-ORDER = ("list", "run", "explain", "fit", "score", "report", "compare", "bench", "conformance", "seal", "validate", "verify",
-         "sign", "explain-code", "import", "migrate", "cite")
+ORDER = ("list", "run", "plan", "explain", "fit", "score", "report", "compare", "bench", "conformance", "seal", "validate",
+         "verify", "sign", "explain-code", "import", "migrate", "cite")
 """The commands as the help shows them: in the order in which they are needed."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 

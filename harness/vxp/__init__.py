@@ -5,7 +5,6 @@
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from vxp.models.clips import frames_first, late_fusion
     from vxp.report.figure import show
 
-__version__ = version("vxp")
+    __version__: str
 
 __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
@@ -29,6 +28,10 @@ HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "s
 
 def __getattr__(name: str) -> Any:
     """What is named is imported when it is named: a process that reads a stranger's files needs no torch."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vxp")
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
     if not name.startswith("_") and find_spec(f"vxp.{name}") is not None:

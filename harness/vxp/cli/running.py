@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 import vxp_schemas
 
+from vxp.cli import mistakes
 from vxp.cli.options import (
     BatchSize,
     ChannelsLast,
@@ -111,7 +112,8 @@ def fit(
 
 @app.command()
 def score(
-    set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
+    set_: Annotated[Path, typer.Argument(metavar="SET", callback=mistakes.folder, help="A folder that vxp explain "
+                                             "wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
-    from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
+    from vxp.core import Batch, Explainer, Metric, Normalization, explainer, metric
+    from vxp.errors import VxpError, VxpWarning
     from vxp.models.clips import frames_first, late_fusion
     from vxp.report.figure import show
 
@@ -22,8 +23,8 @@ __all__ = [
 ]
 HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.report.figure",
          **dict.fromkeys(("frames_first", "late_fusion"), "vxp.models.clips"),
-         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "VxpError", "VxpWarning", "explainer", "metric"),
-                         "vxp.core")}
+         **dict.fromkeys(("VxpError", "VxpWarning"), "vxp.errors"),
+         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "explainer", "metric"), "vxp.core")}
 
 
 def __getattr__(name: str) -> Any:

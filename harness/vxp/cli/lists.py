@@ -66,7 +66,7 @@ def list_(
         _print_json(rows)
         return
     for line in lines(rows, _width()):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.out(line, highlight=False)  # which leaves tabs as they are
 
 
 @app.command()
@@ -85,7 +85,7 @@ def show(
         _print_json(document)
         return
     for line in page(what.page(document), _width()):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.out(line, highlight=False)  # which leaves tabs as they are
 
 
 def _width() -> int | None:
@@ -163,7 +163,7 @@ def _alias(name: str) -> str:
 
 
 def _print_json(found: Any) -> None:
-    console.print(json.dumps(found, indent=2, ensure_ascii=False), soft_wrap=True, highlight=False, markup=False)
+    console.out(json.dumps(found, indent=2, ensure_ascii=False), highlight=False)
 
 
 def _here(what: str, row: Row) -> str:

@@ -72,6 +72,14 @@ def computing(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def give_back_memory() -> None:
+    """Give freed memory back to the kernel. Who keeps it calls this now and then: what lives long comes to lie between what was
+    freed, and the process grows by it."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # musl has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 @cache
 def keep_freed_memory() -> bool:
     """Have glibc keep what is freed until the process ends; False where there is no glibc.

@@ -37,10 +37,10 @@ def load(item: Item) -> Sample:
     return Sample(torch.tensor(image), {"mask": torch.tensor(mask)})
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def drawn(seed: int, shape: int) -> tuple[NDArray[np.uint8], Bools]:
-    """The image uint8 [3, 64, 64] and mask bool [64, 64] of one recipe. Not to be written to: a run asks for the same image a
-    dozen times, for every explainer and again for its scores."""
+    """The image uint8 [3, 64, 64] and mask bool [64, 64] of one recipe. Not to be written to: the last few are kept, since a
+    trial and a gallery ask for images that a run has just made."""
     random = np.random.Generator(np.random.Philox(seed))
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
     radius = random.uniform(11, 18)

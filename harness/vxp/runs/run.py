@@ -22,7 +22,7 @@ from vxp import explainers
 from vxp.core import VxpError
 from vxp.documents import store
 from vxp.explainers import BoundExplainer
-from vxp.machine import computing
+from vxp.machine import computing, give_back_memory
 from vxp.models import Model
 from vxp.runs import baselines, explanations, gallery, looking, result, scoring, units, writing
 from vxp.runs.context import UNITS, Context
@@ -105,6 +105,7 @@ def _results(context: Context, systems: Sequence[System], executor: Executor) ->
             explanations.gather(context, system.bound, system.set_id, explanations.folder(context, system.set_id))
         store.write_document(context.out / "systems" / f"{system.set_id}.json", result.system(system.bound))
         scored.append(writing.tables(context, system.bound, system.set_id))
+        give_back_memory()
         context.progress.items(1)
     shared = [(b.rows_run, b.batch_size) for b in baselines.all_of(context)]
     costs = [s.gathered.cost["score"] for s in scored]

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from vxp.explainers import BoundExplainer
+from vxp.machine import give_back_memory
 from vxp.runs import baselines, explanations, scoring
 from vxp.runs.context import Context
 
 Stage = Literal["explain", "score"]
+OFTEN = 16
+"""Parts of the work after which freed memory goes back to the kernel: it costs milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,11 @@ class Local:
     """In this process, one after another."""
 
     def do(self, context: Context, systems: Sequence[System], work: Sequence[Work]) -> None:
-        for one in work:
+        for number, one in enumerate(work, 1):
             done(context, systems, one)
             context.progress.items(one.items)
+            if number % OFTEN == 0:
+                give_back_memory()
 
 
 def done(context: Context, systems: Sequence[System], work: Work) -> None:

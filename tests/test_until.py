@@ -228,6 +228,25 @@ def test_a_board_ranks_no_sequential_result(folder: Path, results: dict[str, Any
     assert not stands.against
 
 
+def test_a_board_says_that_a_table_is_sequential(
+    bundle: Path, results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    commanded(f"leaderboard add {bundle} --records {tmp_path / 'records'}")
+    commanded(f"leaderboard build --records {tmp_path / 'records'} --out {tmp_path / 'site'}")
+    document = json.loads((tmp_path / "site" / "leaderboard.json").read_bytes())
+    vxp_schemas.validate(document)
+    table, = document["tables"]
+    assert table["sequential"] is True
+    assert table["task"] == results["grad-cam"]["task"]
+    entry, = table["entries"]
+    assert entry["settings"]["until"] == QUESTION
+    assert not any("tied_for_best" in score or "against" in score for score in entry["scores"])
+    page, = (tmp_path / "site" / "tables").glob("*.html")
+    assert "<strong>Sequential.</strong>" in page.read_text()
+    assert "sequential, 30 of 200 items" in (tmp_path / "site" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"until": "separated", "limit": 30}, "--until takes clusters in drawn order.*--limit"),
     ({"until": "apart"}, "expected separated, or width:W"),

@@ -10,9 +10,10 @@ COMMA := ,
 MUTATIONS ?= 10000
 RECORDS ?= 2000
 BOARD ?= build/board
+SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric explainer task kind apt stamps registry typed clean
+.PHONY: demo test lint types check docs bench gpu bench-board fuzz peers conformance vectors metric explainer task kind apt stamps registry typed clean
 
 # torch and torchvision come from one index in one step, so that their builds match. A module is compiled when it is first
 # imported, which most of what is installed never is: to compile all takes three quarters of a minute.
@@ -47,11 +48,11 @@ test: $(VENV)/.all apt
 # What CI runs, once everything is installed.
 check:
 	$(MAKE) -j $(THREADS) types docs lint stamps
-	# the comparison with public libraries must run here, not be skipped; a file's tests share what they make, and tests/conftest.py
-	# says which files begin; every worker has a core, so BLAS starts no second thread, and one that waits sleeps where a
+	# the comparison with public libraries and the cluster must run here, not be skipped; a file's tests share what they make,
+	# and tests/conftest.py says which files begin; every worker has a core, so BLAS starts no second thread, and one that waits sleeps where a
 	# test asks for two: as it spins it holds the core of the other worker
-	VXP_PEERS=required OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(THREADS) --dist loadfile \
-	  --no-loadscope-reorder --durations=15 tests
+	VXP_PEERS=required VXP_RAY=required OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q \
+	  -n $(THREADS) --dist loadfile --no-loadscope-reorder --durations=15 tests
 
 stamps:
 	$(BIN)/vxp data get stamps
@@ -67,6 +68,10 @@ docs:
 
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
+
+# On a machine with a GPU: its tests, then figures at every precision, which go into docs/figures.md: make gpu SECONDS=600
+gpu: $(VENV)/.all
+	$(BIN)/python docs/_gpu.py $(SECONDS)
 
 # A board of many records, from nothing, with nothing new and with one more: seconds, memory, and the largest page:
 # make bench-board RECORDS=2000

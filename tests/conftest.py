@@ -26,7 +26,7 @@ from vxp.machine import keep_freed_memory
 H, W, CLASSES = 24, 32, 5
 LONG = (
     "test_tutorial", "test_audit", "test_docs", "test_howto_metric", "test_howto_explainer", "test_howto_task",
-    "test_howto_kind", "test_conformance", "test_mutations", "test_leaderboard",
+    "test_howto_kind", "test_cluster", "test_conformance", "test_mutations", "test_leaderboard",
     "test_kills", "test_signing", "test_run", "test_explainers", "test_explainers_more", "test_bench", "test_metric_faults",
     "test_divergence", "test_agreement", "test_properties", "test_red_team", "test_stamps_video")
 """Files that take about half a minute and more, the longest first."""

@@ -12,6 +12,7 @@ from oracles import philox
 from vxp import division, documents, models, report, tasks
 from vxp.core import VxpError
 from vxp.metrics import bind_all
+from vxp.report import read
 from vxp.runs import commands
 from vxp.runs.context import Context, Quiet, Settings
 from vxp.tasks import Task
@@ -113,7 +114,7 @@ def test_the_reason_stands_in_terminal_and_report(tmp_path: Path) -> None:
     vxp_schemas.validate(stored)
     assert stored["selection"] == documents[0]["selection"]
     n = len(tasks.load("shapes").metrics)
-    said = report.heading(documents)
+    said = report.heading(read.read(tmp_path / "out"))
     start = f"{tasks.load('shapes').name}, shapes-cnn@1: 3 items, open: 3 of 200 items from 3 of 200 clusters; "
     assert said.startswith(f"{start}{n - 1} of the task's {n} scores were left out: ")
     html = report.write(tmp_path / "out").read_text()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from vxp.cli import mistakes
 from vxp.errors import VxpError
+
+if TYPE_CHECKING:
+    from vxp.runs.cluster import Place
 
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped."""
@@ -27,7 +31,8 @@ errors = Console(stderr=True)
 TaskName = Annotated[str | None, typer.Argument(metavar="TASK", help="A registered task, such as photos (see vxp list tasks).")]
 Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, name|parameter:value or file.py:name; "
                                                "repeatable; 'all' for every installed method.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
+Out = Annotated[Path, typer.Option("--out", "-o", callback=mistakes.folder, help="Folder to write; the same "
+                                       "command goes on in the same folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Have torch.compile make what predicts, which takes minutes to begin "
@@ -46,6 +51,13 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch
 Memory = Annotated[str | None, typer.Option(help="Bytes that the rows of a model batch take at most, such as 500MB; by default "
                                             "2GB.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one per core.")]
+Executor = Annotated[str, typer.Option(help="Who does the units of work: local, this process; or ray, the workers of a Ray "
+                                       "cluster (pip install 'vxp[ray]').")]
+Address = Annotated[str | None, typer.Option(help="Of the head of the Ray cluster, HOST:PORT; by default the cluster of this "
+                                             "machine, or one that is begun here for the run.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Workers of the cluster; by default as many as there is room for.")]
+GpusPerWorker = Annotated[float | None, typer.Option(min=0.0, help="GPUs of a worker, also a part of one, such as 0.5; by "
+                                                     "default 1 on --device cuda.")]
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
                                              "imagenet-val.")]
@@ -60,6 +72,20 @@ ModelName = Annotated[str | None, typer.Option("--model", help="A model by name 
 Results = Annotated[list[Path], typer.Argument(metavar="RESULT|BUNDLE ...", help="result.json or its folder, or a bundle.")]
 Data = Annotated[Path | None, typer.Option(help="Where your copy of the task's data is (ImageNet).")]
 Records = Annotated[Path, typer.Option(help="The folder of the records.")]
+
+
+def place(executor: str, address: str | None, workers: int | None, gpus: float | None) -> Place | None:
+    """Where the workers of a cluster are; None for this process. VxpError for options that do not go together."""
+    if executor not in ("local", "ray"):
+        raise VxpError(f"--executor {executor!r} is unknown; expected local or ray")
+    if executor == "ray":
+        from vxp.runs.cluster import Place
+
+        return Place(address, workers, gpus)
+    given = {"--address": address, "--workers": workers, "--gpus-per-worker": gpus}
+    if named := [name for name, value in given.items() if value is not None]:
+        raise VxpError(f"{', '.join(named)} is for the workers of a cluster: add --executor ray, or leave it out")
+    return None
 
 
 def next_(done: str, what: str, command: str) -> None:

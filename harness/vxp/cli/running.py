@@ -8,17 +8,23 @@ from typing import Annotated
 
 import typer
 import vxp_schemas
+from rich.filesize import decimal
+from rich.table import Table
 
+from vxp.cli import mistakes
 from vxp.cli.options import (
+    Address,
     BatchSize,
     ChannelsLast,
     Clips,
     Compile,
     Data,
     Device,
+    Executor,
     Explainers,
     Frames,
     Fusion,
+    GpusPerWorker,
     Images,
     Layout,
     Limit,
@@ -30,12 +36,14 @@ from vxp.cli.options import (
     TaskName,
     Threads,
     Until,
+    Workers,
     app,
     console,
     data_app,
     errors,
     next_,
     pair,
+    place,
     split,
 )
 from vxp.errors import VxpError
@@ -48,7 +56,8 @@ def run(
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None, until: Until = None,
+    channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
+    address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -56,11 +65,67 @@ def run(
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, until)
+                           batch_size, threads, memory, clips, compile, channels_last, where, until)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
+
+
+@app.command()
+def plan(
+    task: TaskName = None, explainer: Explainers = [], images: Images = None, model: ModelName = None,  # noqa: B006
+    metrics: Metrics = None, device: Device = "auto", limit: Limit = None, data: Data = None, clips: Clips = None,
+    frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
+                                               "(rows/s): adds the hours.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Workers that share the passes.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what a run takes, without a map or a score: units, rows, model passes, bytes and, with --rate, hours.
+
+    A unit is a file of maps or scores of 8 items. Rows asked are those that the metrics of all explainers ask for, rows run
+    those that are run, each once; rows shared are read by all explainers. Model passes are the rows, the explainers' own
+    passes and those of maps made again; a backward pass counts as one. Bytes are those of the contents: maps at most, on the
+    input grid. A metric that chooses by an answer what it asks next is counted with made-up answers. `--explainer all` takes
+    what declares itself for this model; a run tries each, and may leave some out.
+    """
+    from vxp.runs import commands
+
+    if not explainer:
+        raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
+    model = commands.formed(model, frames, layout, fusion)
+    order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips)
+    found = commands.plan(order, items)
+    hours = None if rate is None else found.hours(rate, workers)
+    if json:
+        said = found.document() | ({} if hours is None else {"rate": rate, "workers": workers, "hours": hours})
+        console.print_json(data=said)
+        return
+    references = sum(one.reference for one in found.explainers)
+    size = found.bytes
+    lines = [
+        ("items", f"{found.items:,} in {found.ranges:,} ranges"),
+        ("explainers", f"{len(found.explainers)}, {references} of them references"),
+        ("units", f"{found.units:,} files of work"),
+        ("rows", f"{found.rows_asked:,} asked, {found.rows_run:,} run, {found.rows_shared:,} of them shared by all explainers"),
+        ("model passes", f"{found.passes:,}"),
+        ("bytes", f"maps at most {decimal(size.maps)}, shared rows {decimal(size.shared)}, scores {decimal(size.scores)}"),
+        ("hours", "with --rate ROWS_PER_SECOND" if hours is None or rate is None else
+         f"{hours:,.2f} with {workers} worker{'' if workers == 1 else 's'} of {rate:g} passes/s"),
+    ]
+    shown = Table.grid(padding=(0, 2))
+    for name, text in lines:
+        shown.add_row(name, text)
+    each = Table("explainer", *("scores", "rows asked", "rows run", "maps again", "model passes"), box=None)
+    each.columns[0].overflow = "fold"
+    for column in each.columns[1:]:
+        column.justify = "right"
+    for one in found.explainers:
+        each.add_row(one.name, *(f"{n:,}" for n in (one.scores, one.asked, one.run, one.again, one.passes)))
+    console.print(shown, each)
 
 
 @app.command()
@@ -69,7 +134,8 @@ def explain(
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
@@ -77,8 +143,9 @@ def explain(
     if len(explainer) != 1:
         raise VxpError(f"an explanation set has one explainer, got {len(explainer)}: name one with --explainer")
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips, compile, channels_last)
+                           memory, clips, compile, channels_last, where)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -112,19 +179,22 @@ def fit(
 
 @app.command()
 def score(
-    set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
+    set_: Annotated[Path, typer.Argument(metavar="SET", callback=mistakes.folder, help="A folder that vxp explain "
+                                             "wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None,
+    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
 
     model = commands.formed(model, frames, layout, fusion)
+    where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last)
+                           batch_size, threads, memory, clips, compile, channels_last, where)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -197,15 +267,19 @@ def export(
 
 def _finish(out: Path, paths: list[Path]) -> None:
     from vxp import report
+    from vxp.report.read import read
 
-    documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
-    console.print(report.heading(documents), highlight=False, markup=False, soft_wrap=True)
-    for shown in report.console_tables(documents, console.width):
+    run = read(out)
+    console.print(report.heading(run), highlight=False, markup=False, soft_wrap=True)
+    for shown in report.console_tables(run, console.width):
         console.print(shown)
+    if marks := report.legend(run):
+        console.print(marks, highlight=False, soft_wrap=True)
+    first = vxp_schemas.loads(paths[0].read_bytes())
     console.print("Scores:")
-    for score in documents[0]["scores"]:
+    for score in first["scores"]:
         console.print(f"  {score['signature']}", highlight=False, markup=False, soft_wrap=True)
-    rows = documents[0]["cost"]["run"]
+    rows = first["cost"]["run"]
     console.print(f"Rows: {rows['rows_asked']} asked, {rows['rows_run']} run, {rows['rows_shared']} of them for all "
                   f"{rows['explainers']} explainers", highlight=False, soft_wrap=True)
-    console.print(f"Results: {out / 'results'}\nReport:  {report.write(out)}", soft_wrap=True)
+    console.print(f"Results: {out / 'results'}\nReport:  {report.write(run)}", soft_wrap=True)

@@ -29,6 +29,11 @@ RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2
                                                      "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
 rule of every kind."""
+ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "morf": ("deletion", {"fill": "mean"}),
+    "lerf": ("insertion", {"fill": "mean"}),
+}
+"""Other names of metrics, with the parameters that they set."""
 OPEN = "open-"
 """What the ids of tasks of one's own images begin with."""
 OPEN_CLIPS = "open-clips."
@@ -143,3 +148,8 @@ def reference_rows(document: typed.Result, items: int) -> dict[tuple[str, str], 
     """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
     listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
     return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}
+
+
+def listed_modules(folder: Path) -> list[str]:
+    """The names of a package's modules, which a list of what they declare is of."""
+    return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("__"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vxp.core import Batch, Case, Edit, Explain, Outcome, Predict, Request, Segment
+from vxp.core import Batch, Call, Case, Edit, Explain, Outcome, Predict, Request, Segment
 from vxp.engine.readouts import VECTORS
 from vxp.engine.shared import Wanted, mapless
 from vxp.metrics import Bound
@@ -22,12 +22,17 @@ WIDTH = 8
 @dataclass(frozen=True)
 class Trace:
     """What a metric asks of one item: rows asked, the different ones that depend on its map, those that do not, and maps that
-    are made again."""
+    are made again; and the bytes of what comes out, a number of 8 with its curve or statistics."""
 
     asked: int = 0
     own: frozenset[Edit] = frozenset()
     wanted: Wanted = field(default_factory=Wanted)
-    explained: int = 0
+    again: frozenset[tuple[Edit, Call]] = frozenset()
+    kept: int = 8
+
+    @property
+    def explained(self) -> int:
+        return len(self.again)
 
 
 def traced(bound: Bound, batch: Batch, case: Case) -> Trace:
@@ -35,7 +40,8 @@ def traced(bound: Bound, batch: Batch, case: Case) -> Trace:
     what no map decides is asked of every map alike."""
     started = bound.metric.plan(case, **bound.parameters)
     if isinstance(started, Outcome):
-        return Trace()
+        return Trace(kept=_bytes(started))
+    outcome: Outcome | None = None
     requests: list[Request] = []
     answers = torch.Generator().manual_seed(0)
     try:
@@ -43,8 +49,8 @@ def traced(bound: Bound, batch: Batch, case: Case) -> Trace:
         while len(requests) < LONGEST:
             requests.append(request)
             request = started.send(_made_up(request, batch, answers))
-    except StopIteration:
-        pass
+    except StopIteration as stop:
+        outcome = stop.value
     started.close()
     predicted = [r for r in requests if isinstance(r.call, Predict)]
     edits = dict.fromkeys(e for r in predicted for e in r.edits)
@@ -55,7 +61,15 @@ def traced(bound: Bound, batch: Batch, case: Case) -> Trace:
             tuple(e for e in edits if mapless(e)),
             tuple(dict.fromkeys((e, r.readout) for r in predicted if r.readout in VECTORS for e in r.edits if mapless(e))),
             tuple(dict.fromkeys(r.call.n for r in requests if isinstance(r.call, Segment)))),
-        explained=len({(e, r.call) for r in requests if isinstance(r.call, Explain) for e in r.edits}))
+        again=frozenset((e, r.call) for r in requests if isinstance(r.call, Explain) for e in r.edits),
+        kept=8 if outcome is None else _bytes(outcome))
+
+
+def _bytes(outcome: Outcome) -> int:
+    """What a run keeps of the outcome of one item."""
+    parts = [outcome.values, *([] if outcome.curve is None else [outcome.curve.float()]),
+             *([] if outcome.statistics is None else [outcome.statistics])]
+    return sum(part.numel() * part.element_size() for part in parts)
 
 
 def traces(metrics: Sequence[Bound], batch: Batch, axes: int) -> dict[str, Trace]:

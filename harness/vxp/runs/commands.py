@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
-from vxp.runs import fitting, importing, result, run, trial
+from vxp.runs import cluster, fitting, importing, result, run, trial
+from vxp.runs.cluster import Place
+from vxp.runs.cluster_worker import Told
 from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
+from vxp.runs.plan import Plan, planned
+from vxp.runs.sets import read_set
+from vxp.runs.units import Executor, System
 from vxp.stats import sequential
 from vxp.tasks import Task
 
@@ -52,6 +58,7 @@ class Order:
     clips: Path | None = None
     compile: bool = False
     channels_last: bool | None = None
+    place: Place | None = None  # of the workers of a cluster; None for this process
     until: str | None = None
 
     @property
@@ -84,9 +91,25 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
     if EVERY in order.explainers:
-        wanted += [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
+        more = [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
+        wanted += more
+        order = replace(order, explainers=(*(n for n in order.explainers if n != EVERY), *(bound.id for bound in more)))
     settings = _settings(order, task, model, out, wanted, True)
-    return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted)
+    with _executor(Again(order, out.resolve(), settings)) as executor:
+        return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted, executor)
+
+
+def plan(order: Order, items: int | None = None) -> Plan:
+    """What the run takes, computed without a map or a score; items: of so many in place of the task's."""
+    wanted = _explainers(tuple(name for name in order.explainers if name != EVERY))
+    task, model = _task(order)
+    wanted = run.ready(task, model, wanted)
+    if EVERY in order.explainers:
+        for bound in map(explainers.bind, explainers.methods()):
+            with suppress(VxpError):  # it cannot explain this model
+                wanted += [b for b in run.ready(task, model, [bound]) if b.name not in {w.name for w in wanted}]
+    context = Context.of(task, model, Path(), Settings(device(order.device), limit=order.limit), order.metrics)
+    return planned(context, run.with_references(task, wanted), items or len(context.task.items))
 
 
 def explain(order: Order, out: Path, progress: Progress) -> Path:
@@ -94,7 +117,9 @@ def explain(order: Order, out: Path, progress: Progress) -> Path:
     wanted = _explainers(order.explainers)
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
-    return run.explain_set(Context.of(task, model, out, _settings(order, task, model, out, wanted), None, progress), wanted[0])
+    settings = _settings(order, task, model, out, wanted)
+    with _executor(Again(order, out.resolve(), settings, scored=False)) as executor:
+        return run.explain_set(Context.of(task, model, out, settings, None, progress), wanted[0], executor)
 
 
 def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
@@ -113,7 +138,49 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     _try(of_set, task, model, wanted, out, progress)
     settings = _settings(of_set, task, model, out, wanted, True)
     context = Context.of(task, model, out, settings, order.metrics, progress)
-    return run.score_set(context, set_folder, wanted[0] if wanted else None)
+    with _executor(Again(of_set, out.resolve(), settings, given=set_folder.resolve())) as executor:
+        return run.score_set(context, set_folder, wanted[0] if wanted else None, executor)
+
+
+@dataclass(frozen=True)
+class Again:
+    """A run once more in another process, of the words of its command and the settings that were chosen: by this a worker of a
+    cluster begins. given: the set that is scored, where it was made before."""
+
+    order: Order
+    out: Path
+    settings: Settings
+    scored: bool = True
+    given: Path | None = None
+
+    def context(self, progress: Progress) -> Context:
+        task, model = _task(replace(self.order, device=self.settings.device))
+        return Context.of(task, model, self.out, self.settings, self.order.metrics if self.scored else None, progress)
+
+    def systems(self, context: Context, told: Sequence[Told]) -> list[System]:
+        """The explainers that the driver names; VxpError for one that is a Python object and has no name here."""
+        wanted = _explainers(self.order.explainers)
+        known = {} if self.given else {bound.name: bound for bound in run.ready(context.task, context.model, wanted)}
+        if self.scored:
+            known = {bound.name: bound for bound in run.with_references(context.task, list(known.values()))}
+        found = []
+        for one in told:
+            if one.carried and self.given is not None:
+                again = wanted[0] if wanted else None
+                bound = read_set(self.given, context.task, context.model, again).bound
+            elif one.name in known:
+                bound = known[one.name]
+            else:
+                raise VxpError(f"explainer {one.name!r} is none of {', '.join(known)}, which workers find by their names: a "
+                               "Python object cannot go to another process. Put it into a file that all nodes see, and name it "
+                               "as file.py:name")
+            found.append(System(bound, one.set_id, one.carried))
+        return found
+
+
+def _executor(again: Again) -> AbstractContextManager[Executor]:
+    """What does the units of a command, while it lasts."""
+    return nullcontext(run.LOCAL) if again.order.place is None else cluster.opened(again.order.place, again)
 
 
 def _set_of(folder: Path) -> Path:

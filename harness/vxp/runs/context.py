@@ -209,12 +209,13 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int
     if batch_size is None:
         largest = min(most, 1024 if asked.device == "cuda" else 64)
         key = vxp_schemas.digest([vxp_schemas.reference(model.document), device_name(asked.device), threads, largest,
-                                  list(first.shape[1:]), torch.__version__, asked.compile])
+                                  list(first.shape[1:]), torch.__version__, asked.precision, asked.compile,
+                                  models.lies_channels_last(model.module)])
         batch_size = machine.kept("batch-sizes", key)
         if batch_size is None:
-            with computing(threads):
-                batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest,
-                                             rows=rows // SHARE)
+            engine, inputs = Engine(model.module, precision=asked.precision, compile=asked.compile), first.to(asked.device)
+            with computing(threads), engine.arithmetic(inputs.device):
+                batch_size = best_batch_size(engine.forward, inputs, start=min(8, most), limit=largest, rows=rows // SHARE)
             if rows // SHARE >= ENOUGH * largest:
                 machine.keep("batch-sizes", key, batch_size)
             log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)

@@ -1,0 +1,113 @@
+"""What a run takes, known before it: units, rows, model passes and bytes, for any number of items, and from them its hours.
+
+Everything is counted on one item and multiplied. The rows are those that the results report, except of metrics that choose
+by an answer what they ask next, which are counted with made-up answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vxp.core import Readout
+from vxp.engine import READOUTS
+from vxp.errors import VxpError
+from vxp.explainers import BoundExplainer
+from vxp.runs import scoring
+from vxp.runs.context import UNIT, Context
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What one explainer takes of a run. asked: rows that its metrics ask for; run: those of them that are run for it; again:
+    maps that metrics have made again; passes: of the model, forward and backward, for maps, rows and maps made again."""
+
+    name: str
+    reference: bool
+    scores: int
+    asked: int
+    run: int
+    again: int
+    passes: int
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What a run keeps. maps: float32, at most: on the input grid; shared: readouts, vectors and labels of what all explainers
+    read; scores: numbers, curves and statistics. What files take beside their contents comes on top."""
+
+    maps: int
+    shared: int
+    scores: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of so many items takes. units: files of work, that of a range of items is one of what all share, and of every
+    explainer one of maps and one of scores; rows_*: `cost.run` of a result; passes: of the model in all, the predictions of the
+    items included, a backward pass counted as one."""
+
+    items: int
+    ranges: int
+    units: int
+    rows_asked: int
+    rows_run: int
+    rows_shared: int
+    passes: int
+    bytes: Bytes
+    explainers: tuple[Explained, ...]
+
+    def hours(self, rate: float, workers: int) -> float:
+        """With so many workers, each of which runs so many passes a second all the time."""
+        return self.passes / (rate * workers) / 3600
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def planned(context: Context, systems: Sequence[BoundExplainer], items: int) -> Plan:
+    """The plan of a run of these explainers, the references among them, over so many items of the task."""
+    if items < 1:
+        raise VxpError(f"--items {items}: expected at least 1")
+    ranges, wanted = math.ceil(items / UNIT), context.wanted
+    explained = tuple(_explained(context, bound, items) for bound in systems)
+    shared = items * len(wanted.edits)
+    return Plan(
+        items=items, ranges=ranges, units=ranges * (1 + 2 * len(systems)),
+        rows_asked=sum(one.asked for one in explained), rows_run=shared + sum(one.run for one in explained), rows_shared=shared,
+        passes=items + shared + sum(one.passes for one in explained),
+        bytes=Bytes(items * len(systems) * 4 * _positions(context), items * _shared_bytes(context),
+                    items * sum(_kept(context, bound) for bound in systems)),
+        explainers=explained)
+
+
+def _explained(context: Context, bound: BoundExplainer, items: int) -> Explained:
+    run, _ = scoring.runnable(context, bound)
+    found = [context.traces[metric.signature] for metric in run]
+    own, again = len({edit for trace in found for edit in trace.own}), len({call for trace in found for call in trace.again})
+    return Explained(
+        bound.name, bound.explainer.reference, len(run), asked=items * sum(trace.asked for trace in found), run=items * own,
+        again=items * again, passes=items * (own + bound.passes * (1 + again)))
+
+
+def _kept(context: Context, bound: BoundExplainer) -> int:
+    """Bytes of an item's scores."""
+    return sum(context.traces[metric.signature].kept for metric in scoring.runnable(context, bound)[0])
+
+
+def _positions(context: Context) -> int:
+    return math.prod(context.model.input_size[-len(context.task.kind.grid):])
+
+
+def _shared_bytes(context: Context) -> int:
+    """Bytes of an item's baseline: readouts are float64, labels one byte. The length of a representation is taken for that of
+    the logits."""
+    wanted, classes = context.wanted, int(context.model.document["classes"]["count"])
+    vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
+    return 8 * (len(READOUTS) * len(wanted.edits) + classes * len(vectors)) + len(wanted.regions) * _positions(context)
+
+
+__all__ = ["Bytes", "Explained", "Plan", "planned"]

@@ -18,6 +18,7 @@ from vxp.bundles import cite
 from vxp.core import VxpError
 from vxp.leaderboard import standing
 from vxp.report import compare
+from vxp.report.read import read
 from vxp.runs import commands, run
 from vxp.runs.context import Context, Quiet, Settings
 from vxp.stats import sequential
@@ -189,12 +190,12 @@ def test_items_in_another_order_are_found(bundle: Path, tmp_path: Path) -> None:
 
 def test_reports_say_what_was_asked_and_mark_nothing_else(folder: Path, results: dict[str, Any]) -> None:
     n = results["grad-cam"]["selection"]["items"]
-    said = report.heading(list(results.values()))
+    said = report.heading(read(folder))
     assert f"open: sequential, {n} of 200 items" in said
-    assert f"Sequential, until {QUESTION}: looked after 20" in said.replace("looked at after", "looked after")
-    assert said.endswith("everything that was asked is decided")
+    assert f"Sequential run. It went on until {QUESTION}: looked at after 20, 30 clusters; with 30 of 200 items" in said
+    assert "everything that was asked is decided. Only what was asked is tested" in said
     html = report.write(folder).read_text()
-    assert "<strong>Sequential run</strong>" in html
+    assert "<strong>Sequential run.</strong>" in html
     assert "What was decided" in html
     assert "grad-cam − random" in html
     assert "Limited run" not in html
@@ -226,6 +227,25 @@ def test_a_board_ranks_no_sequential_result(folder: Path, results: dict[str, Any
     stands = standing.standings([system], samples.references, [score], frozenset([SIGNATURE]))["record"][SIGNATURE]
     assert stands.why_not.startswith("sequential")
     assert not stands.against
+
+
+def test_a_board_says_that_a_table_is_sequential(
+    bundle: Path, results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    commanded(f"leaderboard add {bundle} --records {tmp_path / 'records'}")
+    commanded(f"leaderboard build --records {tmp_path / 'records'} --out {tmp_path / 'site'}")
+    document = json.loads((tmp_path / "site" / "leaderboard.json").read_bytes())
+    vxp_schemas.validate(document)
+    table, = document["tables"]
+    assert table["sequential"] is True
+    assert table["task"] == results["grad-cam"]["task"]
+    entry, = table["entries"]
+    assert entry["settings"]["until"] == QUESTION
+    assert not any("tied_for_best" in score or "against" in score for score in entry["scores"])
+    page, = (tmp_path / "site" / "tables").glob("*.html")
+    assert "<strong>Sequential.</strong>" in page.read_text()
+    assert "sequential, 30 of 200 items" in (tmp_path / "site" / "index.html").read_text()
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -10,9 +10,10 @@ COMMA := ,
 MUTATIONS ?= 10000
 RECORDS ?= 2000
 BOARD ?= build/board
+SECONDS ?= 600
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test lint types check docs bench bench-board fuzz peers conformance vectors metric explainer task kind apt stamps registry typed clean
+.PHONY: demo test lint types check docs bench gpu bench-board fuzz peers conformance vectors metric explainer task kind apt stamps registry typed clean
 
 # torch and torchvision come from one index in one step, so that their builds match. A module is compiled when it is first
 # imported, which most of what is installed never is: to compile all takes three quarters of a minute.
@@ -67,6 +68,10 @@ docs:
 
 bench: $(VENV)/.demo
 	$(BIN)/vxp bench
+
+# On a machine with a GPU: its tests, then figures at every precision, which go into docs/figures.md: make gpu SECONDS=600
+gpu: $(VENV)/.all
+	$(BIN)/python docs/_gpu.py $(SECONDS)
 
 # A board of many records, from nothing, with nothing new and with one more: seconds, memory, and the largest page:
 # make bench-board RECORDS=2000

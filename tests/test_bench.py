@@ -11,6 +11,7 @@ from vxp.bench.clips import clip_cases
 from vxp.bench.clips import counted as frames_counted
 from vxp.bench.measure import Line, NearFree
 from vxp.bench.peers import PEERS
+from vxp.bench.suite import MAP_ONLY, map_only
 from vxp.bench.validator import checked, large
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, of_kind
@@ -27,6 +28,10 @@ def test_every_metric_has_its_rows_and_the_catalogue_shares_them(lines: dict[str
     assert lines["rows that the metrics would run one by one"].value == sum(lines[s].value for s in signatures)
     assert lines["share"].value < 80
     assert lines["share of maps"].value < 50
+
+
+def test_the_metrics_that_run_no_pass_have_the_truth_that_they_need() -> None:
+    assert [line.what for line in map_only("cpu", (32, 32))][1:] == list(MAP_ONLY)
 
 
 def test_rows_of_some_metrics_by_hand(lines: dict[str, Line]) -> None:

@@ -23,10 +23,10 @@ def vxp(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize(("what", "names"), [
     ("tasks", ["photos", "mosaic-photos", "stamps", "shapes"]),
-    ("metrics", ["deletion@1", "max-sensitivity@1", "alias of insertion"]),
+    ("metrics", ["deletion", "max-sensitivity", "alias of insertion"]),
     ("explainers", ["grad-cam", "rise", "centre-gaussian"]),
     ("models", ["efficientnet-lite0", "torchvision/resnet50", "file.py:factory"]),
-    ("datasets", ["photos@2", "stamps@1", "shapes@1", "imagenet"]),
+    ("datasets", ["photos", "stamps-training", "shapes", "imagenet-val"]),
 ])
 def test_list(what: str, names: list[str], run_vxp: Vxp) -> None:
     done = run_vxp("list", what)
@@ -35,10 +35,24 @@ def test_list(what: str, names: list[str], run_vxp: Vxp) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["list", "taks"], "cannot list 'taks'"),
+    (["list", "taks"], "cannot list 'taks'; did you mean 'tasks'"),
+    (["list", "metrics", "--here"], "--here is of data"),
+    (["show", "metrics", "deletion"], "did you mean 'metric'"),
+    (["show", "metric", "deletoin"], "did you mean 'deletion'"),
+    (["show", "metric", "deletion@9"], "metric 'deletion' has version 1 here"),
     (["run", "photo", "--explainer", "grad-cam", "--out", "x"], "did you mean 'photos"),
     (["run", "photos", "--out", "x"], "name one with --explainer"),
-    (["run", "photos", "--explainr", "x"], "No such option"),
+    (["run", "photos", "--explainr", "x"], "vxp run has no option --explainr; did you mean --explainer? (see vxp run --help)"),
+    (["run", "--metric", "gini"], "did you mean --metrics? (see vxp run --help)"),
+    (["run", "--task", "shapes"], "the task goes without one, as in `vxp run shapes`"),
+    (["run", "--task=shapes"], "the task goes without one, as in `vxp run shapes`"),
+    (["explain", "shapes", "--metrics", "gini"], "it is an option of vxp run, vxp score"),
+    (["run", "shapes", "photos"], "(see vxp run --help)"),
+    (["lst", "metrics"], "Did you mean 'list'? (see vxp --help)"),
+    (["data", "gett", "stamps"], "Did you mean 'get'? (see vxp data --help)"),
+    (["metrics"], "did you mean vxp list metrics?"),
+    (["get", "stamps"], "did you mean vxp data get?"),
+    (["list"], "(see vxp list --help)"),
     (["run", "shapes", "--explainer", "grad-cam", "--metrics", "deletoin", "--out", "x"], "did you mean 'deletion'"),
     (["report", "nowhere"], "nowhere"),
     (["compare", "a", "b"], "a does not exist: expected a document"),
@@ -50,6 +64,28 @@ def test_errors_name_the_thing_and_exit_2(arguments: list[str], says: str, tmp_p
     assert says in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists() or not list((tmp_path / "x").rglob("result.json"))
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["run", "shapes", "-e", "saliency", "--out", "run/report.html"], "did you mean run?"),
+    (["explain", "shapes", "-e", "saliency", "--out", "note.txt"], "note.txt is a file, expected a folder"),
+    (["report", "run/report.html"], "did you mean run?"),
+    (["report", "run/results/a/result.json"], "did you mean run?"),
+    (["score", "note.txt"], "note.txt is a file, expected a folder"),
+    (["seal", "run/report.html", "-e", "saliency", "-o", "b"], "did you mean run?"),
+    (["validate", "bundle/submission.json"], "did you mean bundle?"),
+    (["verify", "bundle/submission.json"], "did you mean bundle?"),
+])
+def test_a_file_in_place_of_a_folder_is_named_with_its_folder(
+    arguments: list[str], says: str, tmp_path: Path, run_vxp: Vxp
+) -> None:
+    for name in ("run/run.json", "run/report.html", "run/results/a/result.json", "bundle/submission.json", "note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    done = run_vxp(*arguments, folder=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_demo_on_two_items_then_report_and_compare(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import vxp_schemas
-from vxp import division, models, report, tasks
+from oracles import philox
+from vxp import division, documents, models, report, tasks
+from vxp.core import VxpError
 from vxp.metrics import bind_all
+from vxp.report import read
 from vxp.runs import commands
 from vxp.runs.context import Context, Quiet, Settings
 from vxp.tasks import Task
@@ -47,10 +50,32 @@ def test_a_limit_that_takes_all_is_none() -> None:
     assert context.settings_document["limit"] is None
 
 
+def test_drawn_order_takes_whole_clusters_by_their_lots() -> None:
+    clusters = ["a", "b", "a", "c", "b", "a"]
+    lots = philox.words(philox.key(7, "", "sequential@1", "clusters"), 0, 3)[0].tolist()
+    names = [name for _, name in sorted(zip(lots, "abc", strict=True))]
+    assert division.drawn(clusters, 7) == [i for name in names for i, cluster in enumerate(clusters) if cluster == name]
+    assert division.drawn(clusters, 8) != division.drawn(clusters, 7)
+
+
+def test_the_first_clusters_of_a_task_are_another_task() -> None:
+    task = tasks.load("photos")
+    first, more = task.drawn.first(2), task.drawn.first(3)
+    assert [len({item.cluster for item in some.items}) for some in (first, more)] == [2, 3]
+    assert more.items[:len(first.items)] == first.items
+    assert (first.limit, first.largest_cluster, str(first.selection)) == (8, 4, "8 of 24 items from 2 of 6 clusters")
+    assert first.reference["digest"] == vxp_schemas.digest([task.reference["digest"], 8, "sequential"])
+    assert task.only(documents.Taken(8, drawn=True)).items == first.items
+    with pytest.raises(VxpError, match="in its own order"):
+        task.first(2)
+    assert task.drawn.first(6).items != task.items
+    assert sorted(item.id for item in task.drawn.first(6).items) == sorted(item.id for item in task.items)
+
+
 def why(of: Task, model: str = "shapes-cnn", metrics: tuple[str, ...] = (), **changes: Any) -> list[str]:
     signatures = [bound.signature for bound in bind_all(list(metrics or of.metrics))]
     selected = None if of.selection is None else of.selection.document()
-    given = {"task": of.reference, "model": vxp_schemas.reference(models.load(model).document), "limit": of.limit,
+    given = {"task": of.reference, "model": vxp_schemas.reference(models.load(model).document), "taken": of.taken,
              "signatures": signatures, "selected": selected}
     return [reason.words for reason in division.reasons(**(given | changes))]
 
@@ -67,6 +92,8 @@ def test_every_reason_is_given() -> None:
     n = len(task.metrics)
     left = [m for m in task.metrics if m.partition("|")[0] not in ("entropy", "gini")]
     assert why(task.limited(30)) == ["30 of 200 items from 30 of 200 clusters"]
+    assert why(task.drawn.first(30)) == ["sequential, 30 of 200 items from 30 of 200 clusters"]
+    assert why(task.drawn.first(200)) == ["sequential, 200 of 200 items from 200 of 200 clusters"]
     assert why(task, "efficientnet-lite0") == ["the model efficientnet-lite0 is not the task's"]
     assert why(task, metrics=tuple(left)) == [f"2 of the task's {n} scores were left out: entropy, gini"]
     assert why(task, metrics=("entropy",))[0].endswith(" more")
@@ -87,7 +114,7 @@ def test_the_reason_stands_in_terminal_and_report(tmp_path: Path) -> None:
     vxp_schemas.validate(stored)
     assert stored["selection"] == documents[0]["selection"]
     n = len(tasks.load("shapes").metrics)
-    said = report.heading(documents)
+    said = report.heading(read.read(tmp_path / "out"))
     start = f"{tasks.load('shapes').name}, shapes-cnn@1: 3 items, open: 3 of 200 items from 3 of 200 clusters; "
     assert said.startswith(f"{start}{n - 1} of the task's {n} scores were left out: ")
     html = report.write(tmp_path / "out").read_text()

@@ -15,6 +15,7 @@ from vxp.core import (
     Batch,
     Blended,
     Case,
+    Cell,
     Edit,
     Filled,
     Noised,
@@ -25,9 +26,13 @@ from vxp.core import (
     Redrawn,
     Removed,
     Request,
+    Scattered,
+    SomeCells,
+    Square,
     Stream,
     Unchanged,
     VxpError,
+    Without,
     metric,
 )
 from vxp.core.perturb import IMAGES, levels
@@ -135,11 +140,20 @@ def test_an_image_that_is_the_fill_has_one_row(batch: Batch) -> None:
 
 def test_both_builders_agree_to_the_bit(case: Case) -> None:
     """The one that copies the previous row (CPU) and the one that selects in one pass (GPU)."""
-    spans = [Removed(case.ranked, a, b, "mean") for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]]
-    builder = Builder(case.batch, {case.key: case})
-    together = torch.empty(len(spans), *case.batch.inputs.shape[1:])
-    builder._removed_together(together, 1, spans)
-    assert torch.equal(together, builder.build([(1, s) for s in spans]))
+    groups = case.grouped("g", lambda: torch.arange(120).expand(3, -1) % 7)
+    stream = Stream("m@1", "s")
+    kinds: list[list[tuple[int, Edit]]] = [
+        [(1, Removed(case.ranked, a, b, "mean")) for a, b in [(0, 1), (0, 50), (0, 119), (30, 120), (7, 9)]],
+        [(2, Removed(groups, a, b, "blur")) for a, b in [(0, 1), (0, 6), (2, 5)]],
+        [(0, Without(part, "black")) for part in (
+            Scattered(stream, 0, 30), Cell(3, 4), Scattered(stream, 6, 1), Square(stream, 0, 4), SomeCells(3, stream, 1, 4),
+            SomeCells(4, stream, 1, 4), Scattered(stream, 1, 119))],
+        [(i, Noised(stream, draw, 0.2)) for draw in (0, 5, 2**33) for i in (0, 2)]]
+    for rows in kinds:
+        builder = Builder(case.batch, {case.key: case})
+        together = torch.empty(len(rows), *case.batch.inputs.shape[1:])
+        builder.together(together, rows)
+        assert torch.equal(together, builder.build(rows))
 
 
 def test_known_pixels_of_an_imputed_row_are_untouched(case: Case) -> None:

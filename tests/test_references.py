@@ -17,7 +17,7 @@ from bundle_tools import METRICS, Broken, made_run, sealed
 from rich.console import Console
 from vxp import explainers, models, report, stats, tasks
 from vxp.core import VxpError
-from vxp.report import compare, console_tables, page, read
+from vxp.report import compare, console_tables, read, standing
 from vxp.runs import result, run
 from vxp.runs.context import Context, Settings
 from vxp.validation import validate
@@ -120,7 +120,8 @@ def test_report_and_comparison_agree_on_who_is_tied_for_best(finished: Path) -> 
     marked = compare.group(samples).marked()
     assert set(marked) == {s["signature"] for s in samples[0].document["scores"]}
     assert any(len(names) == 1 for names in marked.values())  # somebody is told apart
-    reported, below = page._standing(read.read(finished))
+    found = standing.standing(read.read(finished))
+    reported, below = found.tied, found.below
     assert {signature: set(names) for signature, names in reported.items()} == {s: set(n) for s, n in marked.items()}
     for row in (r for score in compare.group(samples).scores for r in score.against):
         above = row.separated and row.winner == row.a
@@ -179,7 +180,7 @@ def test_a_column_that_tells_no_reference_from_another_is_flagged(tmp_path: Path
         assert flags.pop(DELETION) == ["references-tie"]
         assert set(flags.values()) == {None}
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(*console_tables([json.loads(p.read_text()) for p in paths]))
+    console.print(*console_tables(read.read(tmp_path / "run")))
     assert console.export_text().count("references tie") == 1
     html = report.write(tmp_path / "run").read_text()
     assert html.count("all references tie: this column may say nothing") == 1

@@ -11,6 +11,7 @@ from rich.console import Console
 from vxp import report
 from vxp.core import VxpError
 from vxp.documents import store
+from vxp.report import read, standing
 from vxp.report.words import columns, interval, number, statuses
 from vxp.runs import commands
 from vxp.runs.commands import Order
@@ -119,14 +120,46 @@ def test_words() -> None:
 
 
 def test_the_terminal_tables_fit_and_hold_the_means(folder: Path) -> None:
-    documents = [result(folder, name) for name in ("random", "oracle", "grad-cam", "saliency")]
+    run = read.read(folder)
     console = Console(width=100, record=True, force_terminal=False)
-    for table in report.console_tables(documents):
+    for table in report.console_tables(run):
         console.print(table)
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 100
-    for score in documents[2]["scores"]:
+    for score in result(folder, "grad-cam")["scores"]:
         assert number(score["mean"], score["metric"]["id"]) in text
+
+
+def test_the_terminal_marks_what_the_page_marks(folder: Path) -> None:
+    """Each cell that does not beat a reference names it, and each method that is tied for best has its mark, in both."""
+    run = read.read(folder)
+    found = standing.standing(run)
+    shown = [standing.cell(s, score, found) for s in run.systems for score in s.scores.values()]
+    below, tied = [cell.below for cell in shown if cell.below], sum(cell.tied for cell in shown)
+    assert below
+    assert tied
+    html = page(folder)
+    assert html.count("not better than ") == len(below)
+    assert html.count('title="tied for best"') == tied
+    console = Console(width=100, record=True, force_terminal=False)
+    console.print(*report.console_tables(run, 100))
+    text = console.export_text()
+    assert len(re.findall("not better than", text)) == len(below)
+    assert text.count("●") == tied
+    assert "not better than" in report.legend(run)
+
+
+def test_a_flag_is_said_in_the_terminal_as_on_the_page(tmp_path: Path) -> None:
+    order = Order("shapes", None, None, None, ("saliency",), ("gini",), "cpu", "fp32", 6, 16, 1)
+    commands.run_(order, tmp_path / "out", Quiet())
+    run = read.read(tmp_path / "out")
+    said = standing.flags(run)
+    assert [title for title, _ in said] == ["Few clusters", "Limited run"]
+    html = report.write(run).read_text()
+    for title, text in said:
+        assert f"{title}. {text}" in report.heading(run)
+        assert f"<strong>{title}.</strong> {text}" in html
+    assert report.legend(run) == ""
 
 
 def test_results_of_other_items_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -153,11 +186,11 @@ def test_a_map_that_failed_is_words_and_equal_ids_are_told_apart(tmp_path: Path)
     (tmp_path / "own.py").write_text(FAILING)
     asked = (f"{tmp_path / 'own.py'}:failing", "integrated-gradients|steps:2", "integrated-gradients|steps:3")
     order = Order("shapes", None, None, None, asked, ("deletion|steps:2",), "cpu", "fp32", 3, 16, 1)
-    paths = commands.run_(order, tmp_path / "out", Quiet())
+    commands.run_(order, tmp_path / "out", Quiet())
     html = report.write(tmp_path / "out").read_text()
     assert html.count("failed: explainer error</small></td>") == 1 + 1  # the gallery's cell and the score's note
     console = Console(width=100, record=True, force_terminal=False)
-    for table in report.console_tables([json.loads(p.read_text()) for p in paths]):
+    for table in report.console_tables(read.read(tmp_path / "out")):
         console.print(table)
     text = " ".join(console.export_text().split())  # a narrow column folds it
     assert "1 of 3 failed: explainer error" in text

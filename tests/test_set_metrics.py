@@ -25,7 +25,7 @@ from vxp.documents import store
 from vxp.metrics import bind, max_box_acc_v2, sufficiency
 from vxp.metrics.max_box_acc_v2 import best_threshold
 from vxp.metrics.sufficiency import agreement
-from vxp.report import compare
+from vxp.report import compare, read
 from vxp.runs import result, run
 from vxp.runs.context import Context, Settings
 
@@ -447,8 +447,7 @@ def test_the_report_says_what_is_a_number_of_the_set(finished: Path) -> None:
     assert f"[{best['ci']['lo']:.3f}, {best['ci']['hi']:.3f}]" in text
     assert "no number" in text
     shown = Console(width=100, record=True, force_terminal=False)
-    documents = [json.loads((found_in(finished, n) / "result.json").read_text()) for n in ("edges", "grad-cam", "saliency")]
-    for table in report.console_tables(documents):
+    for table in report.console_tables(read.read(finished)):
         shown.print(table)
     printed = shown.export_text()
     assert printed.count("(set)") == 2

@@ -6,6 +6,7 @@ a copy from it that waits are counted.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from traceback import extract_stack
 from typing import Any
@@ -22,6 +23,7 @@ from vxp.core import (
     Case,
     Cell,
     Edit,
+    Explain,
     Filled,
     Held,
     Noised,
@@ -39,11 +41,13 @@ from vxp.core import (
     perturb,
 )
 from vxp.core.perturb import IMAGES
-from vxp.engine import Engine
+from vxp.engine import Engine, Job
+from vxp.engine.again import Maps
 from vxp.engine.building import Builder
 from vxp.engine.rows import Rows
 from vxp.engine.shorter import run
 from vxp.media import RAW
+from vxp.models import guard
 
 aten = torch.ops.aten
 LOOKS = {aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default, aten.is_nonzero.default,
@@ -150,6 +154,19 @@ def test_a_gpu_is_waited_for_once_a_round(items: int, n: int, size: int, fake: W
     assert rows.read(Request(stable, readout="representation")).shape == (items, n, 4)
 
 
+@pytest.mark.parametrize(("n", "size"), [(1, 64), (4, 64), (4, 1)])
+def test_maps_made_again_are_not_waited_for(n: int, size: int, fake: Waits) -> None:
+    """Beside what the explainer itself looks at, and once a call, whether it left the model as it was."""
+    case, stream = on_gpu(2), Stream("m@1", "s")
+    maps = Maps(Engine(net(), size), case.batch)
+    job = Job(case, (), lambda model, batch: batch.inputs.sum(1))
+    request = Request(tuple(Noised(stream, k, 0.1) for k in range(n)), Explain(), "map")
+    fake.lines.clear()
+    maps.fetch(job, request)
+    assert maps.read(request).shape == (2, n, 16, 16)
+    assert not fake.lines
+
+
 def test_frames_that_are_left_out_are_looked_at_once_an_order() -> None:
     counts = set()
     for size in (1, 3, 64):
@@ -165,3 +182,36 @@ def test_frames_that_are_left_out_are_looked_at_once_an_order() -> None:
             run(engine, Builder(batch, {case.key: case}), left, None)
         counts.add(len(waits.lines))
     assert len(counts) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_real_gpu_is_waited_for_once_a_round() -> None:
+    """As PyTorch itself tells."""
+    real = Batch(("a", "b"), torch.rand(2, 3, 16, 16), torch.zeros(2, dtype=torch.long)).to("cuda")
+    case = Case(real, torch.rand(2, 16, 16, device="cuda"), "none")
+    stream = Stream("m@1", "s")
+    wanted = [Unchanged(), *(Filled(fill) for fill in IMAGES), *(
+        edit for k in range(1, 6) for edit in (Removed(case.ranked, 0, k, "mean"), Noised(stream, k, 0.1),
+                                               Without(Scattered(stream, k, 20), "mean")))]
+    for size in (1, 4, 64):
+        rows = Rows(Engine(net(), size), real, {})
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                rows.fetch([Request(tuple(wanted))], {case.key: case})
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        assert sum("synchroniz" in str(one.message) for one in said) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_changes_a_model_on_a_gpu_is_found_and_undone() -> None:
+    model = net()
+    weight = model.get_parameter("0.weight")
+    before = weight.detach().clone()
+    with guard.kept(model, "cuda") as changed:
+        weight.data[0, 0, 0, 0] += 1
+        model.get_buffer("1.running_mean").data = torch.full((4,), float("nan"), device="cuda")
+    assert changed == ["0.weight", "1.running_mean"]
+    assert torch.equal(weight, before)

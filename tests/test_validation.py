@@ -414,6 +414,7 @@ case("VXP-K027", "another kind of explanation, which it is not", left_out(DELETI
 
 
 case("VXP-K028", "a version in words", edit("result", harness__version="the newest"))
+case("VXP-K031", "a question without looks", edit("result", settings__until="separated"))
 case("VXP-F017", "a version that nobody has released", edit("result", harness__version="9.9.9"))
 
 
@@ -531,9 +532,9 @@ def documented(b: Broken, kind: str, **changes: Any) -> None:
     own = {key: value for key, value in own.items() if value is not None}
     path = f"{b.result.rpartition('/')[0]}/{kind}.json"
     b.path(path).write_text(json.dumps(own))
-    limit = json.loads(b.path("result").read_bytes())["settings"]["limit"]
+    taken = documents.Taken.of(json.loads(b.path("result").read_bytes())["settings"])
     for name in ("set", "result"):
-        edit(name, **{kind: documents.referred(own, limit if kind == "task" else None)})(b)
+        edit(name, **{kind: documents.referred(own, taken if kind == "task" else None)})(b)
         if kind == "task":
             edit(name, dataset=own["dataset"])(b)
     b.json("submission.json", lambda d: d["documents"].append(

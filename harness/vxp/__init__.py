@@ -5,17 +5,17 @@
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
-    from vxp.core import Batch, Explainer, Metric, Normalization, VxpError, VxpWarning, explainer, metric
+    from vxp.core import Batch, Explainer, Metric, Normalization, explainer, metric
+    from vxp.errors import VxpError, VxpWarning
     from vxp.models.clips import frames_first, late_fusion
     from vxp.report.figure import show
 
-__version__ = version("vxp")
+    __version__: str
 
 __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
@@ -23,12 +23,16 @@ __all__ = [
 ]
 HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.report.figure",
          **dict.fromkeys(("frames_first", "late_fusion"), "vxp.models.clips"),
-         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "VxpError", "VxpWarning", "explainer", "metric"),
-                         "vxp.core")}
+         **dict.fromkeys(("VxpError", "VxpWarning"), "vxp.errors"),
+         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "explainer", "metric"), "vxp.core")}
 
 
 def __getattr__(name: str) -> Any:
     """What is named is imported when it is named: a process that reads a stranger's files needs no torch."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vxp")
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
     if not name.startswith("_") and find_spec(f"vxp.{name}") is not None:

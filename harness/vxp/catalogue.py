@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
@@ -28,6 +27,8 @@ def find(package: str | None, kind: type[T], *, group: str) -> dict[str, T]:
     An entry point names one declaration, or a module or package whose modules are scanned likewise. Raises VxpError
     where two different things share an id.
     """
+    from importlib.metadata import entry_points
+
     things: list[Any] = _scan(import_module(package)) if package else []
     for point in entry_points(group=group):
         loaded = point.load()

@@ -10,7 +10,7 @@ from functools import cache
 import vxp_schemas
 from vxp_schemas import typed
 
-from vxp.documents import OPEN, OPEN_CLIPS
+from vxp.documents import OPEN, OPEN_CLIPS, Taken
 
 NAMED = 3
 """Metrics that are named of those that were left out."""
@@ -49,6 +49,22 @@ def taken(clusters: Sequence[str], limit: int) -> list[int]:
     return sorted(place for _, place in sorted(rounds)[:limit])
 
 
+def drawn(clusters: Sequence[str], seed: int) -> list[int]:
+    """The places of a task's items in the order in which a run that may stop takes them, given the cluster of every item
+    (clause 7.5.3): clusters as their lots rise, the items of each as in the task's list."""
+    from vxp import random  # and torch with it, which no other question here needs
+
+    names = list(dict.fromkeys(clusters))
+    lots = random.philox(random.key(seed, "", "sequential@1", "clusters"), 0, len(names))[0].tolist()
+    rank = {names[j]: r for r, j in enumerate(sorted(range(len(names)), key=lambda j: (lots[j], j)))}
+    return sorted(range(len(clusters)), key=lambda i: (rank[clusters[i]], i))
+
+
+def places(clusters: Sequence[str], what: Taken, seed: int) -> list[int]:
+    """The places of the items that were taken of a task with this seed, given the cluster of every item."""
+    return drawn(clusters, seed)[:what.items] if what.drawn else taken(clusters, what.items)
+
+
 def selection(clusters: Sequence[str], places: Sequence[int]) -> Selection:
     """What the items at these places are of a task whose items have these clusters."""
     return Selection(len(places), len(clusters), len({clusters[i] for i in places}), len(set(clusters)))
@@ -67,7 +83,7 @@ class Reason:
 
 
 def reasons(
-    *, task: typed.Ref, model: typed.Ref, limit: int | None, signatures: Sequence[str],
+    *, task: typed.Ref, model: typed.Ref, taken: Taken | None, signatures: Sequence[str],
     selected: typed.Selection | None = None,
 ) -> Iterator[Reason]:
     """Why a result of this task and model, by reference, with these scores is open (clause 12.2.2); none: it is closed.
@@ -80,12 +96,15 @@ def reasons(
         words = own if task["id"].startswith(OPEN) else (
             "a template, whose items are drawn from a copy of one's own" if card else "no task of the registry")
         yield Reason(words, "/task", "an active task of the registry")
-    if limit is not None:
-        yield Reason(str(Selection(**selected)) if selected else f"limited to {limit} items", "/settings/limit",
+    if taken is not None and taken.drawn:
+        yield Reason(f"sequential, {Selection(**selected) if selected else f'{taken.items} items'}", "/settings/until",
+                     "no question to stop at")
+    elif taken is not None:
+        yield Reason(str(Selection(**selected)) if selected else f"limited to {taken.items} items", "/settings/limit",
                      "null: every item of the task")
     if card is None or card["status"] != "active":
         return
-    if limit is None and vxp_schemas.reference(card) != task:
+    if taken is None and vxp_schemas.reference(card) != task:
         yield Reason("the task's card is not the registry's", "/task", "an active task of the registry")
     if model not in [card["model"], *card.get("also_models", ())]:
         yield Reason(f"the model {model['id']} is not the task's", "/model", str(card["model"]["id"]))
@@ -120,7 +139,7 @@ def _card(task: typed.Ref) -> typed.Task | None:
 
 def of_result(document: typed.Result) -> list[Reason]:
     """The reasons of a result document."""
-    return list(reasons(task=document["task"], model=document["model"], limit=document["settings"]["limit"],
+    return list(reasons(task=document["task"], model=document["model"], taken=Taken.of(document["settings"]),
                         signatures=[s["signature"] for s in document["scores"]], selected=document.get("selection")))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vxp.errors import VxpError
+from vxp.machine import sent
 
 Key = tuple[int, int]
 Device = torch.device | str
@@ -30,6 +32,8 @@ LOW = 0xFFFFFFFF
 WORDS = 4
 CHUNK = 16384
 """Positions per pass: the working set stays in a core's cache, which is most of the speed on a CPU."""
+MANY = 64
+"""Draws that are made at once, where many are: what a GPU starts for one it starts for all of them."""
 
 
 def key(seed: int, item: str, purpose: str, stream: str) -> Key:
@@ -61,10 +65,11 @@ def _written(out: Tensor, key: Key, draw: int, *, shift: int) -> Tensor:
     return out
 
 
-def blocks(key: Key, c0: Array, c1: int, c2: int, c3: int) -> tuple[Array, Array, Array, Array]:
+def blocks(key: tuple[Any, Any], c0: Array, c1: Any, c2: Any, c3: int) -> tuple[Array, Array, Array, Array]:
     """Philox4x32-10 (Salmon et al. 2011) of counters that differ in their first word c0 [N] int64: its four words [N].
 
-    c0 is a tensor or a NumPy array.
+    c0 is a tensor or a NumPy array. Of many keys it is a tensor [D, N], and the words of the keys, c1 and c2 are numbers or
+    tensors [D, 1].
     """
     x0 = c0 * 1
     x1, x2, x3 = (c0 * 0 + c for c in (c1, c2, c3))
@@ -95,6 +100,28 @@ def uniforms(key: Key, draw: int, positions: int, channels: int = 1, *, device: 
     return _written(out, key, draw, shift=8).mul_(2.0**-24)
 
 
+def many_uniforms(
+    keys: Sequence[Key], draws: Sequence[int], positions: int, channels: int = 1, *, device: Device = "cpu"
+) -> Tensor:
+    """float32 [D, channels, positions]: the `uniforms` of every key and draw, on a GPU in few steps."""
+    _check_channels(channels)
+    out = torch.empty(len(keys), channels, positions, dtype=torch.float32, device=device)
+    for start in range(0, len(keys), MANY):
+        some = slice(start, start + MANY)
+        for channel, words in enumerate(_many_blocks(keys[some], draws[some], positions, device)[:channels]):
+            out[some, channel] = words >> 8
+    return out.mul_(2.0**-24)
+
+
+def _many_blocks(
+    keys: Sequence[Key], draws: Sequence[int], positions: int, device: Device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The four words [D, positions] of every key and draw."""
+    of = sent(torch.tensor([(*key, draw & LOW, draw >> 32) for key, draw in zip(keys, draws, strict=True)]), device)
+    k0, k1, c1, c2 = of[:, :, None].unbind(1)
+    return blocks((k0, k1), torch.arange(positions, device=of.device).repeat(len(keys), 1), c1, c2, 0)
+
+
 def normals(key: Key, draw: int, positions: int, channels: int = 1, *, device: Device = "cpu") -> Tensor:
     """float32 [channels, positions] of the standard normal, Box-Muller in float64 on the word pairs (0, 1), (2, 3).
 
@@ -123,16 +150,32 @@ def subset(key: Key, draw: int, positions: int, n: int, *, device: Device = "cpu
         return torch.full((positions,), n > 0, device=device)
     words = _four(key, draw // WORDS, positions, device)[draw % WORDS]
     if isinstance(words, Tensor):
-        return _smallest(words, n)
+        return _smallest(words[None], n)[0]
     last = np.partition(words, n - 1)[n - 1]
     chosen = words < last
     chosen[np.flatnonzero(words == last)[: n - np.count_nonzero(chosen)]] = True
     return torch.from_numpy(chosen)
 
 
-def _smallest(words: Tensor, n: int) -> Tensor:
-    """bool [P]: the places of the n smallest, ties by index. By a sort, for which a GPU need not be waited for."""
-    return torch.zeros_like(words, dtype=torch.bool).index_fill_(0, words.argsort(stable=True)[:n], 1)
+def many_subsets(
+    keys: Sequence[Key], draws: Sequence[int], sizes: Sequence[int], positions: int, *, device: Device = "cpu"
+) -> Tensor:
+    """bool [D, P]: the `subset` of every key, draw and size, on a GPU in few steps."""
+    out = torch.empty(len(keys), positions, dtype=torch.bool, device=device)
+    for start in range(0, len(keys), MANY):
+        some = slice(start, start + MANY)
+        words = torch.stack(_many_blocks(keys[some], [draw // WORDS for draw in draws[some]], positions, device), dim=1)
+        chosen = torch.tensor([(d % WORDS, n) for d, n in zip(draws[some], sizes[some], strict=True)])
+        word, size = sent(chosen, device)[:, :, None].unbind(1)
+        out[some] = _smallest(words.gather(1, word[:, :, None].expand(-1, 1, positions))[:, 0], size)
+    return out
+
+
+def _smallest(words: Tensor, sizes: Tensor | int) -> Tensor:
+    """bool [D, P]: the places of the smallest of words [D, P], so many of each row, ties by index. By a sort, for which a GPU
+    need not be waited for."""
+    first = (torch.arange(words.shape[1], device=words.device) < sizes).expand_as(words)
+    return torch.zeros_like(words, dtype=torch.bool).scatter_(1, words.argsort(dim=1, stable=True), first)
 
 
 @lru_cache(maxsize=16)

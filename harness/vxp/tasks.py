@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from vxp_schemas import typed
 from vxp import datasets, division, documents, stats
 from vxp.catalogue import nearest
 from vxp.core import Batch, Normalization, VxpError
-from vxp.documents import referred, store, undated
+from vxp.documents import Taken, referred, store, undated
 from vxp.kinds import KINDS, Map
 from vxp.models import Model
 
@@ -51,13 +52,15 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is scored: items in canonical order, where their images come from, the model and the metrics."""
+    """What is scored: items in canonical order, where their images come from, the model and the metrics. largest_cluster: of
+    items in drawn order (7.5.3) how many the largest cluster of the whole task has."""
 
     document: typed.Task
     items: tuple[datasets.Item, ...]
     source: datasets.Source
     model: str
     selection: division.Selection | None = None
+    largest_cluster: int | None = None
 
     @property
     def id(self) -> str:
@@ -70,7 +73,14 @@ class Task:
     @property
     def reference(self) -> typed.Ref:
         """id, version and digest; the digest covers every item, so a limited run is not the task."""
-        return referred(self.document, self.limit)
+        return referred(self.document, self.taken)
+
+    @property
+    def grows(self) -> typed.Ref:
+        """The same of a run whose items become more: it names the order that they come in, and not how many there are."""
+        whole = referred(self.document)
+        return self.reference if self.largest_cluster is None else {
+            **whole, "digest": vxp_schemas.digest([whole["digest"], "sequential"])}
 
     @property
     def dataset(self) -> typed.Ref:
@@ -80,6 +90,11 @@ class Task:
     def limit(self) -> int | None:
         """How many items were taken of the task; None for all."""
         return None if self.selection is None else self.selection.items
+
+    @property
+    def taken(self) -> Taken | None:
+        """What was taken of the task; None for all."""
+        return None if self.selection is None else Taken(self.selection.items, self.largest_cluster is not None)
 
     @property
     def cluster_key(self) -> str:
@@ -123,11 +138,30 @@ class Task:
 
     def limited(self, limit: int | None) -> Task:
         """So many items, of every cluster in turn; such a run is not the task, and its results say so."""
-        if limit is None or limit >= len(self.items):
+        return self if limit is None or limit >= len(self.items) else self.only(Taken(limit))
+
+    def only(self, taken: Taken | None) -> Task:
+        """What was taken of the task."""
+        if taken is None:
             return self
         clusters = [item.cluster for item in self.items]
-        places = division.taken(clusters, limit)
-        return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places))
+        places = division.places(clusters, taken, self.seed)
+        return replace(self, items=tuple(self.items[i] for i in places), selection=division.selection(clusters, places),
+                       largest_cluster=max(Counter(clusters).values()) if taken.drawn else None)
+
+    @property
+    def drawn(self) -> Task:
+        """All items in drawn order (7.5.3), for a run that may stop."""
+        return self.only(Taken(len(self.items), drawn=True))
+
+    def first(self, clusters: int) -> Task:
+        """Of items in drawn order those of the first clusters; VxpError for items in another one."""
+        if self.selection is None or self.largest_cluster is None:
+            raise VxpError(f"task {self.name} is in its own order, and clusters are taken in drawn order: task.drawn")
+        names = list(dict.fromkeys(item.cluster for item in self.items))[:clusters]
+        n = max(i for i, item in enumerate(self.items) if item.cluster == names[-1]) + 1
+        return replace(self, items=self.items[:n],
+                       selection=replace(self.selection, items=n, clusters=len(names)))
 
     def batch(self, start: int, stop: int, model: Model) -> Batch:
         """Items start..stop as the model takes them, on the CPU, with the task's own targets.

@@ -19,8 +19,9 @@ from vxp_schemas._registry import (
     rules,
     tolerances,
 )
+from vxp_schemas._stored import DOCUMENT_TYPES, schema
 from vxp_schemas._strict import loads
-from vxp_schemas._validate import DOCUMENT_TYPES, schema, type_of, valid, validate
+from vxp_schemas._validate import type_of, valid, validate
 
 SPEC_VERSION = "1.0.0-draft.2"
 

@@ -116,7 +116,8 @@ class RegistryFile(TypedDict):
 
 
 class Selection(TypedDict):
-    """What a limit took of the task: of every cluster its first item, then the second, and so on."""
+    """What was taken of the task: under a limit of every cluster its first item, then the second, and so on; by a sequential
+    run whole clusters in drawn order."""
 
     items: int
     of_items: int
@@ -191,6 +192,7 @@ class Settings(TypedDict):
     channels_last: NotRequired[bool]
     seed: int
     limit: int | None
+    until: NotRequired[str]
 
 
 class Finding(TypedDict):
@@ -559,6 +561,7 @@ class Result(TypedDict):
     harness: Harness
     settings: Settings
     selection: NotRequired[Selection]
+    sequential: NotRequired[ResultSequential]
     flags: list[str]
 
 
@@ -644,6 +647,38 @@ class ResultCostRun(TypedDict):
     rows_asked: int
     rows_run: int
     rows_shared: int
+
+
+class ResultSequential(TypedDict):
+    """What the looks of a run with until found of the comparisons of this result's system; absent of other runs."""
+
+    comparisons: int
+    largest_cluster: int
+    looks: list[ResultSequentialLook]
+    found: list[ResultSequentialFound]
+
+
+class ResultSequentialLook(TypedDict):
+    """One look."""
+
+    clusters: int
+    items: int
+    undecided: int
+
+
+class ResultSequentialFound(TypedDict):
+    """A difference, this system less the other."""
+
+    other: str
+    signature: str
+    n: int
+    clusters: int
+    delta: NotRequired[float]
+    lo: float
+    hi: float
+    p: float
+    p_adjusted: float
+    decided: NotRequired[int]
 
 
 class Environment(TypedDict):
@@ -1153,6 +1188,7 @@ class LeaderboardTable(TypedDict):
     clusters: int
     few_clusters: bool
     limited: bool
+    sequential: NotRequired[bool]
     selection: NotRequired[Selection]
     scores: list[LeaderboardTableScore]
     entries: list[LeaderboardTableEntry]
@@ -1195,6 +1231,7 @@ class LeaderboardTableEntrySettings(TypedDict):
     batch_size_run: NotRequired[int]
     threads: int
     limit: int | None
+    until: NotRequired[str]
     seed: int
 
 

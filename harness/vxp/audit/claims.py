@@ -21,6 +21,7 @@ from vxp import models, tasks
 from vxp.audit.statement import Order
 from vxp.bundles import Bundle
 from vxp.core import VxpError
+from vxp.documents import Taken
 from vxp.models import Model
 from vxp.runs import commands
 from vxp.tasks import Task
@@ -119,7 +120,6 @@ def task_of(
     order: Order, own: typed.Task | None, document: typed.Result,
 ) -> tuple[Task, Model, str]:
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
-    limit = document["settings"]["limit"]
     name = f"{document['task']['id']}@{document['task']['version']}"
     if order.images is not None or order.clips is not None:
         task, model = commands.own_task(order.images, order.clips, order.model, order.device)
@@ -130,7 +130,7 @@ def task_of(
         task = tasks.load(name, model=order.model, data=order.data)
         source = task.model
         model = models.load(source, device=order.device)
-    task = task.limited(limit)
+    task = task.only(Taken.of(document["settings"]))
     for what, here, there in (("task", task.reference, document["task"]),
                               ("model", vxp_schemas.reference(model.document), document["model"])):
         if here != there:

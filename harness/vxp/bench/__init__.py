@@ -13,7 +13,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,27 +21,32 @@ from rich.table import Table
 from vxp import models
 from vxp.bench.catalogue import over_the_bound, whole_catalogue
 from vxp.bench.clips import by_late_fusion
+from vxp.bench.devices import beside_cpu
 from vxp.bench.imputation import imputation
 from vxp.bench.measure import Line, photo_like
 from vxp.bench.peers import beside_peers
 from vxp.bench.suite import against_bound, map_only, own_cost, sharing
 from vxp.bench.validator import against_one_read
 from vxp.bench.whole import against_items, against_plain_passes
-from vxp.engine import best_batch_size
+from vxp.engine import Engine, Precision, best_batch_size
 from vxp.machine import computing
 
-__all__ = ["Line", "Setup", "main", "memory", "validator", "whole_run"]
+SIZES = "Batch size of the best throughput"
+
+__all__ = ["SIZES", "Line", "Setup", "main", "memory", "validator", "whole_run"]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured with: the model whose passes are the bound, where, and on how many items at a time."""
+    """What is measured with: the model whose passes are the bound, where, how, and on how many items at a time."""
 
     model: str
     device: str
     threads: int
-    precision: Any
+    precisions: tuple[Precision, ...]
     items: int
+    compile: bool = False
+    channels_last: bool | None = None
 
 
 def validator(console: Console, json_path: Path | None = None) -> list[Line]:
@@ -64,25 +68,34 @@ def main(
     console: Console, setup: Setup, json_path: Path | None = None, *, every: bool = False, peers: bool = False,
 ) -> list[Line]:
     """Measure the core suite, print the tables, and return the figures; `every` times the whole catalogue and curves of clips,
-    `peers` the public libraries beside it, each in minutes more."""
-    model, device, threads, precision, items = (setup.model, setup.device, setup.threads, setup.precision, setup.items)
+    `peers` the public libraries beside it, each in minutes more. What depends on the model is measured at every precision,
+    unless that is fp32 on a CPU with its scores beside those of such a CPU."""
+    device, threads, items = setup.device, setup.threads, setup.items
     with computing(threads):
-        loaded = models.load(model, device=device)
+        loaded = models.load(setup.model, device=device, channels_last=setup.channels_last)
         batch = photo_like(loaded.image_size, items, device)
-        size = best_batch_size(loaded.module, batch.inputs[:1], limit=1024 if device == "cuda" else 64)
         card = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {threads} thread(s)"
-        console.print(f"{model} on {card}, {precision}, torch {torch.__version__}, best batch size {size}", highlight=False)
+        how = [*setup.precisions, *(["compiled"] if setup.compile else []),
+               *(["channels-last"] if models.lies_channels_last(loaded.module) else [])]
+        console.print(f"{setup.model} on {card}, {', '.join(how)}, torch {torch.__version__}", highlight=False)
         lines = sharing(device)
         lines += whole_catalogue(device)
         lines += own_cost(device)
         lines += map_only(device)
         lines += imputation(device)
-        lines += against_bound(loaded.module, batch, size, precision)
-        if every:
-            lines += over_the_bound(loaded.module, size, items, precision, device)
-            lines += by_late_fusion(loaded.module, loaded.image_size, precision, device)
+        for precision in setup.precisions:
+            engine = Engine(loaded.module, precision=precision, compile=setup.compile)
+            with engine.arithmetic(batch.inputs.device):
+                engine.batch_size = best_batch_size(engine.forward, batch.inputs[:1], limit=256 if device == "cuda" else 64)
+            lines.append(Line(SIZES, precision, engine.batch_size, "rows"))
+            lines += against_bound(engine, batch)
+            if (device, precision) != ("cpu", "fp32"):
+                lines += beside_cpu(device, precision)
+            if every:
+                lines += over_the_bound(engine, items, device)
+                lines += by_late_fusion(loaded.module, loaded.image_size, precision, device)
         if peers:
-            lines += beside_peers(loaded.module, size, items, device)
+            lines += beside_peers(loaded.module, engine.batch_size, items, device)
     return _said(console, lines, json_path)
 
 

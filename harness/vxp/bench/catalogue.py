@@ -86,12 +86,14 @@ def settings(bound: Bound, maps: int) -> Bound:
     return Bound(bound.metric, dict(bound.parameters) | {k: min(v, bound.parameters[k]) for k, v in known.items()})
 
 
-def over_the_bound(model: nn.Module, size: int, items: int, precision: Any, device: str) -> list[Line]:
-    """Time of every metric over that of the same number of plain passes, or per map where it runs none."""
+def over_the_bound(by: Engine, items: int, device: str) -> list[Line]:
+    """Time of every metric over that of the same number of plain passes, or per map where it runs none, at the batch size and
+    precision of this engine."""
+    model, size = by.model, by.batch_size
     case = whole_case(items, device)
     inputs = case.batch.inputs[:1].repeat(size, 1, 1, 1)
     again = bind_explainer(gradient)
-    engine = Engine(model, size, precision, relabelled=model, segment=blocks)
+    engine = Engine(model, size, by.precision, relabelled=model, segment=blocks, compile=by.compile)
     goal = "<= 1.05" if device == "cpu" else "<= 1.10"
     lines = []
     for metric in of_kind(HEATMAP2D.id).values():
@@ -113,10 +115,11 @@ def over_the_bound(model: nn.Module, size: int, items: int, precision: Any, devi
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:
             for _ in range(repeats):
                 with engine.arithmetic(inputs.device):
-                    plain(model, inputs, rows)
+                    plain(engine.forward, inputs, rows)
                     plain_gradient(model, inputs, maps)
 
         ratio, _ = paired(work, passes, device, FEW_PAIRS)
         note = ", ".join([f"{rows} rows"] * (rows > 0) + [f"{maps} maps again"] * (maps > 0))
-        lines.append(Line(f"{EVERY}: time over the same number of plain passes", bound.signature, ratio, "x", goal, note))
+        group = f"{EVERY}: time over the same number of plain passes, {by.precision}"
+        lines.append(Line(group, bound.signature, ratio, "x", goal, note))
     return lines

@@ -95,7 +95,7 @@ def scored(model: nn.Module, size: int, job: Job) -> None:
     Engine(model, size).score(job)
 
 
-def plain(model: nn.Module, inputs: Tensor, rows: int) -> None:
+def plain(model: Callable[[Tensor], object], inputs: Tensor, rows: int) -> None:
     """The bound: this many rows through the model in batches, with nothing around it."""
     with torch.no_grad():
         for start in range(0, rows, len(inputs)):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
-from torch import nn
 
 from vxp import random
+from vxp.bench.catalogue import truths
 from vxp.bench.measure import (
     PAIRS,
     Line,
@@ -29,11 +27,11 @@ from vxp.bench.measure import (
 from vxp.core import Batch, Case
 from vxp.engine import Engine, Job, best_batch_size
 from vxp.explainers import bind as bind_explainer
-from vxp.kinds import HEATMAP2D
-from vxp.metrics import Bound, bind, bind_all, of_kind
+from vxp.metrics import Bound, bind, bind_all
 from vxp.metrics.efficient_mprt import histogram_entropy
 from vxp.metrics.random_logit import ssim
 
+AGAINST = "Time over the same number of plain passes"
 GOALS: Mapping[str, str] = {"gini": "<= 5"}
 """Milliseconds of a map where they are not one: gini sorts absolute values, which the shared order does not give."""
 CORE = (
@@ -42,6 +40,8 @@ CORE = (
     "road-morf", "road-lerf",
 )
 """The core suite's metrics that run forward passes, with both aliases."""
+MAP_ONLY = ("energy-pointing-game", "entropy", "gini", "grid-pointing-game", "pointing-game", "relevance-rank")
+"""Its metrics that run none."""
 
 
 
@@ -94,34 +94,29 @@ def _own_cost_of_maps(device: str) -> list[Line]:
             for what, (work, n) in parts.items()]
 
 
-def map_only(device: str) -> list[Line]:
-    """Metrics without forward passes, per 224x224 map; the sort is made once for all that need it."""
-    batch = photo_like((224, 224), 8, device)
-    mask = torch.zeros(8, 224, 224, dtype=torch.bool, device=device)
-    mask[:, 40:160, 60:180] = True
-    batch = dataclasses.replace(batch, truth={"mask": mask, "cells": mask})
-    maps = torch.rand(8, 224, 224, generator=torch.Generator().manual_seed(2)).to(device)
+def map_only(device: str, size: tuple[int, int] = (224, 224)) -> list[Line]:
+    """Metrics of the core suite without forward passes, per 224x224 map; the sort is made once for all that need it. The whole
+    catalogue times the others."""
+    batch = photo_like(size, 8, device)
+    batch = dataclasses.replace(batch, truth=truths(batch), clusters=batch.ids)
+    maps = torch.rand(8, *size, generator=torch.Generator().manual_seed(2)).to(device)
     group = "Metrics without forward passes, per 224x224 map"
     lines = [Line(group, "sort, once for all metrics", per_map(lambda: Case(batch, maps).order, device), "ms", "<= 5")]
     ready = Case(batch, maps)
     ready.order, ready.constant  # noqa: B018
-    for metric in of_kind(HEATMAP2D.id).values():
-        if not inspect.isgeneratorfunction(metric.plan):
-            job = Job(ready, (Bound(metric, metric.parameters),))
-            took = per_map(partial(scored, NearFree(), 1, job), device)
-            lines.append(Line(group, metric.id, took, "ms", GOALS.get(metric.id, "<= 1")))
+    for name in MAP_ONLY:
+        took = per_map(partial(scored, NearFree(), 1, Job(ready, (bind(name),))), device)
+        lines.append(Line(group, name, took, "ms", GOALS.get(name, "<= 1")))
     return lines
 
 
-def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> list[Line]:
-    """Every metric that runs the model, over the same number of plain passes at the best batch size."""
-    device = batch.inputs.device.type
+def against_bound(engine: Engine, batch: Batch) -> list[Line]:
+    """Every metric that runs the model, over the same number of plain passes at the engine's batch size and precision."""
+    device, model, size = batch.inputs.device.type, engine.model, engine.batch_size
     goal = "<= 1.05" if device == "cpu" else "<= 1.10"
     case = case_of(batch)
     inputs = batch.inputs[:1].repeat(size, 1, 1, 1)
     again = bind_explainer(gradient)
-    engine = Engine(model, size, precision)
-    engine.state(None, 0)
     lines = []
     for text in ("deletion|steps:28", "insertion|steps:28", "srg|steps:28", "average-drop|keep:50",
                  "increase-in-confidence|keep:50", "average-gain|keep:50", "efficient-mprt", "random-logit",
@@ -140,13 +135,13 @@ def against_bound(model: nn.Module, batch: Batch, size: int, precision: Any) -> 
         def passes(rows: int = rows, maps: int = maps, repeats: int = repeats) -> None:
             for _ in range(repeats):
                 with engine.arithmetic(batch.inputs.device):
-                    plain(model, inputs, rows)
+                    plain(engine.forward, inputs, rows)
                     plain_gradient(model, inputs, maps)
 
         # backward passes allocate much, so their times scatter by several percent on a small machine
         ratio, _ = paired(work, passes, device, 2 * PAIRS if maps else PAIRS)
         note = "fill nli: its imputation is in the lines above" if "nli" in bound.fills else ""
         counted = ", ".join([f"{rows} rows"] * (rows > 0) + [f"{maps} maps again"] * (maps > 0))
-        lines.append(Line("Time over the same number of plain passes", bound.signature, ratio, "x",
+        lines.append(Line(f"{AGAINST}, {engine.precision}", bound.signature, ratio, "x",
                           "" if note else goal, note or counted))
     return lines

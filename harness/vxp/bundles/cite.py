@@ -47,7 +47,10 @@ def command(
     parts += ["--metrics", ",".join(metrics)]
     parts += ["--device", settings["device"], "--precision", settings["precision"], "--batch-size", str(settings["batch_size"]),
               "--threads", str(settings["threads"])]
-    parts += ["--limit", str(settings["limit"])] if settings["limit"] else []
+    if "until" in settings:
+        parts += ["--until", settings["until"]]
+    elif settings["limit"]:
+        parts += ["--limit", str(settings["limit"])]
     parts += ["--compile"] if settings.get("compile") else []
     on_cpu = settings["device"] == "cpu"
     if settings.get("channels_last", on_cpu) != on_cpu:

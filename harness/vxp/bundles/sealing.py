@@ -16,7 +16,7 @@ from vxp_schemas import typed
 
 from vxp import bundles, documents
 from vxp.catalogue import nearest
-from vxp.documents import TEXTS, referred, store
+from vxp.documents import TEXTS, Taken, referred, store
 from vxp.errors import VxpError
 
 STATEMENT = ("submission_id", "title", "submitter", "authors", "license", "conflicts_of_interest", "code_available",
@@ -163,7 +163,7 @@ def _own(part: Part, kind: Literal["task", "model"]) -> Path:
     with the bundle: a link in somebody else's run folder may lead to any file of this machine."""
     path = part.folder / f"{kind}.json"
     if kind == "task":
-        found = referred(store.read_document(path, typed.Task), part.result["settings"]["limit"])
+        found = referred(store.read_document(path, typed.Task), Taken.of(part.result["settings"]))
     else:
         found = referred(store.read_document(path, typed.Model))
     if found != part.result[kind]:

@@ -7,26 +7,32 @@ import logging
 import sys
 
 import typer
-from rich.logging import RichHandler
 
-from vxp.cli import boards, bundles, reading, running  # each adds its commands to the program
+from vxp.cli import boards, bundles, lists, mistakes, reading, running  # each adds its commands to the program
 from vxp.cli.options import STOPPED, app, errors
 from vxp.errors import NotWrittenError, VxpError
 
-__all__ = ["app", "boards", "bundles", "main", "reading", "running"]
+__all__ = ["app", "boards", "bundles", "lists", "main", "mistakes", "reading", "running"]
 
-ORDER = ("list", "run", "plan", "explain", "fit", "score", "report", "compare", "bench", "conformance", "seal", "validate",
-         "verify", "sign", "explain-code", "import", "migrate", "cite")
+ORDER = ("list", "show", "run", "plan", "explain", "fit", "score", "report", "compare", "bench", "conformance", "seal",
+         "validate", "verify", "sign", "explain-code", "import", "migrate", "cite")
 """The commands as the help shows them: in the order in which they are needed."""
 app.registered_commands.sort(key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", "")))
 
 
+class _Said(logging.Handler):
+    """Prints what is logged above a bar of progress, which a stream of its own would break."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        errors.print(self.format(record), style="yellow", markup=False, soft_wrap=True)
+
+
 def main() -> None:
     """Entry point of the console script."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[_Said()])
     try:
         # some versions of Typer return the code of Ctrl-C and of an Exit, some raise
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="vxp")
         if code == STOPPED:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
@@ -41,5 +47,5 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
-        errors.print(f"error: {error.format_message()} (see vxp --help)", style="red", markup=False, soft_wrap=True)
+        errors.print(f"error: {mistakes.said(error, sys.argv[1:])}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)

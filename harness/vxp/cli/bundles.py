@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vxp import validation as validator
-from vxp.bundles import sealing
-from vxp.bundles import signing as signatures
+from vxp.cli import mistakes
 from vxp.cli.options import (
     Clips,
     Data,
@@ -31,10 +29,14 @@ from vxp.cli.options import (
 from vxp.errors import VxpError
 from vxp.runs import progress
 
+if TYPE_CHECKING:
+    from vxp.validation import Report
+
 
 @app.command()
 def seal(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Folders that vxp run or vxp score wrote.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", callback=mistakes.folders, help="Folders that vxp run or "
+                                                   "vxp score wrote.")],
     explainer: Annotated[str, typer.Option("--explainer", "-e", help="The method to submit, by its id or the id of its set.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle to write: a new folder, or a file NAME.tar.")],
     submission: Annotated[Path, typer.Option(help="Who submits, under which licence, how parameters were chosen; a form is "
@@ -42,13 +44,16 @@ def seal(
     documentation: Annotated[Path | None, typer.Option(help="A folder of texts to go with it, such as METHOD.md.")] = None,
 ) -> None:
     """Seal the explanations and results of one method into a bundle that anybody can validate and verify."""
+    from vxp.bundles import sealing
+
     digest = sealing.seal(folders, explainer, submission, out, documentation=documentation)
     next_(f"Sealed {out}\nRoot digest {digest}", "Check it", shlex.join(["vxp", "validate", str(out)]))
 
 
 @app.command()
 def validate(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", callback=mistakes.bundle, help="A folder or tar that "
+                                            "vxp seal wrote.")],
     level: Annotated[str, typer.Option(help="structure, integrity, content, consistency or recompute; each includes those "
                                        "before it.")] = "consistency",
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 where there are warnings.")] = False,
@@ -60,13 +65,15 @@ def validate(
     write: Annotated[bool, typer.Option("--write", help="With --fix: mend it.")] = False,
 ) -> None:
     """Check a bundle by every rule. 0 no errors, 1 invalid, 3 could not complete, 4 warnings under --strict."""
+    from vxp import validation as validator
+
     if write and not fix:
         raise VxpError("--write goes with --fix")
     if fix:
         for line in validator.fixes(bundle, write=write):
             console.print(line, soft_wrap=True, markup=False)
 
-    def recompute(found: validator.Report) -> validator.Report:
+    def recompute(found: Report) -> Report:
         from vxp import audit
         from vxp.runs import commands
 
@@ -81,7 +88,8 @@ def validate(
 
 @app.command()
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="A folder or tar that vxp seal wrote.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", callback=mistakes.bundle, help="A folder or tar that "
+                                            "vxp seal wrote.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Items of each set that are computed again; 299 find a change of "
                                                "1 % of them with probability 0.95. By default all where that takes minutes, "
                                                "else 299.")] = None,
@@ -143,6 +151,8 @@ def sign(
                                                  "NAME.pub.pem.", metavar="NAME")] = None,
 ) -> None:
     """Sign a submission or an audit: a DSSE envelope over an in-toto statement about the bundle's root digest."""
+    from vxp.bundles import signing as signatures
+
     if new_key is not None:
         private, public, keyid = signatures.new_key(new_key)
         console.print(f"Private key, for you alone: {private}\nPublic key: {public}\nKey id: {keyid}", soft_wrap=True,

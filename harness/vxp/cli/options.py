@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from vxp.cli import mistakes
 from vxp.errors import VxpError
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ errors = Console(stderr=True)
 TaskName = Annotated[str | None, typer.Argument(metavar="TASK", help="A registered task, such as photos (see vxp list tasks).")]
 Explainers = Annotated[list[str], typer.Option("--explainer", "-e", help="Name, name|parameter:value or file.py:name; "
                                                "repeatable; 'all' for every installed method.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; the same command goes on in the same folder.")]
+Out = Annotated[Path, typer.Option("--out", "-o", callback=mistakes.folder, help="Folder to write; the same "
+                                       "command goes on in the same folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32 (reference), tf32 or bf16; declared in the result.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Have torch.compile make what predicts, which takes minutes to begin "
@@ -39,6 +41,10 @@ ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channel
                                                    "lie; by default so on a CPU. Declared in the result.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="N items only, of every cluster in turn: the first of each, then the "
                                                 "second of each; the result is open, and flagged `limited`.")]
+Until = Annotated[str | None, typer.Option(help="Stop as soon as this is decided: separated (every pair of explainers, and "
+                                           "each from the reference random), or width:W (every difference known to W); with "
+                                           ":SCORE behind it by that score or metric alone. The result is open, and flagged "
+                                           "`sequential`.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Metrics as id or id|parameter:value, separated "
                                                    "by commas or repeated; by default the task's own.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows per model batch; by default the fastest.")]

@@ -1,34 +1,20 @@
-"""Commands that show what there is and what was found."""
+"""Commands that show what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import vxp_schemas
-from rich.table import Table
 
 from vxp import conformance as conformity
-from vxp.bundles import cite as citing
-from vxp.cli.options import Device, Precision, Results, app, console, split
-from vxp.documents import findings, store
-from vxp.documents import migrate as migrating
-from vxp.errors import VxpError
-
-
-@app.command("list")
-def list_(what: Annotated[str, typer.Argument(metavar="tasks|metrics|explainers|models|datasets")]) -> None:
-    """List what can be named on the command line."""
-    kinds = {"tasks": _tasks, "metrics": _metrics, "explainers": _explainers, "models": _models, "datasets": _datasets}
-    if what not in kinds:
-        raise VxpError(f"cannot list {what!r}; expected one of {', '.join(kinds)}")
-    console.print(kinds[what]())
+from vxp.cli import mistakes
+from vxp.cli.options import ChannelsLast, Compile, Device, Results, app, console, split
 
 
 @app.command("report")
-def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that vxp run wrote.")]) -> None:
+def report_(folder: Annotated[Path, typer.Argument(metavar="DIR", callback=mistakes.folder, help="A folder that vxp run "
+                                               "wrote.")]) -> None:
     """Write the report of a run again: one self-contained HTML file."""
     from vxp import report
 
@@ -43,6 +29,7 @@ def compare(
 ) -> None:
     """Compare results or bundles of one task and model, paired by item: who is tied for best. One result is compared with
     the references beside it."""
+    from vxp.documents import store
     from vxp.report import compare as comparing
 
     groups = comparing.compare(results)
@@ -53,6 +40,9 @@ def compare(
     for group in groups:
         console.print(f"\n{group.task['id']}@{group.task['version']}, {group.model['id']}@{group.model['version']}: "
                       f"{group.items} items in {group.clusters} clusters", highlight=False)
+        if group.sequential:
+            console.print(f"Sequential, {group.sequential}. Intervals and p hold over all looks.", highlight=False,
+                          markup=False)
         for table in comparing.tables(group, references=references):
             console.print(table)
 
@@ -60,7 +50,8 @@ def compare(
 @app.command()
 def bench(
     model: Annotated[str, typer.Option(help="The model whose forward passes are the bound.")] = "efficientnet-lite0",
-    device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1, precision: Precision = "fp32",
+    device: Device = "auto", threads: Annotated[int, typer.Option(min=1)] = 1,
+    precision: Annotated[list[str], typer.Option(help="fp32, tf32 or bf16; repeatable.")] = ["fp32"],  # noqa: B006
     items: Annotated[int, typer.Option(min=1, help="Items per measurement.")] = 2,
     every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue, and curves of "
                                         "clips.")] = False,
@@ -70,6 +61,7 @@ def bench(
     memory: Annotated[bool, typer.Option("--memory", help="The memory of runs of 2,000 and 20,000 items instead.")] = False,
     validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    compile: Compile = False, channels_last: ChannelsLast = None,
 ) -> None:
     """Measure the harness against the bound: the same number of plain forward passes in the same run."""
     from vxp import bench as benchmarks
@@ -84,7 +76,8 @@ def bench(
     if memory:
         benchmarks.memory(console, json_)
         return
-    setup = benchmarks.Setup(model, commands.device(device), threads, precision, items)
+    setup = benchmarks.Setup(model, commands.device(device), threads,
+                             tuple(map(commands.precision, precision)), items, compile, channels_last)
     benchmarks.main(console, setup, json_, every=every, peers=peers)
 
 
@@ -105,6 +98,8 @@ def conformance(
 @app.command("explain-code")
 def explain_code(code: Annotated[str, typer.Argument(help="A rule such as VXP-C002.")]) -> None:
     """Say what a rule of the validator asks for, why, and what to do."""
+    from vxp.documents import findings
+
     rule = findings.rule(code)
     console.print(f"{rule.code}  {rule.title}\n\nlevel     {rule.level}\nseverity  {rule.severity}\nclause    {rule.clause}\n"
                   f"why       {rule.why}\ndo        {rule.fix}", soft_wrap=True, highlight=False, markup=False)
@@ -116,6 +111,8 @@ def migrate(
     out: Annotated[Path, typer.Option("--out", "-o", help="The new document.")] = Path("migrated.json"),
 ) -> None:
     """Bring a document to this version of the standard; the old one stays, and is named by its digest."""
+    from vxp.documents import migrate as migrating
+
     console.print(migrating.migrate(document, out), soft_wrap=True, highlight=False)
 
 
@@ -124,72 +121,6 @@ def cite(
     what: Annotated[Path, typer.Argument(metavar="RESULT|BUNDLE", help="result.json or its folder, or a bundle.")],
 ) -> None:
     """Print a BibTeX entry that names what was computed by its digests."""
+    from vxp.bundles import cite as citing
+
     console.print(citing.cite(what), end="", soft_wrap=True, highlight=False, markup=False)
-
-
-def _tasks() -> Table:
-    from vxp import datasets, tasks
-
-    shown = Table("task", "items", "model", "truth", "data", "about", box=None)
-    for name in tasks.names():
-        card = vxp_schemas.registry_document("tasks", name)
-        absent = datasets.source(card["dataset"]["id"]).missing()
-        shown.add_row(name, str(card.get("items", {}).get("rows", card["budget"]["items"])), card["model"]["id"],
-                      ", ".join(card["truth"]) or "-", "absent" if absent else "here", card["title"])
-    return shown
-
-
-def _metrics() -> Table:
-    from vxp import metrics
-
-    shown = Table(box=None)
-    shown.add_column("metric", no_wrap=True)
-    for head in ("family", "of", "better", "parameters", "definition"):
-        shown.add_column(head, overflow="fold")
-    for metric in metrics.catalogue().values():
-        given = ", ".join(f"{k}={v}" for k, v in metric.parameters.items())
-        shown.add_row(metric.name, metric.family, _of(metric.kinds), metric.better, given or "-",
-                      (metric.plan.__doc__ or "").split("\n")[0])
-    for alias, (target, preset) in metrics.ALIASES.items():
-        shown.add_row(alias, "", "", "", "", f"alias of {target} with " + ", ".join(f"{k}={v}" for k, v in preset.items()))
-    return shown
-
-
-def _of(kinds: Sequence[str]) -> str:
-    """What explanations of these kinds are of."""
-    from vxp import kinds as kinds_
-
-    return ", ".join(f"{kinds_.KINDS[kind].medium.id}s" for kind in kinds)
-
-
-def _explainers() -> Table:
-    from vxp import explainers
-
-    shown = Table(box=None)
-    shown.add_column("explainer", no_wrap=True)
-    for head in ("family", "of", "parameters", "definition"):
-        shown.add_column(head, overflow="fold", ratio={"parameters": 1, "definition": 2}.get(head))
-    for explainer in explainers.catalogue().values():
-        given = ", ".join(f"{k}={v}" for k, v in explainer.parameters.items())
-        family = "reference" if explainer.reference else explainer.family
-        shown.add_row(explainer.id, family, _of(explainer.kinds), given or "-",
-                      (explainer.explain.__doc__ or "").split("\n")[0])
-    return shown
-
-
-def _models() -> Table:
-    from vxp import models
-
-    shown = Table("model", "weights", box=None)
-    for name, where in models.available().items():
-        shown.add_row(name, where.replace("[", r"\["))  # no markup
-    return shown
-
-
-def _datasets() -> Table:
-    from vxp import datasets
-
-    shown = Table("dataset", "licence", "data", "about", box=None)
-    for source in datasets.sources().values():
-        shown.add_row(f"{source.id}@{source.version}", source.licence, source.missing() or "here", source.about)
-    return shown

@@ -11,6 +11,7 @@ import vxp_schemas
 from rich.filesize import decimal
 from rich.table import Table
 
+from vxp.cli import mistakes
 from vxp.cli.options import (
     Address,
     BatchSize,
@@ -34,6 +35,7 @@ from vxp.cli.options import (
     Precision,
     TaskName,
     Threads,
+    Until,
     Workers,
     app,
     console,
@@ -54,8 +56,8 @@ def run(
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
-    gpus_per_worker: GpusPerWorker = None,
+    channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
+    address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -65,7 +67,7 @@ def run(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where)
+                           batch_size, threads, memory, clips, compile, channels_last, where, until)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -177,7 +179,8 @@ def fit(
 
 @app.command()
 def score(
-    set_: Annotated[Path, typer.Argument(metavar="SET", help="A folder that vxp explain wrote.")],
+    set_: Annotated[Path, typer.Argument(metavar="SET", callback=mistakes.folder, help="A folder that vxp explain "
+                                             "wrote.")],
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
@@ -264,15 +267,19 @@ def export(
 
 def _finish(out: Path, paths: list[Path]) -> None:
     from vxp import report
+    from vxp.report.read import read
 
-    documents = [vxp_schemas.loads(path.read_bytes()) for path in paths]
-    console.print(report.heading(documents), highlight=False, markup=False, soft_wrap=True)
-    for shown in report.console_tables(documents, console.width):
+    run = read(out)
+    console.print(report.heading(run), highlight=False, markup=False, soft_wrap=True)
+    for shown in report.console_tables(run, console.width):
         console.print(shown)
+    if marks := report.legend(run):
+        console.print(marks, highlight=False, soft_wrap=True)
+    first = vxp_schemas.loads(paths[0].read_bytes())
     console.print("Scores:")
-    for score in documents[0]["scores"]:
+    for score in first["scores"]:
         console.print(f"  {score['signature']}", highlight=False, markup=False, soft_wrap=True)
-    rows = documents[0]["cost"]["run"]
+    rows = first["cost"]["run"]
     console.print(f"Rows: {rows['rows_asked']} asked, {rows['rows_run']} run, {rows['rows_shared']} of them for all "
                   f"{rows['explainers']} explainers", highlight=False, soft_wrap=True)
-    console.print(f"Results: {out / 'results'}\nReport:  {report.write(out)}", soft_wrap=True)
+    console.print(f"Results: {out / 'results'}\nReport:  {report.write(run)}", soft_wrap=True)

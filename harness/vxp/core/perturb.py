@@ -10,10 +10,12 @@ from torch import Tensor
 
 from vxp import random
 from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, Stream, VxpError
+from vxp.machine import sent
 from vxp.media import IMAGE
 
 __all__ = [
-    "FILLS", "IMAGES", "blended", "cuts", "input_noise", "levels", "minmax", "part", "redrawn", "translated", "trapezoid",
+    "FILLS", "IMAGES", "blended", "cuts", "drawn_parts", "input_noise", "levels", "many_noises", "minmax", "part", "parts",
+    "redrawn", "translated", "trapezoid",
 ]
 
 FILLS, IMAGES = tuple(IMAGE.fills), IMAGE.painted
@@ -51,6 +53,31 @@ def part(which: Part, batch: Batch, i: int) -> Tensor:
             return chosen[cells(grid, H, W, device=device)]
 
 
+def parts(which: Sequence[Part], batch: Batch, i: int) -> Tensor:
+    """bool [N, P]: each `part` of item i. On a GPU what is drawn is drawn at once."""
+    if batch.inputs.device.type == "cpu":
+        return torch.stack([part(one, batch, i) for one in which])
+    return drawn_parts(which, batch, i)
+
+
+def drawn_parts(which: Sequence[Part], batch: Batch, i: int) -> Tensor:
+    """The same in few steps."""
+    device, found = batch.inputs.device, torch.empty(len(which), batch.positions, dtype=torch.bool, device=batch.inputs.device)
+    drawn: dict[int, list[tuple[int, Scattered | SomeCells]]] = {}  # by the number of places that are drawn from
+    for n, one in enumerate(which):
+        if isinstance(one, Scattered | SomeCells):
+            drawn.setdefault(one.grid if isinstance(one, SomeCells) else 0, []).append((n, one))
+        else:
+            found[n] = part(one, batch, i)
+    for grid, some in drawn.items():
+        keys = [_key(batch, i, one.stream) for _, one in some]
+        chosen = random.many_subsets(keys, [one.draw for _, one in some], [one.n for _, one in some],
+                                     grid * grid or batch.positions, device=device)
+        places = sent(torch.tensor([n for n, _ in some]), device)
+        found[places] = chosen[:, cells(grid, *batch.space, device=device)] if grid else chosen
+    return found
+
+
 @lru_cache(maxsize=16)
 def cells(grid: int, H: int, W: int, *, device: torch.device | str = "cpu") -> Tensor:
     """int64 [P]: the cell of every position, row-major, (y, x) in cell (floor(y*grid/H), floor(x*grid/W))."""
@@ -58,6 +85,14 @@ def cells(grid: int, H: int, W: int, *, device: torch.device | str = "cpu") -> T
         raise VxpError(f"a grid of {grid} cells a side was asked for, expected 1 to {min(H, W)}, the shorter side")
     rows, columns = (torch.arange(n, device=device) * grid // n for n in (H, W))
     return (rows[:, None] * grid + columns).flatten()
+
+
+def many_noises(batch: Batch, items: Sequence[int], which: Sequence[tuple[Stream, int]], radius: float) -> Tensor:
+    """`input_noise` [N, C, H, W] of these items, each with its stream and draw, on a GPU in few steps."""
+    keys = [_key(batch, i, stream) for i, (stream, _) in zip(items, which, strict=True)]
+    u = random.many_uniforms(keys, [draw for _, draw in which], batch.positions, batch.inputs.shape[1],
+                             device=batch.inputs.device)
+    return u.mul_(2).sub_(1).mul_(radius).view(-1, *batch.inputs.shape[1:])
 
 
 def input_noise(batch: Batch, i: int, stream: Stream, draw: int, radius: float) -> Tensor:

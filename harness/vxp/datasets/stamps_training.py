@@ -73,6 +73,6 @@ def propose(seed: int) -> Iterator[Item]:
 
 STAMPS_TRAINING = Source(
     id="stamps-training", version=1, load=load, propose=propose, missing=missing, truth=("mask",),
-    licence="GPL-2 (stamps), CC0 (backgrounds)",
+    licence="GPL-2 (stamps), CC0 (backgrounds)", access="download", cluster="stamp",
     about="The cut-outs of stamps on drawn grounds, one stamp of each shared class held out: for training explainers",
 )

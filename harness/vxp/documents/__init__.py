@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -28,6 +29,11 @@ RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2
                                                      "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
 rule of every kind."""
+ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "morf": ("deletion", {"fill": "mean"}),
+    "lerf": ("insertion", {"fill": "mean"}),
+}
+"""Other names of metrics, with the parameters that they set."""
 OPEN = "open-"
 """What the ids of tasks of one's own images begin with."""
 OPEN_CLIPS = "open-clips."
@@ -114,13 +120,36 @@ def identity(document: typed.System) -> str:
     return str(vxp_schemas.digest(facts | trained))
 
 
-def referred(document: Mapping[str, Any], limit: int | None = None) -> typed.Ref:
-    """How results refer to a document; a task under a limit on its items is another task."""
+@dataclass(frozen=True)
+class Taken:
+    """What was taken of a task: so many items, of every cluster in turn (8.4.5), or the first of whole clusters in drawn order
+    (7.5.3)."""
+
+    items: int
+    drawn: bool = False
+
+    @classmethod
+    def of(cls, settings: typed.Settings) -> Taken | None:
+        """By the settings of a run or a result; None for all of its items."""
+        limit = settings["limit"]
+        return None if limit is None else cls(limit, "until" in settings)
+
+
+def referred(document: Mapping[str, Any], taken: Taken | None = None) -> typed.Ref:
+    """How results refer to a document; a task of which some items were taken is another task."""
     whole = vxp_schemas.reference(document)
-    return whole if limit is None else {**whole, "digest": vxp_schemas.digest([whole["digest"], limit])}
+    if taken is None:
+        return whole
+    named = [whole["digest"], taken.items, *(["sequential"] if taken.drawn else [])]
+    return {**whole, "digest": vxp_schemas.digest(named)}
 
 
 def reference_rows(document: typed.Result, items: int) -> dict[tuple[str, str], slice]:
     """The rows of references.parquet by reference and signature: as result.json lists them, `items` rows each."""
     listed = [(r["explainer"], s["signature"]) for r in document["references"] for s in r["scores"]]
     return {place: slice(k * items, (k + 1) * items) for k, place in enumerate(listed)}
+
+
+def listed_modules(folder: Path) -> list[str]:
+    """The names of a package's modules, which a list of what they declare is of."""
+    return sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("__"))

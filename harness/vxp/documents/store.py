@@ -1,5 +1,5 @@
 """Files of a run: written to a temporary name, synced and renamed, and read back against their digest. What reads or writes
-tensors imports torch itself: whoever only reads a stranger's files does without."""
+tensors imports torch itself, and what reads or writes tables pyarrow: whoever only reads documents does without."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import vxp_schemas
 from vxp_schemas import typed
 
@@ -25,6 +23,7 @@ from vxp import clock
 from vxp.errors import NotWrittenError, VxpError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
 T = TypeVar("T")
@@ -270,6 +269,9 @@ class Units:
 
 
 def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     sink = pa.BufferOutputStream()
     whole = pa.table(dict(columns))
     pq.write_table(whole, sink, **packing(whole.schema))
@@ -278,6 +280,8 @@ def write_table(path: Path, columns: Mapping[str, pa.Array]) -> None:
 
 def packing(schema: pa.Schema) -> dict[str, Any]:
     """How the columns of a table are packed."""
+    import pyarrow as pa
+
     # float64 scores hardly repeat: a dictionary of them is larger than they are, and split into bytes they pack better
     numbers = [field.name for field in schema if field.type == pa.float64()]
     return {"compression": "zstd", "use_dictionary": [name for name in schema.names if name not in numbers],
@@ -286,6 +290,9 @@ def packing(schema: pa.Schema) -> dict[str, Any]:
 
 def read_table(data: bytes) -> pa.Table:
     """A table of these bytes; VxpError where it is none, or unfolds to more than MAX_CELLS."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         footer = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
         facts, schema = footer.metadata, footer.schema_arrow

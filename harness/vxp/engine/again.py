@@ -15,6 +15,7 @@ from vxp.engine.building import Builder
 from vxp.engine.jobs import ExplainCall, Job, Replay
 from vxp.engine.running import Runner
 from vxp.engine.shared import Shared
+from vxp.machine import sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class Maps:
 
     def _explained(self, order: _Order, rows: Tensor, items: Sequence[int]) -> Tensor:
         """Native maps of these rows of these items; NaN where the explainer failed, with its status kept."""
-        moved = replace(self.batch.select(items, rows), targets=order.targets[torch.tensor(items, device=order.targets.device)])
+        moved = replace(self.batch.select(items, rows), targets=order.targets[sent(torch.tensor(items), order.targets.device)])
 
         def checked(module: nn.Module, batch: Batch) -> Tensor:
             found = order.explain(module, batch)
@@ -132,7 +133,7 @@ class Maps:
             return None
         purpose, stream = call.other.purpose, call.other.stream
         steps = [random.integers(random.key(self.batch.seed, item, purpose, stream), 0, K - 1) for item in self.batch.ids]
-        return (self.batch.targets + 1 + torch.tensor(steps, device=self.batch.targets.device)) % K
+        return (self.batch.targets + 1 + sent(torch.tensor(steps), self.batch.targets.device)) % K
 
 
 def _evaluated(native: Tensor, case: Case) -> Tensor:
@@ -142,7 +143,7 @@ def _evaluated(native: Tensor, case: Case) -> Tensor:
     stored = native.float()
     lost = ~torch.isfinite(stored).flatten(1).all(1)
     found = case.on_input_grid(stored)
-    return found.masked_fill(lost.view(-1, *[1] * (found.ndim - 1)), float("nan")) if lost.any() else found
+    return found.masked_fill(lost.view(-1, *[1] * (found.ndim - 1)), float("nan"))
 
 
 __all__ = ["Maps"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vxp.core import VxpError
 
@@ -43,7 +44,8 @@ def _said(size: int) -> str:
 
 
 def best_batch_size(
-    model: nn.Module, inputs: Tensor, *, start: int = 8, limit: int = 1024, gain: float = 1.03, rows: int | None = None
+    model: Callable[[Tensor], object], inputs: Tensor, *, start: int = 8, limit: int = 1024, gain: float = 1.03,
+    rows: int | None = None,
 ) -> int:
     """Double the batch size until throughput stops rising; out of memory ends the search, or halves the start.
 
@@ -70,7 +72,7 @@ def best_batch_size(
     return best
 
 
-def _seconds(model: nn.Module, rows: Tensor) -> float:
+def _seconds(model: Callable[[Tensor], object], rows: Tensor) -> float:
     start = time.perf_counter()
     model(rows)
     if rows.device.type == "cuda":

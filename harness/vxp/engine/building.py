@@ -69,11 +69,10 @@ class Builder:
                 previous = (i, edit)
                 start = stop
                 continue
-            elif isinstance(edit, Removed):
-                while stop < len(chunk) and self._same_chain(chunk[start], chunk[stop]):
+            elif not on_cpu and (kind := _together(i, edit)):
+                while stop < len(chunk) and _together(*chunk[stop]) == kind:
                     stop += 1
-                spans = [e for _, e in chunk[start:stop] if isinstance(e, Removed)]
-                self._removed_together(out[start:stop], i, spans)
+                self.together(out[start:stop], chunk[start:stop])
             else:
                 self._plain(out[start], i, edit)
             previous = None
@@ -81,11 +80,6 @@ class Builder:
         if imputed:
             self._imputed(out, [(row, chunk[row][0], chunk[row][1]) for row in imputed])
         return out
-
-    @staticmethod
-    def _same_chain(one: tuple[int, Edit], two: tuple[int, Edit]) -> bool:
-        (i, a), (j, b) = one, two
-        return i == j and isinstance(a, Removed) and isinstance(b, Removed) and (a.order, a.fill) == (b.order, b.fill)
 
     def order(self, name: Held) -> Order:
         if name not in self.orders:
@@ -173,7 +167,7 @@ class Builder:
         cost = size
         if P - size < cost:
             base, spans, cost = filled, [(0, first, image), (last, P, image)], P - size
-        if previous is not None and self._same_chain(previous, (i, edit)):
+        if previous is not None and _together(*previous) == _together(i, edit):
             old = self.span(i, previous[1])
             steps = [(a, b, filled) for a, b in difference((first, last), old)]
             steps += [(a, b, image) for a, b in difference(old, (first, last))]
@@ -186,10 +180,23 @@ class Builder:
                 where = order[a:b]
                 new.index_copy_(1, where, source.index_select(1, where))
 
-    def _removed_together(self, out: Tensor, i: int, spans: Sequence[Removed]) -> None:
-        """Many rows of one order at once, in one pass over the bytes: what a GPU is good at."""
-        gone = self.between(i, spans).view(-1, 1, *self.batch.space)
-        torch.where(gone, self.fill(spans[0].fill)[i], self.batch.inputs[i], out=out)
+    def together(self, out: Tensor, rows: Sequence[tuple[int, Edit]]) -> None:
+        """Rows of one kind (`_together`) at once, in one pass over the bytes: what a GPU is good at."""
+        i, first = rows[0]
+        match first:
+            case Removed(fill=fill):
+                gone = self.between(i, [edit for _, edit in rows if isinstance(edit, Removed)])
+            case Without(fill=fill):
+                gone = perturb.drawn_parts([edit.part for _, edit in rows if isinstance(edit, Without)], self.batch, i)
+            case Noised(radius=radius):
+                which = [(edit.stream, edit.draw) for _, edit in rows if isinstance(edit, Noised)]
+                items = [i for i, _ in rows]
+                where = sent(torch.tensor(items), out.device)
+                torch.add(self.batch.inputs[where], perturb.many_noises(self.batch, items, which, radius), out=out)
+                return
+            case _:
+                raise TypeError(f"rows of {first!r} are built one by one")
+        torch.where(gone.view(-1, 1, *self.batch.space), self.fill(fill)[i], self.batch.inputs[i], out=out)
 
     def _imputed(self, out: Tensor, rows: Sequence[tuple[int, int, Edit]]) -> None:
         """Rows whose fill depends on what is left, those of one fill together: they share its work."""
@@ -210,6 +217,19 @@ class Builder:
             places, items = (sent(torch.tensor([one[k] for one in some]), device) for k in (0, 1))
             with clock.stage("imputation"):
                 out[places] = fill.impute(self.batch, items, torch.stack([one[2] for one in some]))
+
+
+def _together(i: int, edit: Edit) -> tuple[object, ...] | None:
+    """What rows share that a GPU builds at once; None for a row of a kind that is built by itself."""
+    match edit:
+        case Removed(order, _, _, fill):
+            return Removed, i, order, fill
+        case Without(_, fill):
+            return Without, i, fill
+        case Noised(_, _, radius):
+            return Noised, radius
+        case _:
+            return None
 
 
 def difference(one: tuple[int, int], two: tuple[int, int]) -> list[tuple[int, int]]:

@@ -54,17 +54,19 @@ class Runner:
         """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape. watched: modules of the model have
         hooks now, which a compiled model does not call."""
         with torch.no_grad(), self.arithmetic(inputs.device):
-            found = self.model(inputs) if watched or not self.compile else self._compiled(inputs)
+            found = self.model(inputs) if watched else self.forward(inputs)
             logits = models.check_logits(found, len(inputs)).float()
         self.classes = logits.shape[1]
         if isinstance(self.model, LateFusion) and inputs.ndim == 5:
             self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
 
-    def _compiled(self, inputs: Tensor) -> object:
-        """What torch.compile makes of the model; VxpError where it makes nothing."""
+    def forward(self, inputs: Tensor) -> object:
+        """What the model returns, through torch.compile where that was asked for; VxpError where it does not compile."""
+        if not self.compile:
+            return self.model(inputs)
         try:
-            return self._module(inputs)
+            return self._compiled(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             if isinstance(lack := getattr(error, "inner_exception", None), torch.OutOfMemoryError):
                 raise lack from error
@@ -72,7 +74,7 @@ class Runner:
                            f"{' '.join(str(error).split())[:300]}): leave --compile out") from error
 
     @cached_property
-    def _module(self) -> Callable[[Tensor], object]:
+    def _compiled(self) -> Callable[[Tensor], object]:
         module: Callable[[Tensor], object] = torch.compile(self.model)
         return module
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -96,6 +97,21 @@ class BoundExplainer:
 def catalogue() -> dict[str, Explainer]:
     """Every installed explainer by its id."""
     return find(None, Explainer, group=GROUP)
+
+
+def facts(explainer: Explainer) -> dict[str, Any]:
+    """What is known of an explainer, in JSON values: what it computes, its parameters with their defaults, what it makes and
+    needs, and its passes per map at the defaults."""
+    definition, _, about = (inspect.getdoc(explainer.explain) or "").partition("\n\n")
+    return {
+        "id": explainer.id, "definition": " ".join(definition.split()),
+        "about": [" ".join(part.split()) for part in about.split("\n\n") if part],
+        "family": "reference" if explainer.reference else explainer.family, "kinds": list(explainer.kinds),
+        "parameters": [{"name": name, "default": value} for name, value in explainer.parameters.items()],
+        "signed": explainer.signed, "resample": explainer.resample, "target_specific": explainer.target_specific,
+        "needs": sorted(explainer.needs), "passes": BoundExplainer(explainer, explainer.parameters).passes,
+        "trained": explainer.training is not None, "source": explainer.source,
+    }
 
 
 def methods() -> list[str]:

@@ -135,6 +135,8 @@ def _why_not(system: System, signature: str, counted: Counted, own: frozenset[st
         return "no number"
     if signature not in own:
         return "not a metric of the task"
+    if "until" in system.samples.document["settings"]:
+        return "sequential, and whoever looks early stops at luck"
     precision = system.samples.document["settings"]["precision"]
     if precision != "fp32":  # within whose tolerance, which is wide, its submitter may have moved the scores of items
         return f"scored in {precision}, and fp32 is compared"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from vxp_schemas import typed
 
@@ -34,6 +34,12 @@ class Open(TypedDict, total=False):
     """Why a result is open."""
 
     open_because: list[str]
+
+
+class Sequential(TypedDict, total=False):
+    """Whether the items are those of sequential runs."""
+
+    sequential: Literal[True]
 
 
 class Figure(TypedDict, total=False):
@@ -108,11 +114,12 @@ def _table(rows: Sequence[tuple[Record, Samples]], shown: Set[str], kept: Refere
     for group in groups:
         same = {name: r for name, r in beside.items() if r.items == group[0].samples.items}
         standing |= standings(group, same, list(known.values()), own, memory)
+    sequential: Sequential = {"sequential": True} if "until" in document["settings"] else {}
     found: typed.LeaderboardTable = {
         "task": document["task"], "dataset": document["dataset"], "model": document["model"],
         "items": len(rows[0][1].items), "clusters": clusters, "few_clusters": clusters < inference.min_clusters,
         "limited": document["settings"]["limit"] is not None,
-        **shared(result.Selected, document),
+        **sequential, **shared(result.Selected, document),
         "scores": [shared(typed.LeaderboardTableScore, s) | {"of_task": s["signature"] in own} for s in known.values()],
         "entries": [_entry(record, samples, standing.get(record.name, {}), memory) for record, samples in rows],
         "references": [{"explainer": name, "scores": [

@@ -9,11 +9,9 @@ from typing import Any
 
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Metric, VxpError
+from vxp.documents import ALIASES
 
-ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "morf": ("deletion", {"fill": "mean"}),
-    "lerf": ("insertion", {"fill": "mean"}),
-}
+__all__ = ["ALIASES", "Bound", "bind", "bind_all", "catalogue", "of_kind", "spelled"]
 
 
 @dataclass(frozen=True, eq=False)

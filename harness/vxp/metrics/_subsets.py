@@ -5,8 +5,7 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Edit, Part, Request, Scattered, Stream, Unchanged, Without
-from vxp.core.perturb import part
+from vxp.core import Case, Edit, Part, Request, Scattered, Stream, Unchanged, Without, perturb
 
 
 def mass_and_drop(
@@ -21,7 +20,7 @@ def mass_and_drop_of(case: Case, parts: Sequence[Part], fill: str) -> Generator[
     edits: tuple[Edit, ...] = (Unchanged(), *(Without(part, fill) for part in parts))
     logits = yield Request(edits, readout="logit")
     flat = case.map.flatten(1).double()
-    mass = torch.stack([torch.stack([values @ part(p, case.batch, i).double() for p in parts])
+    mass = torch.stack([torch.stack([values @ gone.double() for gone in perturb.parts(parts, case.batch, i)])
                         for i, values in enumerate(flat)])
     return mass.cpu(), logits[:, :1] - logits[:, 1:]
 

@@ -4,7 +4,7 @@ and undone: one that forgot the model in train mode would change the scores of e
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ def kept(model: nn.Module, device: str = "cpu") -> Iterator[list[str]]:
                 write(process[name])
         for module in modules:
             changed += module.restored()
-        changed += [values.name for values in tensors if values.restored()]
+        changed += [values.name for values, same in zip(tensors, _unchanged(tensors), strict=True) if values.restored(same)]
 
 
 @contextmanager
@@ -99,16 +99,29 @@ class _Values:
         if tensor.is_leaf:
             tensor.grad = None  # some packages call backward(), which adds to what is there
 
-    def restored(self) -> bool:
-        """Undo what was changed; whether a bit of the values was."""
+    @property
+    def alike(self) -> bool:
+        """Whether the tensor has the form and the place that it had."""
+        now, before = self.tensor, self.values
+        return (now.shape, now.dtype, now.device) == (before.shape, before.dtype, before.device)
+
+    def restored(self, same: bool) -> bool:
+        """Undo what was changed; whether a bit of the values was, which are the same or not."""
         tensor = self.tensor
         if tensor.is_leaf:
             tensor.requires_grad_(self.wanted)
             tensor.grad = self.gradient
-        if tensor.shape == self.values.shape and tensor.dtype == self.values.dtype and _same(tensor.detach(), self.values):
-            return False
-        tensor.data = self.values
-        return True
+        if not same:
+            tensor.data = self.values
+        return not same
+
+
+def _unchanged(tensors: Sequence[_Values]) -> list[bool]:
+    """Whether each has the values that it had. A GPU is waited for once, not for every tensor."""
+    there = [n for n, values in enumerate(tensors) if values.alike and values.tensor.device.type != "cpu"]
+    equal = [(tensors[n].tensor.detach() == tensors[n].values).all() for n in there]
+    known = {n for n, same in zip(there, torch.stack(equal).tolist() if equal else [], strict=True) if same}
+    return [n in known or (values.alike and _same(values.tensor.detach(), values.values)) for n, values in enumerate(tensors)]
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

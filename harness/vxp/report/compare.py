@@ -21,6 +21,7 @@ from vxp import stats, validation
 from vxp.bundles import ROOT, Bundle, open_bundle
 from vxp.core import OK, VxpError
 from vxp.documents import store
+from vxp.report import looked
 from vxp.runs import result
 from vxp.validation import arrays
 
@@ -44,6 +45,11 @@ class Samples:
     @property
     def inference(self) -> stats.Inference:
         return stats.Inference.of(self.document["inference"])
+
+    @property
+    def sequential(self) -> bool:
+        """Whether its run stopped when a question was decided, so that only the looks' own tests hold (7.5)."""
+        return "until" in self.document["settings"]
 
     def with_values(self, signature: str, values: np.ndarray) -> Samples:
         """The same with other numbers of one score."""
@@ -87,7 +93,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Group:
-    """Results of one task and model, and so of the same items."""
+    """Results of one task and model, and so of the same items. sequential: of results that stopped when a question was decided
+    what was asked and found, in words."""
 
     task: typed.Ref
     model: typed.Ref
@@ -96,6 +103,7 @@ class Group:
     clusters: int
     inference: stats.Inference
     scores: tuple[Score, ...]
+    sequential: str = ""
 
     @property
     def rows(self) -> list[Row]:
@@ -107,8 +115,9 @@ class Group:
 
     def marked(self) -> dict[str, tuple[str, ...]]:
         """By signature the systems that a table marks as tied for best (7.4.4): nobody where there are too few clusters to
-        tell any apart, or where only one system has a number."""
-        return {s.signature: () if self.few_clusters or len(s.means) < 2 else s.tied_for_best for s in self.scores}
+        tell any apart, where only one system has a number, or where nobody was tested."""
+        return {s.signature: s.tied_for_best if not self.few_clusters and len(s.means) > 1 and any(
+            row.paired.method != "none" for row in s.rows) else () for s in self.scores}
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -198,7 +207,8 @@ def _references(own: Samples, read: Callable[[typed.Descriptor], bytes]) -> dict
     for reference in own.document["references"]:
         name, scores = reference["explainer"], reference["scores"]
         values = {s: np.asarray(table["value"][rows], float) for (of, s), rows in places.items() if of == name}
-        document = cast(typed.Result, {**own.document, "scores": scores})  # of a reference no score says what it is
+        # of a reference no score says what it is
+        document = cast(typed.Result, {**own.document, "scores": scores, "result_id": reference["result_id"]})
         found[name] = Samples(name, own.origin, document, own.items, own.clusters, values,
                               {s: kept[f"{name}/{s}"] for s in values if f"{name}/{s}" in kept},
                               {s: _lost(table["status"][rows]) for (of, s), rows in places.items() if of == name})
@@ -254,7 +264,7 @@ def group(results: Sequence[Samples], *, intervals: bool = True) -> Group:
         some = [s for s in shared if s["family"] == family]
         scores += _family(some, dict(zip(names, results, strict=True)), intervals)
     return Group(first.document["task"], first.document["model"], names, len(first.items), len(set(first.clusters)),
-                 first.inference, tuple(scores))
+                 first.inference, tuple(scores), looked.words(first.document))
 
 
 def _names(results: Sequence[Samples]) -> tuple[str, ...]:
@@ -280,6 +290,8 @@ def _family(scores: Sequence[typed.ResultScore], systems: Mapping[str, Samples],
 
 def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     """The differences of these pairs, with p adjusted over all of them."""
+    if cases and cases[0][2].sequential:
+        return _looked(cases)
     found = []
     for score, a, first, b, second in cases:
         if score["level"] == "set":
@@ -292,6 +304,22 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
     return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+
+
+def _looked(cases: Sequence[Case]) -> list[Row]:
+    """The differences of sequential results as their looks found them, and without a test what nobody asked for."""
+    rows = []
+    for score, a, first, b, second in cases:
+        found = looked.paired(first.document, second.document["result_id"], score["signature"])
+        apart = first.values[score["signature"]] - second.values[score["signature"]]
+        if found is None and score["level"] == "sample" and np.isfinite(apart).any():
+            n, clusters = int(np.isfinite(apart).sum()), stats.count_of_clusters(first.clusters, np.isfinite(apart))
+            found = stats.Paired(float(np.nanmean(apart)), None, 1.0, None, n, clusters, "none"), 1.0
+        if found is not None:
+            paired, p = found
+            separated = paired.method != "none" and first.inference.separated(p, paired.n_clusters)
+            rows.append(Row(score["signature"], score["level"], a, b, score["better"], paired, p, separated, None))
+    return rows
 
 
 def difference(score: typed.ResultScore, a: Samples, b: Samples) -> stats.Paired:
@@ -364,7 +392,7 @@ def _table(score: Score, rows: Sequence[Row], inference: stats.Inference) -> Tab
 
 def _best(score: Score) -> str | None:
     tied = score.tied_for_best
-    if len(score.means) < 2:
+    if len(score.means) < 2 or all(row.paired.method == "none" for row in score.rows):
         return None
     if len(tied) == len(score.means):
         return "nothing is separated from the best"

@@ -1,16 +1,16 @@
-"""The tables that a terminal shows after a run."""
+"""The tables that a terminal shows after a run: the cells of the page."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
-from vxp_schemas import typed
 
 from vxp import division
-from vxp.report.words import ARROWS, columns, interval, names, note, number, statuses
+from vxp.report.read import Run
+from vxp.report.standing import NOT_BETTER, Cell, cell, few, flags, standing
+from vxp.report.words import ARROWS, columns
 from vxp.runs.result import TIE, families
 
 COLUMN = 18
@@ -18,29 +18,36 @@ COLUMN = 18
 LABEL = 36
 
 
-def heading(documents: Sequence[typed.Result]) -> str:
-    """What was scored, and whether the results are closed or open, with the reason."""
-    first = documents[0]
-    return (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
+def heading(run: Run) -> str:
+    """What was scored, whether the results are closed or open, with the reason, and the flags."""
+    first = run.systems[0].document
+    said = (f"{first['task']['id']}@{first['task']['version']}, {first['model']['id']}@{first['model']['version']}: "
             f"{first['scores'][0]['n']} items, {division.words(first)}")
+    return "\n".join([said, *(f"{title}. {text}" for title, text in flags(run))])
 
 
-def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[Table]:
+def legend(run: Run) -> str:
+    """How the marks of the tables are read; empty where nothing is marked."""
+    if few(run) or all(system.reference for system in run.systems):
+        return ""
+    return f"● marks who is tied for best; '{NOT_BETTER}' names the references that a method was not shown to beat."
+
+
+def console_tables(run: Run, width: int = 100) -> list[Table]:
     """Tables of explainers by scores that fit `width` characters, one or more per family; references first."""
-    if not documents:
-        return []
-    ordered = sorted(documents, key=lambda d: not d["explainer"]["reference"])
-    scores = documents[0]["scores"]
-    heads = columns([s["signature"] for s in scores])
-    labels = names([d["explainer"] for d in ordered])
+    found = standing(run)
+    first = run.systems[0]
+    scores = list(first.scores.values())
+    heads = columns(list(first.scores))
+    label = min(LABEL, max(len(system.name) for system in run.systems))
+    most = max(1, (width - 2 - label) // COLUMN)
     tables = []
-    most = max(1, (width - 2 - min(LABEL, max(map(len, labels)))) // COLUMN)
-    for family in families(documents[0]["task"], scores):
+    for family in families(first.document["task"], scores):
         wanted = [s for s in scores if s["family"] == family]
         for start in range(0, len(wanted), most):
             part = wanted[start : start + most]
             table = Table(title=family, title_justify="left", box=None, padding=(0, 1))
-            table.add_column("explainer", overflow="fold", min_width=min(LABEL, max(map(len, labels))), max_width=LABEL)
+            table.add_column("explainer", overflow="fold", min_width=label, max_width=LABEL)
             for score in part:
                 metric, telling = heads[score["signature"]]
                 arrow = ARROWS[score["better"]]
@@ -48,16 +55,15 @@ def console_tables(documents: Sequence[typed.Result], width: int = 100) -> list[
                 head = textwrap.fill(" ".join(filter(None, [metric, telling, level, arrow])), COLUMN - 2)
                 tie = "\nreferences tie" if TIE in score.get("flags", ()) else ""
                 table.add_column(head + tie, justify="right", max_width=COLUMN - 2)
-            for label, document in zip(labels, ordered, strict=True):
-                found = {s["signature"]: s for s in document["scores"]}
-                cells = [_cell(found[s["signature"]]) for s in part]
-                table.add_row(escape(label), *cells, style="dim" if document["explainer"]["reference"] else None)
+            for system in run.systems:
+                cells = [_text(cell(system, system.scores[s["signature"]], found)) for s in part]
+                table.add_row(escape(system.name), *cells, style="dim" if system.reference else None)
             tables.append(table)
     return tables
 
 
-def _cell(score: typed.ResultScore) -> str:
-    if "mean" not in score:
-        return note(score)
-    lines = number(score["mean"], score["metric"]["id"]), interval(score.get("ci"), score["metric"]["id"]), statuses(score)
-    return "\n".join(filter(None, lines)).replace("[", "\\[")
+def _text(shown: Cell) -> str:
+    """The lines of a cell."""
+    mean = f"● {shown.mean}" if shown.tied else shown.mean
+    below = textwrap.fill(f"{NOT_BETTER} {shown.below}", COLUMN - 2, break_on_hyphens=False) if shown.below else ""
+    return escape("\n".join(filter(None, [mean, shown.interval, shown.note, below])))

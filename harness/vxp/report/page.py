@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,37 +15,38 @@ from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import compare, pictures
+from vxp.report import looked, pictures
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
-from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, interval, note, number
+from vxp.report.standing import NOT_BETTER, cell, few, flags, standing
+from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction
 from vxp.runs import result
 
 
 @clock.stage("report")
-def write(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a run folder as one self-contained HTML file; VxpError for missing or damaged results."""
-    run = read(folder)
+def write(of: Path | Run, out: Path | None = None) -> Path:
+    """Write the report of a run folder, or of one that was read, as one self-contained HTML file; VxpError for missing or
+    damaged results."""
+    run = of if isinstance(of, Run) else read(of)
     environment = Environment(loader=PackageLoader("vxp.report"), autoescape=select_autoescape(default=True),
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     html = environment.get_template("page.html.j2").render(**_content(run))
-    path = out or folder / "report.html"
+    path = out or run.folder / "report.html"
     store.write_bytes(path, html.encode())
     return path
 
 
 def _content(run: Run) -> Context:
     first = run.systems[0].document
-    flags = sorted({flag for system in run.systems for flag in system.document["flags"]})
     clusters = sorted(set(run.systems[0].clusters))
     inference = stats.Inference.of(first["inference"])
     return {
         "task": first["task"], "model": first["model"], "dataset": first["dataset"], "division": first["division"],
         "open_because": [r.words for r in division.of_result(first)] if first["division"] == "open" else [],
-        "part": division.part(first.get("selection"), len(run.systems[0].clusters)),
         "created": max(s.document["created"] for s in run.systems), "harness": first["harness"],
         "items": len(run.systems[0].clusters), "clusters": len(clusters), "cluster_key": _cluster_key(run),
-        "flags": flags, "few": inference.min_clusters, "level": f"{100 * inference.level:g}",
+        "not_better": NOT_BETTER, "flags": flags(run), "few": few(run), "level": f"{100 * inference.level:g}",
+        "decisions": looked.decisions([(s.name, s.document) for s in _in_order(run)]),
         "corrected": inference.correction == "holm", "families": _families(run), "panels": _panels(run),
         "legend": [(s.name, *style(_place(run, s), s.reference)) for s in _in_order(run)],
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
@@ -75,12 +75,12 @@ def _cluster_key(run: Run) -> str:
 def _families(run: Run) -> list[Context]:
     scores = run.systems[0].scores
     heads = columns(list(scores))
-    tied, below = _standing(run)
+    found = standing(run)
     families = []
     for family in result.families(run.systems[0].document["task"], list(scores.values())):
         wanted = [sig for sig, s in scores.items() if s["family"] == family]
         rows = [{"name": s.name, "reference": s.reference,
-                 "cells": [_cell(s.scores[sig], s.name in tied.get(sig, ()), below.get((s.name, sig), ())) for sig in wanted]}
+                 "cells": [cell(s, s.scores[sig], found) for sig in wanted]}
                 for s in run.systems]
         families.append({
             "name": family, "about": FAMILIES.get(family, ""), "rows": rows,
@@ -95,34 +95,6 @@ def _families(run: Run) -> list[Context]:
 def _telling(parameters: str, level: str) -> str:
     """What stands under a metric's name: the parameters that tell its columns apart, and whether it is no mean."""
     return ", ".join(filter(None, [parameters, "one number per set, no mean" if level == "set" else ""]))
-
-
-def _standing(run: Run) -> tuple[dict[str, tuple[str, ...]], dict[tuple[str, str], list[str]]]:
-    """By signature the methods that are tied for best; and by method and signature the references, but for the ceiling, that
-    it is not separated from and better than. Nothing of the latter where there are too few clusters to tell."""
-    methods = [s for s in run.systems if not s.reference]
-    if not methods:
-        return {}, {}
-    beside = {s.document["explainer"]["id"]: _samples(s, {}) for s in run.systems if s.reference}
-    group = compare.group([_samples(s, beside) for s in methods], intervals=False)
-    names = dict(zip(group.names, (s.name for s in methods), strict=True))
-    tied = {signature: tuple(names[n] for n in marked) for signature, marked in group.marked().items()}
-    below: dict[tuple[str, str], list[str]] = {}
-    for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
-        if row.b not in ORACLES and not (row.separated and row.winner == row.a):
-            below.setdefault((names[row.a], row.signature), []).append(row.b)
-    return tied, below
-
-
-def _samples(system: System, references: dict[str, compare.Samples]) -> compare.Samples:
-    return compare.Samples(system.name, system.document["result_id"], system.document, list(system.items),
-                           list(system.clusters), dict(system.values), dict(system.kept), references=references)
-
-
-def _cell(score: typed.ResultScore, tied: bool, below: Sequence[str]) -> Context:
-    metric = score["metric"]["id"]
-    return {"mean": number(score["mean"], metric) if "mean" in score else "", "interval": interval(score.get("ci"), metric),
-            "note": note(score), "tied": tied, "below": ", ".join(below)}
 
 
 def _panels(run: Run) -> list[Context]:

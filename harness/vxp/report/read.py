@@ -42,6 +42,11 @@ class System:
         return bool(self.document["explainer"]["reference"])
 
     @property
+    def sequential(self) -> bool:
+        """Whether its run stopped when a question was decided (7.5)."""
+        return "until" in self.document["settings"]
+
+    @property
     def scores(self) -> dict[str, typed.ResultScore]:
         return {s["signature"]: s for s in self.document["scores"]}
 

@@ -109,7 +109,7 @@ def code_facts() -> dict[str, str]:
 
 def facts(context: Context, systems: Sequence[System]) -> dict[str, str]:
     """All that the units of a run depend on beside its settings, in words for a person."""
-    model, task = vxp_schemas.reference(context.model.document), context.task.reference
+    model, task = vxp_schemas.reference(context.model.document), context.task.grows  # a run that may stop takes more and more
     return code_facts() | {
         "device": device_name(context.settings.device),
         "weights of the model": context.model.digest, "document of the model": f"{model['id']} {model['digest']}",

@@ -30,6 +30,7 @@ from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings
 from vxp.runs.plan import Plan, planned
 from vxp.runs.sets import read_set
 from vxp.runs.units import Executor, System
+from vxp.stats import sequential
 from vxp.tasks import Task
 
 EVERY = "all"
@@ -58,6 +59,7 @@ class Order:
     compile: bool = False
     channels_last: bool | None = None
     place: Place | None = None  # of the workers of a cluster; None for this process
+    until: str | None = None
 
     @property
     def own(self) -> bool:
@@ -337,4 +339,14 @@ def _settings(
         systems = run.ready(task, model, explained)
         systems = run.with_references(task, systems) if scored else systems
         rows = rows_of(task, model, chosen(task, order.metrics) if scored else (), systems)
-    return choose_settings(task, model, out, asked, rows)
+    settings = choose_settings(task, model, out, asked, rows)
+    return settings if order.until is None else replace(settings, until=_question(order, task))
+
+
+def _question(order: Order, task: Task) -> sequential.Until:
+    """What the run stops at; VxpError where the task has too few clusters to decide anything."""
+    if order.limit is not None:
+        raise VxpError("--until takes clusters in drawn order until its question is decided, and --limit others: give one "
+                       "of the two")
+    sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters)
+    return sequential.until(str(order.until))

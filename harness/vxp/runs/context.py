@@ -24,6 +24,8 @@ from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
+from vxp.runs import looking
+from vxp.stats.sequential import Until
 from vxp.tasks import Loaded, Task
 
 log = logging.getLogger("vxp")
@@ -66,6 +68,7 @@ class Settings:
     limit: int | None = None
     memory: int = MEMORY
     compile: bool = False
+    until: Until | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +89,26 @@ class Context:
     ) -> Context:
         """The context of a run into `out`, of as many items as the settings say; metrics: as requested, those of the task's
         card where none is, and None for a run that scores nothing."""
-        task = task.limited(settings.limit)
+        task = task.limited(settings.limit) if settings.until is None else task.drawn
         return cls(task, model, () if metrics is None else chosen(task, metrics), settings, out, progress or Quiet())
 
     @property
     def settings_document(self) -> typed.Settings:
         own = self.settings
         # batches of one size, one thread count and no benchmark of kernels: equal bytes on equal machines
-        return {"device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
-                "limit": self.task.limit, "deterministic": True, "seed": self.task.seed, "compile": own.compile,
-                "channels_last": models.lies_channels_last(self.model.module)}
+        found: typed.Settings = {
+            "device": own.device, "precision": own.precision, "batch_size": own.batch_size, "threads": own.threads,
+            "limit": self.task.limit, "deterministic": True, "seed": self.task.seed, "compile": own.compile,
+            "channels_last": models.lies_channels_last(self.model.module)}
+        if own.until is not None:
+            found["until"] = str(own.until)
+        return found
 
     @property
     def division(self) -> typed.Division:
         """`closed` where nothing stands against it (clause 12.2.2)."""
         against = division.reasons(
-            task=self.task.reference, model=vxp_schemas.reference(self.model.document), limit=self.task.limit,
+            task=self.task.reference, model=vxp_schemas.reference(self.model.document), taken=self.task.taken,
             signatures=[b.signature for b in self.metrics])
         return "open" if any(against) else "closed"
 
@@ -110,8 +117,11 @@ class Context:
         return store.Units(self.out / UNITS)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        n = len(self.task.items)
-        return ((start, min(start + UNIT, n)) for start in range(0, n, UNIT))
+        """The items of every unit. A unit ends where a run that may stop looks, so that it is the same when the run goes on."""
+        begin = 0
+        for end in (len(self.task.items),) if self.settings.until is None else looking.ends(self.task):
+            yield from ((start, min(start + UNIT, end)) for start in range(begin, end, UNIT))
+            begin = end
 
     @cached_property
     def engine(self) -> Engine:
@@ -199,12 +209,13 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int
     if batch_size is None:
         largest = min(most, 1024 if asked.device == "cuda" else 64)
         key = vxp_schemas.digest([vxp_schemas.reference(model.document), device_name(asked.device), threads, largest,
-                                  list(first.shape[1:]), torch.__version__, asked.compile])
+                                  list(first.shape[1:]), torch.__version__, asked.precision, asked.compile,
+                                  models.lies_channels_last(model.module)])
         batch_size = machine.kept("batch-sizes", key)
         if batch_size is None:
-            with computing(threads):
-                batch_size = best_batch_size(model.module, first.to(asked.device), start=min(8, most), limit=largest,
-                                             rows=rows // SHARE)
+            engine, inputs = Engine(model.module, precision=asked.precision, compile=asked.compile), first.to(asked.device)
+            with computing(threads), engine.arithmetic(inputs.device):
+                batch_size = best_batch_size(engine.forward, inputs, start=min(8, most), limit=largest, rows=rows // SHARE)
             if rows // SHARE >= ENOUGH * largest:
                 machine.keep("batch-sizes", key, batch_size)
             log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)

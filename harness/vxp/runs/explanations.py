@@ -52,7 +52,7 @@ class Made:
 
 def set_id(context: Context, bound: BoundExplainer) -> str:
     """Task, explainer and the first 8 hex digits of the digest of all that the set's maps depend on."""
-    inputs = [context.task.reference, vxp_schemas.reference(context.model.document), result.system_digest(bound),
+    inputs = [context.task.grows, vxp_schemas.reference(context.model.document), result.system_digest(bound),
               context.settings.device, context.settings.precision]
     short = vxp_schemas.digest(inputs).removeprefix("sha256:")[:8]
     return f"{context.task.id}-{bound.id}"[:54] + f"-{short}"
@@ -70,7 +70,13 @@ def folder(context: Context, of_set: str) -> Path:
 
 def whole(context: Context, of_set: str) -> bool:
     """Whether the set is written, so that nothing of it is made again."""
-    return (folder(context, of_set) / "set.json").exists()
+    return _written(folder(context, of_set), context)
+
+
+def _written(place: Path, context: Context) -> bool:
+    """Whether there is a set of all items; that of a run that goes on may have less."""
+    path = place / "set.json"
+    return path.exists() and store.read_document(path, typed.Set)["n_items"]["expected"] == len(context.task.items)
 
 
 # ------------------------------------------------------------------------------------------------------------- the units
@@ -96,11 +102,23 @@ def read(context: Context, of_set: str, start: int, stop: int) -> tuple[Tensor, 
     unit = context.units.load(name(of_set, start))
     if unit is not None:
         return unit[0]["values"], list(unit[1]["status"])
-    there = context.sets.get(of_set)
+    there = _stored(context, of_set)
+    return there.maps.rows(start, stop), there.status[start:stop]
+
+
+def statuses(context: Context, of_set: str, start: int, stop: int) -> list[str]:
+    """The statuses of the maps of a range, from where they are stored."""
+    head = context.units.head(name(of_set, start))
+    return list(head[0]["status"]) if head is not None else _stored(context, of_set).status[start:stop]
+
+
+def _stored(context: Context, of_set: str) -> Stored:
+    """The set on disk, opened and checked once."""
+    there: Stored | None = context.sets.get(of_set)
     if there is None:
         there = context.sets[of_set] = Stored.of(folder(context, of_set))
         there.check(context)
-    return there.maps.rows(start, stop), there.status[start:stop]
+    return there
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +174,9 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
 
 @clock.stage("files")
 def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) -> None:
-    """Write the set of an explainer from its units, one range after another in memory, and drop the units; VxpError where a set
-    that was written before is damaged."""
-    if (place / "set.json").exists():
+    """Write the set of an explainer from its units, one range after another in memory, and drop the units, unless further
+    items may come; VxpError where a set that was written before is damaged."""
+    if _written(place, context):
         Stored.of(place).maps.check()
     else:
         ranges = list(context.ranges())
@@ -182,7 +200,8 @@ def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) ->
                         _spread(said["backward"], n))
 
         write_set(context, bound, place, grid, part)
-    context.units.drop(f"explain/{of_set}")
+    if context.settings.until is None:
+        context.units.drop(f"explain/{of_set}")
 
 
 def _grid(explainer: str, notes: Sequence[Notes]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from vxp.datasets import Sample
 from vxp.documents import store
 from vxp.runs import baselines, result
-from vxp.runs.context import UNIT, Context
+from vxp.runs.context import Context
 
 GALLERY = 8
 """Input images kept for the report."""
@@ -30,7 +30,7 @@ def keep(context: Context) -> None:
     entries = []
     for number, i in enumerate(chosen):
         item = context.task.items[i]
-        start = i // UNIT * UNIT
+        start = next(a for a, b in context.ranges() if a <= i < b)
         target = int(baselines.read(context, start).targets[i - start])
         file, sample = f"{number:02d}.png", context.task.source.load(item)
         store.write_bytes(index.parent / file, _png(sample.image))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 EVERY = 10.0
 """Seconds between two plain lines."""
@@ -76,6 +78,8 @@ class Bar:
     began: float = 0.0
 
     def __post_init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
         self.bar = Progress(TextColumn("{task.description:<34.34}"), BarColumn(), MofNCompleteColumn(),
                             TextColumn("{task.fields[rate]:>12}"), TimeElapsedColumn(), TimeRemainingColumn(),
                             console=self.console)

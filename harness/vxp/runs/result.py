@@ -163,9 +163,14 @@ def read_kept(
 
 def families(task: typed.Ref, scores: Sequence[typed.ResultScore] | Sequence[typed.LeaderboardTableScore]) -> list[str]:
     """The families of these scores in their order, the one that the task is for first, where the registry has its card."""
-    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
-    first = None if card is None else card["primary_family"]
+    first = first_family(task)
     return sorted(dict.fromkeys(s["family"] for s in scores), key=lambda family: family != first)
+
+
+def first_family(task: typed.Ref) -> str | None:
+    """The family that a task is for; None where the registry has no card of it."""
+    card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
+    return None if card is None else card["primary_family"]
 
 
 def reduction(signature: str) -> Reduce | None:

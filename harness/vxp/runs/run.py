@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -23,10 +24,12 @@ from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.models import Model
-from vxp.runs import baselines, explanations, gallery, result, units, writing
+from vxp.runs import baselines, explanations, gallery, looking, result, scoring, units, writing
 from vxp.runs.context import UNITS, Context
 from vxp.runs.sets import CarriedSet, copied, read_set
 from vxp.runs.units import Executor, Local, Stage, System
+from vxp.stats import sequential
+from vxp.stats.sequential import Until
 from vxp.tasks import Task
 
 LOCAL = Local()
@@ -88,9 +91,13 @@ def _results(context: Context, systems: Sequence[System], executor: Executor) ->
     # what the results refer to by digest; nobody else has the documents of an unregistered task or model
     store.write_document(context.out / "task.json", context.task.document)
     store.write_document(context.out / "model.json", context.model.document)
-    prepared(context, systems, executor)
+    looked: dict[str, typed.ResultSequential] = {}
+    if context.settings.until is None:
+        prepared(context, systems, executor)
+        _do(context, systems, ("explain", "score"), executor)
+    else:
+        context, looked = _decided(context, context.settings.until, systems, executor)
     gallery.keep(context)
-    _do(context, systems, ("explain", "score"), executor)
     context.progress.stage("writing sets and results", len(systems), "explainer")
     scored = []
     for system in systems:
@@ -109,7 +116,36 @@ def _results(context: Context, systems: Sequence[System], executor: Executor) ->
     settings = context.settings_document
     if least < context.settings.batch_size:
         settings["batch_size_run"] = least
-    return writing.write(context, settings, scored, whole, _flags(context.task))
+    return writing.write(context, settings, scored, whole, _flags(context.task), looked)
+
+
+def _decided(
+    context: Context, question: Until, systems: Sequence[System], executor: Executor
+) -> tuple[Context, dict[str, typed.ResultSequential]]:
+    """Do the units of ever more clusters until the question is decided (7.5.5): the run of the items that it took, and by set
+    what was found. run.json names these items."""
+    task = context.task
+    asked = looking.asked(task, question, context.metrics)
+    signatures = [score["signature"] for score in asked]
+    for clusters in sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters):
+        context = dataclasses.replace(context, task=task.first(clusters))
+        prepared(context, systems, executor)
+        _do(context, systems, ("explain", "score"), executor)
+        looked = looking.look(context.task, question, asked, [
+            looking.Scores(s.set_id, s.bound.id, s.bound.explainer.reference,
+                           scoring.columns(context, s.bound, s.set_id, signatures)) for s in systems])
+        left = looked[systems[0].set_id]["looks"][-1]["undecided"]
+        context.progress.stage(f"looked after {clusters} clusters, {left} undecided", len(context.task.items))
+        context.progress.items(len(context.task.items))
+        if not left:
+            break
+    stored = context.out / "run.json"
+    there = store.read_document(stored, typed.Run)
+    of_these: typed.Run = {**there, "task": context.task.reference, "settings": context.settings_document,
+                           **result.selection(context.task)}
+    if of_these != there:
+        store.write_document(stored, of_these)
+    return context, looked
 
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
@@ -140,7 +176,7 @@ def _at_budget(task: Task, bound: BoundExplainer) -> BoundExplainer:
 
 
 def _flags(task: Task) -> list[str]:
-    return [] if task.limit is None else ["limited"]
+    return [] if task.taken is None else ["sequential" if task.taken.drawn else "limited"]
 
 
 def run_document(context: Context, systems: Sequence[BoundExplainer], carried: CarriedSet | None) -> typed.Run:
@@ -171,9 +207,21 @@ def claimed(context: Context, document: typed.Run) -> Iterator[None]:
         yield
 
 
+def _lasting(run: typed.Run) -> dict[str, Any]:
+    """What of a run stays when it goes on: not its explainers, which may become more, nor its items with a question to stop
+    at."""
+    kept: dict[str, Any] = {k: v for k, v in run.items() if k not in ("created", "generator", "explainers")}
+    if "until" in run["settings"]:
+        del kept["selection"]
+        kept["settings"] = {k: v for k, v in run["settings"].items() if k != "limit"}
+        kept["task"] = {"id": run["task"]["id"], "version": run["task"]["version"]}
+    return kept
+
+
 def _same_run(path: Path, there: typed.Run, wanted: typed.Run) -> None:
     """VxpError unless what is wanted is the run that is there, or that run with more explainers."""
-    fixed = [(k, there.get(k), asked) for k, asked in wanted.items() if k not in ("created", "generator", "explainers")]
+    before = _lasting(there)
+    fixed = [(k, before.get(k), asked) for k, asked in _lasting(wanted).items()]
     differs = [f"{k}: {was!r} there, {asked!r} asked" for k, was, asked in fixed if was != asked]
     left_out = [method for method in there["explainers"] if method not in wanted["explainers"]]
     if left_out:

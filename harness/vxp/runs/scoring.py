@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from vxp_schemas import typed
 
@@ -162,13 +164,12 @@ def gathered(context: Context, of_set: str) -> Gathered:
 def parts(context: Context, bound: BoundExplainer, of_set: str) -> Iterator[Part]:
     """The scores of every range in order. An item whose map could not be made has that status everywhere, except where nothing
     was run."""
-    made = explanations.Stored.of(explanations.folder(context, of_set)).status
     _, not_run = runnable(context, bound)
     for start, stop in context.ranges():
         unit = context.units.load(name(of_set, start))
         assert unit is not None, "its notes were read before"
         tensors, notes = unit
-        maps = made[start:stop]
+        maps = explanations.statuses(context, of_set, start, stop)
         values, statuses = {}, {}
         for wanted in context.metrics:
             signature = wanted.signature
@@ -184,6 +185,12 @@ def parts(context: Context, bound: BoundExplainer, of_set: str) -> Iterator[Part
             numbers[torch.tensor([s != OK for s in status])] = float("nan")
             values[signature], statuses[signature] = numbers, status
         yield Part(start, values, statuses, _of(tensors, "curve/"), _of(tensors, "statistics/"))
+
+
+def columns(context: Context, bound: BoundExplainer, of_set: str, signatures: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The numbers [N] of some scores from their units, NaN where there is none."""
+    found = [part.values for part in parts(context, bound, of_set)]
+    return {signature: torch.cat([values[signature] for values in found]).numpy() for signature in signatures}
 
 
 def _of(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:

@@ -121,11 +121,13 @@ def _samples(task: Task, part: scoring.Part, targets: pa.ChunkedArray) -> dict[s
 
 @clock.stage("files")
 def write(
-    context: Context, settings: typed.Settings, scored: Sequence[Scored], whole: typed.ResultCostRun, flags: Sequence[str] = ()
+    context: Context, settings: typed.Settings, scored: Sequence[Scored], whole: typed.ResultCostRun, flags: Sequence[str] = (),
+    looked: Mapping[str, typed.ResultSequential] = {},
 ) -> list[Path]:
     """Write environment and result of every scored set, whose tables are there; returns the result documents' paths.
 
     The fixed references stand in every result, so all sets of a run are written together. whole: the rows of the whole run.
+    looked: by set what the looks of a run that may stop found.
     """
     out, task, model = context.out, context.task, context.model
     summaries = [[_summary(task, b, s) for b in context.metrics] for s in scored]
@@ -169,6 +171,8 @@ def write(
         for field, there in arrays.items():
             if there:
                 document[field] = store.descriptor(s.folder / FILES[field], out, store.SAFETENSORS)
+        if s.set_id in looked:
+            document["sequential"] = looked[s.set_id]
         store.write_document(s.folder / "result.json", document)
         paths.append(s.folder / "result.json")
     for path, _ in kept.values():

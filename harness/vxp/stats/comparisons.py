@@ -15,7 +15,9 @@ from vxp.stats.inference import LEVEL, ROUNDING, STANDARD, Floats, Inference, Pa
 from vxp.stats.intervals import by_cluster, interval, ratio
 
 BLOCK = 2_000
-"""Sign flips per block, so that 10,000 of them over 50,000 clusters stay within memory."""
+"""Sign flips per block at most."""
+DRAWS = 1 << 20
+"""Signs per block at most, 8 MiB of them: memory does not grow with the clusters."""
 KEPT_UNIFORMS = 1 << 22
 """Draws that are kept for the next test, 32 MiB of them."""
 EQUAL = 1e-6
@@ -114,8 +116,9 @@ def _kept_uniforms(g: int, resamples: int, seed: int) -> tuple[Floats, ...]:
 
 def _drawn_uniforms(g: int, resamples: int, seed: int) -> Iterator[Floats]:
     generator = np.random.Generator(np.random.Philox(seed))
-    for start in range(0, resamples, BLOCK):
-        yield generator.random((min(BLOCK, resamples - start), g))
+    block = max(1, min(BLOCK, DRAWS // g))
+    for start in range(0, resamples, block):
+        yield generator.random((min(block, resamples - start), g))
 
 
 def _difference(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> Floats:

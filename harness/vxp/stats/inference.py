@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vxp_schemas import typed
 
-from vxp.core import Better, Metric
+from vxp.core import Better, Metric, VxpError
 
 Floats = NDArray[np.float64]
 Range = tuple[float | None, float | None]
@@ -90,10 +90,10 @@ class Ends(TypedDict):
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval of a mean, and how it was made."""
+    """A confidence interval of a mean, and how it was made; by bets it is no interval of a score but of looks (7.5)."""
 
     level: float
-    method: Literal["bootstrap-t", "jackknife-t", "wilson"]
+    method: Literal["bootstrap-t", "jackknife-t", "wilson", "bets"]
     lo: float
     hi: float
     resamples: int
@@ -101,6 +101,8 @@ class Interval:
     n_clusters: int
 
     def document(self) -> Ends:
+        if self.method == "bets":
+            raise VxpError("an interval by bets is no interval of a score: it stands in the field `sequential` of a result")
         return {"level": self.level, "method": self.method, "lo": self.lo, "hi": self.hi, "resamples": self.resamples,
                 "seed": self.seed, "n_clusters": self.n_clusters}
 

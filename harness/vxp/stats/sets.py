@@ -18,6 +18,9 @@ from vxp.stats.inference import LEVEL, MIN_CLUSTERS, ROUNDING, Floats, Interval,
 SET_GROUPS = 2_000
 """At most so many groups of clusters are left out in turn for a metric of the set: each costs a whole reduction."""
 SET_BLOCK = 250
+"""Reductions made together, at most."""
+SET_COUNTS = 1 << 20
+"""Counts of items held for them, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +65,9 @@ def left_out(
     statistics, of = kept.statistics[good], torch.from_numpy(where.astype(np.int64))
     number = float(reduce(statistics, of, torch.ones(1, len(good), dtype=torch.float64))[0])
     groups = min(len(names), SET_GROUPS) if without else 0
+    block = max(1, min(SET_BLOCK, SET_COUNTS // len(good)))
     found = [reduce(statistics, of, (of % groups != left[:, None]).double()).numpy()
-             for left in torch.arange(groups).split(SET_BLOCK) if len(left)]
+             for left in torch.arange(groups).split(block) if len(left)]
     return _LeftOut(number, np.concatenate([np.zeros(0), *found]), len(good), len(names))
 
 

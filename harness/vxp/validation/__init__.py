@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from vxp_schemas import typed
@@ -23,9 +24,11 @@ from vxp import bundles
 from vxp.documents import store
 from vxp.documents.findings import Finding, Findings, plain
 from vxp.errors import VxpError
-from vxp.validation import content, integrity, looks, report, structure
+from vxp.validation import report
 from vxp.validation.report import LEVELS, STOPPED, Level, Report
-from vxp.validation.state import State
+
+if TYPE_CHECKING:
+    from vxp.validation.state import State
 
 MEMORY = 4 * 2**30
 """Bytes that the checking process may reserve: a table at its cap and what it unfolds to."""
@@ -37,6 +40,9 @@ LEAST = 8
 def validate(path: Path, level: str = "consistency", *, strict: bool = False, record: bool = False) -> Report:
     """Check a bundle up to a level, in this process; record: its maps and curves may lie elsewhere. VxpError for an unknown
     level; everything else is in the report."""
+    from vxp.validation import content, integrity, looks, structure  # the checks, which the command's own process does not run
+    from vxp.validation.state import State
+
     asked = report.level_of(level)
     findings = Findings()
     state = State(bundles.scan(path, findings), findings, record=record)

@@ -15,6 +15,7 @@ from vxp_schemas import typed
 
 from vxp import metrics, stats
 from vxp.core import OK, Metric, VxpError
+from vxp.documents import Taken
 from vxp.models.loading import RELABELLED
 from vxp.runs import result
 from vxp.validation import arrays
@@ -34,7 +35,7 @@ KNOWN: Final[dict[str, stats.Aggregate]] = {}
 
 def inference_of(state: State, document: typed.Result) -> stats.Inference:
     """What the task's card fixes, or where nobody here has the card what the result says of it."""
-    task = state.entry("tasks", document["task"], document["settings"]["limit"])
+    task = state.entry("tasks", document["task"], Taken.of(document["settings"]))
     return stats.Inference.of(document["inference"] if task is None else task["statistics"])
 
 
@@ -62,7 +63,7 @@ class Aggregates:
     @classmethod
     def of(cls, state: State, result_: AResult, samples: Table) -> Aggregates:
         document = result_.document
-        task = state.entry("tasks", document["task"], document["settings"]["limit"])
+        task = state.entry("tasks", document["task"], Taken.of(document["settings"]))
         return cls(state, result_, task, [str(c) for c in samples["cluster"]], inference_of(state, document))
 
     def check(self, samples: Table) -> None:

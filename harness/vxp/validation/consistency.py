@@ -17,10 +17,10 @@ from vxp_schemas import Registered, typed
 
 from vxp import division, metrics
 from vxp.core import OK, VxpError
-from vxp.documents import listed, referred
+from vxp.documents import Taken, listed, referred
 from vxp.explainers import REFERENCES, references
 from vxp.runs import result
-from vxp.validation import statements
+from vxp.validation import sequential, statements
 from vxp.validation.aggregates import Aggregates, inference_of
 from vxp.validation.arrays import Table
 from vxp.validation.state import AResult, ASet, Card, State
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 def check(state: State) -> None:
     for found in state.sets:
-        _entries(state, found.path, found.document, state.limit_of(found))
+        _entries(state, found.path, found.document, state.taken_of(found))
         _system(state, found)
     for path, card in state.documents.items():
         _own_name(state, path, card)
     for result_ in state.results:
         document = result_.document
-        _entries(state, result_.path, document, document["settings"]["limit"])
+        _entries(state, result_.path, document, Taken.of(document["settings"]))
         _pair(state, result_)
         for number, score in enumerate(document["scores"]):
             _metric(state, result_.path, f"/scores/{number}", score)
@@ -45,6 +45,7 @@ def check(state: State) -> None:
         _settings(state, result_)
         if result_.samples is not None:
             Aggregates.of(state, result_, result_.samples).check(result_.samples)
+            sequential.check(state, result_, inference_of(state, document))
         found_set = state.set_of(result_)
         if found_set is not None and found_set.items is not None:
             _cost(state, result_, found_set.items)
@@ -52,9 +53,9 @@ def check(state: State) -> None:
     statements.check(state)
 
 
-def _entries(state: State, path: str, document: typed.Set | typed.Result, limit: int | None) -> None:
+def _entries(state: State, path: str, document: typed.Set | typed.Result, taken: Taken | None) -> None:
     """Task, data set and model are entries of the registry, or lie in the bundle, by digest."""
-    task = _entry(state, path, "task", document["task"], state.entry("tasks", document["task"], limit), limit)
+    task = _entry(state, path, "task", document["task"], state.entry("tasks", document["task"], taken), taken)
     model = _entry(state, path, "model", document["model"], state.entry("models", document["model"]), None)
     if task is None:
         return
@@ -73,16 +74,16 @@ def _entries(state: State, path: str, document: typed.Set | typed.Result, limit:
             add("VXP-K013", path, f"/{kind}", f"{entry['id']}@{entry['version']}, a template", "an entry with digests")
 
 
-def _entry(state: State, path: str, kind: str, reference: typed.Ref, found: T | None, limit: int | None) -> T | None:
+def _entry(state: State, path: str, kind: str, reference: typed.Ref, found: T | None, taken: Taken | None) -> T | None:
     """The entry that was found by digest, unless it takes the name of a registered one; None with a finding."""
     registered = _registered(kind, reference)
-    if found is not None and (registered is None or referred(registered, limit) == reference):
+    if found is not None and (registered is None or referred(registered, taken) == reference):
         return found
     if registered is None:  # a template has no digests; whoever filled them in states them in a document of the bundle
         registered = vxp_schemas.registry(f"{kind}s").get(f"{reference['id']}@{reference['version']}")
     if registered is not None:
         # a document in the bundle does not take the name of what everybody can look up
-        expected = f"{_named(referred(registered, limit))}, the registry's" + (f" under the limit {limit}" if limit else "")
+        expected = f"{_named(referred(registered, taken))}, the registry's" + (f" of {taken.items} items" if taken else "")
         state.findings.add(CODES[kind], path, f"/{kind}", _named(reference), expected)
     else:
         state.findings.add("VXP-K021", path, f"/{kind}", f"{_named(reference)} in neither registry nor bundle",
@@ -90,6 +91,9 @@ def _entry(state: State, path: str, kind: str, reference: typed.Ref, found: T | 
     return None
 
 
+FLAGS: Final[Mapping[str, str]] = {
+    "limited": "not all items were scored", "sequential": "the run stopped when its question was decided"}
+"""What a result is flagged with that has not the task's items in its order."""
 CODES: Final[Mapping[str, str]] = {"task": "VXP-K001", "dataset": "VXP-K002", "model": "VXP-K003"}
 
 
@@ -248,8 +252,8 @@ def _references(state: State, result_: AResult) -> None:
 
 def _settings(state: State, result_: AResult) -> None:
     document, path = result_.document, result_.path
-    seed, limit = document["settings"]["seed"], document["settings"]["limit"]
-    task = state.entry("tasks", document["task"], limit)
+    seed, taken = document["settings"]["seed"], Taken.of(document["settings"])
+    task = state.entry("tasks", document["task"], taken)
     if task is not None and seed != task["seed"]:
         state.findings.add("VXP-K015", path, "/settings/seed", str(seed), f"{task['seed']}, the task's")
     _selection(state, result_)
@@ -257,8 +261,9 @@ def _settings(state: State, result_: AResult) -> None:
     own = inference_of(state, document)
     if asdict(own) != document["inference"]:
         state.findings.add("VXP-K015", path, "/inference", f"{document['inference']}", f"{asdict(own)}, the task's")
-    if limit is not None and "limited" not in document["flags"]:
-        state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", "the flag limited: not all items were scored")
+    flag = None if taken is None else "sequential" if taken.drawn else "limited"
+    if flag is not None and flag not in document["flags"]:
+        state.findings.add("VXP-K019", path, "/flags", f"{document['flags']}", f"the flag {flag}: {FLAGS[flag]}")
     if document["generator"].get("dirty") or document["harness"].get("dirty"):
         commit = str(document["harness"].get("commit", "unknown"))[:12]
         state.findings.add("VXP-F013", path, "/harness", f"commit {commit} with changes that it does not have",

@@ -68,7 +68,7 @@ def _shards(state: State, found: ASet) -> None:
     if rule not in rules:
         state.findings.add("VXP-C015", found.path, "/explainer/resample", repr(rule),
                            f"{', '.join(rules)}, the rules of {found.document['kind']}")
-    task, grid = state.entry("tasks", found.document["task"], state.limit_of(found)), next(iter(grids), None)
+    task, grid = state.entry("tasks", found.document["task"], state.taken_of(found)), next(iter(grids), None)
     if task is not None and found.document["kind"] not in task["kinds"]:
         state.findings.add("VXP-C025", found.path, "/kind", found.document["kind"],
                            f"{', '.join(task['kinds'])}, which the task admits")
@@ -82,12 +82,13 @@ def _shards(state: State, found: ASet) -> None:
 
 def expected_items(state: State, found: ASet) -> list[Listed] | None:
     """The items of the set's task, under its limit; None where nobody here has the list."""
-    limit = state.limit_of(found)
+    taken = state.taken_of(found)
     task = vxp_schemas.registry("tasks").get(f"{found.document['task']['id']}@{found.document['task']['version']}")
-    if task is None or "items" not in task or referred(task, limit) != found.document["task"]:
+    if task is None or "items" not in task or referred(task, taken) != found.document["task"]:
         return None
     items = listed(task["items"]["path"])
-    return items if limit is None else [items[i] for i in division.taken([item["cluster"] for item in items], limit)]
+    return items if taken is None else [items[i] for i in division.places([item["cluster"] for item in items], taken,
+                                                                           task["seed"])]
 
 
 def _empty(state: State, path: str, table: Table, allowed: Sequence[str] = ()) -> bool:

@@ -10,7 +10,7 @@ import vxp_schemas
 from vxp_schemas import typed
 
 from vxp.bundles import Bundle
-from vxp.documents import referred
+from vxp.documents import Taken, referred
 from vxp.documents.findings import Findings, plain
 from vxp.validation.arrays import Table, Tensor
 
@@ -90,21 +90,21 @@ class State:
     def set_of(self, result: AResult) -> ASet | None:
         return next((s for s in self.sets if s.path == result.document["set"]["path"]), None)
 
-    def limit_of(self, found: ASet) -> int | None:
-        """The limit on items of the run that made a set, which its result states."""
-        stated = (r.document["settings"]["limit"] for r in self.results if r.document["set"]["path"] == found.path)
-        limit = next(stated, None)
-        return None if limit is None else int(limit)
+    def taken_of(self, found: ASet) -> Taken | None:
+        """What the run that made a set took of its task, which its result states."""
+        stated = (r.document["settings"] for r in self.results if r.document["set"]["path"] == found.path)
+        settings = next(stated, None)
+        return None if settings is None else Taken.of(settings)
 
     @overload
-    def entry(self, kind: Literal["tasks"], reference: typed.Ref, limit: int | None = None) -> typed.Task | None: ...
+    def entry(self, kind: Literal["tasks"], reference: typed.Ref, taken: Taken | None = None) -> typed.Task | None: ...
     @overload
-    def entry(self, kind: Literal["models"], reference: typed.Ref, limit: int | None = None) -> typed.Model | None: ...
-    def entry(self, kind: str, reference: typed.Ref, limit: int | None = None) -> Any:
+    def entry(self, kind: Literal["models"], reference: typed.Ref, taken: Taken | None = None) -> typed.Model | None: ...
+    def entry(self, kind: str, reference: typed.Ref, taken: Taken | None = None) -> Any:
         """The registry's or the bundle's document that a reference names by id, version and digest."""
         candidates = [vxp_schemas.registry(kind).get(f"{reference['id']}@{reference['version']}"),
                       *(d for d in self.documents.values() if d["type"].endswith(f"/{kind.removesuffix('s')}/v1"))]
         for document in candidates:
-            if document is not None and referred(document, limit) == reference:
+            if document is not None and referred(document, taken) == reference:
                 return document
         return None

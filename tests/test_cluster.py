@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from test_kills import again, disk
 from test_run import scores
+from test_until import METRICS, QUESTION
 from vxp import explainers, models, tasks
 from vxp.core import Batch, VxpError
 from vxp.errors import NotWrittenError
@@ -186,6 +187,14 @@ def test_a_set_is_scored_by_workers(nodes: Nodes, local: Path, tmp_path: Path, r
     found = scores(tmp_path / "out")
     assert len(found) == 6
     assert found.items() <= scores(local).items()
+
+
+def test_a_run_that_stops_when_its_question_is_decided_goes_to_workers_look_by_look(nodes: Nodes, tmp_path: Path) -> None:
+    question = {"until": QUESTION, "limit": None, "metrics": METRICS, "explainers": ("grad-cam",)}
+    commands.run_(order(**question), tmp_path / "local", Quiet())
+    commands.run_(order(Place(nodes.cluster.address, workers=1), **question), tmp_path / "run", Quiet())
+    assert scores(tmp_path / "run") == scores(tmp_path / "local")
+    assert len(list((tmp_path / "run" / ".units" / "shared").glob("*.sha256"))) > 3, "more than one look"
 
 
 def test_ranges_stay_together_unless_they_are_few() -> None:

@@ -18,7 +18,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -97,7 +97,7 @@ class Cluster:
         self.again.systems(context, told)  # says which explainers no other process finds
         ray = self.ray = _ray()
         self.ours = _joined(ray, self.place.address)
-        needs, room = self._needs(context), 0
+        needs = self._needs(context)
         token = secrets.token_hex(16)
         write_token(context.out, token)
         given = Given(self.again, told, context.out.resolve(), Path.cwd(), token, context.settings.threads,
@@ -253,8 +253,10 @@ class _Crew:
                                "status` shows")
 
     def end(self) -> None:
-        for actor in self.actors:
-            self.ray.kill(actor)
+        """End the workers, where Ray is still there."""
+        with suppress(self.ray.exceptions.RayError, OSError, RuntimeError):
+            for actor in self.actors:
+                self.ray.kill(actor)
 
     def _call(self, worker: int, work: Work) -> None:
         self.calls[self.actors[worker].do.remote(work)] = _Call(worker, work)

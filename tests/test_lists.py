@@ -40,7 +40,6 @@ def test_every_kind_has_what_its_catalogue_has() -> None:
     assert facts.explainers() == {id: explainers.facts(one) for id, one in explainers.catalogue().items()}
     assert set(facts.datasets()) == set(datasets.sources())
     assert [row["model"] for row in rows("models")] == sorted(models.model_names()) + list(facts.FAMILIES)
-    assert set(facts.FAMILIES) | set(models.model_names()) == set(models.available())
 
 
 def test_a_package_with_another_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,9 +152,8 @@ HEAVY = ("torch", "torchvision", "scipy", "matplotlib", "captum", "numba", "pyar
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--help"], ["run", "--help"], *(["list", what] for what in KINDS), ["show", "metric", "deletion"],
-    ["show", "explainer", "rise"], ["show", "task", "photos"], ["show", "model", "shapes-cnn"], ["show", "dataset", "voc"],
-    ["explain-code", "VXP-C002"], ["validate", "nothere"], ["runn"], ["run", "--metric", "gini"]], ids=" ".join)
+    ["--help"], *(["list", what] for what in KINDS), ["show", "explainer", "rise"], ["explain-code", "VXP-C002"],
+    ["validate", "nothere"], ["run", "--metric", "gini"]], ids=" ".join)
 def test_what_only_reads_imports_nothing_heavy(arguments: list[str]) -> None:
     said = f"""
 import sys

@@ -105,6 +105,7 @@ metric:
 
 # Everything that lists explainers, from their declarations
 explainer:
+	$(BIN)/python -m vxp.maintain.listing
 	$(BIN)/python docs/_generate.py
 
 # The documents of data sets from their declarations, the task's items and its sealed card, and the pages: make task TASK=shapes

@@ -230,7 +230,7 @@ def tasks_page() -> str:
     return page(
         "Tasks",
         "A task is a card of the registry: which items, which model, which targets, which metrics, at what budget. "
-        "`vxp list tasks` also says whether the data is on this machine.",
+        "`vxp list tasks --here` also says whether the data is on this machine.",
         table(("task", "title", "items", "model"),
               ((f"[{c['id']}](#{c['id']})", c["title"], str(c["budget"]["items"]), c["model"]["id"]) for c in cards)),
         *(section for card in cards for section in _task(card)),

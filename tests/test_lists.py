@@ -40,7 +40,6 @@ def test_every_kind_has_what_its_catalogue_has() -> None:
     assert facts.explainers() == {id: explainers.facts(one) for id, one in explainers.catalogue().items()}
     assert set(facts.datasets()) == set(datasets.sources())
     assert [row["model"] for row in rows("models")] == sorted(models.model_names()) + list(facts.FAMILIES)
-    assert set(facts.FAMILIES) | set(models.model_names()) == set(models.available())
 
 
 def test_a_package_with_another_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +152,8 @@ HEAVY = ("torch", "torchvision", "scipy", "matplotlib", "captum", "numba", "pyar
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--help"], ["run", "--help"], *(["list", what] for what in KINDS), ["show", "metric", "deletion"],
-    ["show", "explainer", "rise"], ["show", "task", "photos"], ["show", "model", "shapes-cnn"], ["show", "dataset", "voc"],
-    ["explain-code", "VXP-C002"], ["validate", "nothere"], ["runn"], ["run", "--metric", "gini"]], ids=" ".join)
+    ["--help"], *(["list", what] for what in KINDS), ["show", "explainer", "rise"], ["explain-code", "VXP-C002"],
+    ["validate", "nothere"], ["run", "--metric", "gini"]], ids=" ".join)
 def test_what_only_reads_imports_nothing_heavy(arguments: list[str]) -> None:
     said = f"""
 import sys

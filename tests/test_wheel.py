@@ -22,7 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_three_packages_and_their_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("vxp/py.typed", "vxp/assets/shapes-cnn.safetensors", "vxp/assets/stamps_imagenet.json",
-                   "vxp/assets/stamps_video.json", "vxp_explainers/grad_cam.py", "vxp_schemas/v1/result.schema.json",
+                   "vxp/assets/stamps_video.json", "vxp_explainers/grad_cam.py", "vxp_explainers/explainers.json",
+                   "vxp_schemas/v1/result.schema.json",
                    "vxp_schemas/registry/tasks/photos@2.json",
                    "vxp_schemas/registry/metrics/deletion@1.json"):
         assert needed in names, f"{needed} is missing from the wheel"

@@ -66,7 +66,7 @@ def list_(
         _print_json(rows)
         return
     for line in lines(rows, _width()):
-        console.out(line, highlight=False)  # which leaves tabs as they are
+        typer.echo(line)  # the console would make spaces of tabs
 
 
 @app.command()
@@ -85,7 +85,7 @@ def show(
         _print_json(document)
         return
     for line in page(what.page(document), _width()):
-        console.out(line, highlight=False)  # which leaves tabs as they are
+        typer.echo(line)
 
 
 def _width() -> int | None:
@@ -163,7 +163,7 @@ def _alias(name: str) -> str:
 
 
 def _print_json(found: Any) -> None:
-    console.out(json.dumps(found, indent=2, ensure_ascii=False), highlight=False)
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 def _here(what: str, row: Row) -> str:

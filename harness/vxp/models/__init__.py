@@ -14,7 +14,7 @@ from vxp.models.forms import named, of_clips, settled
 from vxp.models.identity import Card, Takes, described, state_dict_digest
 from vxp.models.layers import find_layer, last_linear_input, last_spatial_layer, spatial_layers, token_grid, token_place
 from vxp.models.loaded import Model
-from vxp.models.loading import available, lies_channels_last, load, model_names, relabelled
+from vxp.models.loading import lies_channels_last, load, model_names, relabelled
 from vxp.models.own import from_file
 from vxp.models.passes import Passes
 from vxp.models.randomise import compensated, randomised
@@ -22,7 +22,7 @@ from vxp.models.torchvision_models import templates
 from vxp.models.volumes import channels_first, token_volume
 
 __all__ = [
-    "Card", "Model", "Passes", "Takes", "available", "channels_first", "check_logits", "check_some_finite", "compensated",
+    "Card", "Model", "Passes", "Takes", "channels_first", "check_logits", "check_some_finite", "compensated",
     "described", "evaluating", "find_layer", "from_file", "last_linear_input", "last_spatial_layer", "lies_channels_last",
     "load", "model_names", "named", "of_clips", "predict", "predicted", "randomised", "relabelled", "settled", "spatial_layers",
     "state_dict_digest", "templates", "token_grid", "token_place", "token_volume",

@@ -101,21 +101,6 @@ def model_names() -> list[str]:
     return [*LOADERS, *torchvision_models.REGISTERED]
 
 
-def available() -> dict[str, str]:
-    """What can be loaded: every name of the registry, then every family of names, with where the weights come from."""
-    return {
-        "efficientnet-lite0": "the wheels of vxp[demo]", "shapes-cnn": "in this package", "motion-net": "in this package",
-        "efficientnet-lite0-frames": "the wheels of vxp[demo]",
-        **{name: f"torchvision's cache: {torchvision_models.checkpoint(torchvision_models.chosen(name)[1])}"
-           for name in torchvision_models.REGISTERED},
-        "torchvision/NAME": f"torchvision's cache: {torchvision_models.folder()}; NAME:WEIGHTS chooses them",
-        "timm/NAME": "the Hugging Face cache; NAME.TAG chooses them; pip install 'vxp[timm]'",
-        "file.py:factory": "your own: a callable that returns a module",
-        "...@FILE": "any of the last three with weights from a .safetensors or .pth file",
-        "...|frames:16|layout:btchw|fusion:mean": "any of them as a model of clips (or --frames, --layout, --fusion)",
-    }
-
-
 # ------------------------------------------------------------------------------------------------------ the registered
 
 

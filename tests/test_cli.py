@@ -46,7 +46,7 @@ def test_list(what: str, names: list[str], run_vxp: Vxp) -> None:
     (["run", "--metric", "gini"], "did you mean --metrics? (see vxp run --help)"),
     (["run", "--task", "shapes"], "the task goes without one, as in `vxp run shapes`"),
     (["run", "--task=shapes"], "the task goes without one, as in `vxp run shapes`"),
-    (["explain", "shapes", "--metrics", "gini"], "it is an option of vxp run, vxp score"),
+    (["explain", "shapes", "--metrics", "gini"], "it is an option of vxp run, vxp plan, vxp score"),
     (["run", "shapes", "photos"], "(see vxp run --help)"),
     (["lst", "metrics"], "Did you mean 'list'? (see vxp --help)"),
     (["data", "gett", "stamps"], "Did you mean 'get'? (see vxp data --help)"),
@@ -97,7 +97,7 @@ def test_the_demo_on_two_items_then_report_and_compare(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "deletion@1|steps:4|fill:mean" in done.stdout
     assert "grad-cam" in done.stdout
-    assert "scoring saliency" in done.stderr
+    assert "explaining and scoring: 10 maps" in done.stderr
     assert "rows/s" in done.stderr
     html = (out / "report.html").read_text()
     assert "grad-cam" in html

@@ -103,7 +103,7 @@ def test_groups_go_whole_and_items_may_have_different_numbers_of_them(case: Case
     # both builders, and spans in the middle
     middle = case.removed_spans([(1, 3), (2, 9), (8, 9)], "mean", order=order).edits
     together = torch.empty(3, 3, H, W)
-    builder._removed_together(together, 1, middle)  # type: ignore[arg-type]
+    builder.together(together, [(1, e) for e in middle])
     assert torch.equal(together, builder.build([(1, e) for e in middle]))
     for (a, b), row in zip([(1, 3), (2, 9), (8, 9)], together.flatten(2), strict=True):
         assert torch.equal((row != case.batch.inputs[1].flatten(1)).any(0), (ranks[1] >= a) & (ranks[1] < b))

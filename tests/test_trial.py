@@ -54,7 +54,7 @@ class Watched(Quiet):
     def __init__(self) -> None:
         self.stages: list[str] = []
 
-    def stage(self, title: str, items: int) -> None:
+    def stage(self, title: str, items: int, what: str = "item") -> None:
         self.stages.append(title)
 
 

@@ -49,7 +49,7 @@ class Samples:
     @property
     def sequential(self) -> bool:
         """Whether its run stopped when a question was decided, so that only the looks' own tests hold (7.5)."""
-        return "until" in self.document["settings"]
+        return "sequential" in self.document
 
     def with_values(self, signature: str, values: np.ndarray) -> Samples:
         """The same with other numbers of one score."""

@@ -44,7 +44,7 @@ class System:
     @property
     def sequential(self) -> bool:
         """Whether its run stopped when a question was decided (7.5)."""
-        return "until" in self.document["settings"]
+        return "sequential" in self.document
 
     @property
     def scores(self) -> dict[str, typed.ResultScore]:

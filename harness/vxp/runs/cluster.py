@@ -149,7 +149,8 @@ def _joined(ray: Any, address: str | None) -> bool:
     if "/" in address or (address != "auto" and not (host and port.isdigit())):
         raise VxpError(f"--address {address!r}: expected HOST:PORT of the cluster's head, such as 10.0.0.1:6379, as `ray start "
                        "--head` prints it")
-    to_do = "start one with `ray start --head` there and `ray start --address` on the other nodes, and run vxp on one of them"
+    to_do = ("start one with `ray start --head` there and `ray start --address` on the other nodes, and begin the command on "
+             "one of them")
     try:
         if address != "auto":
             socket.create_connection((host, int(port)), ANSWERS).close()

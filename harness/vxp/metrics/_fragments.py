@@ -87,6 +87,8 @@ def tau_b(a: Tensor, b: Tensor, compared: Tensor | None = None) -> Found:
 def _tau_b(a: Tensor, b: Tensor, compared: Tensor) -> Tensor:
     """tau_b of vectors, and the number of pairs that it divides by."""
     a, b = a[compared].double(), b[compared].double()
+    if a.isnan().any() or b.isnan().any():  # whose sign torch takes for 0, a tie
+        return torch.full((2,), torch.nan, dtype=torch.float64)
     up, over = ((x[:, None] - x[None]).sign() for x in (a, b))
     pairs = ((up * up).sum() * (over * over).sum()).sqrt()
     return torch.stack([(up * over).sum() / torch.where(pairs == 0, torch.ones_like(pairs), pairs), pairs])

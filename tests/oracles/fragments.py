@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
-from oracles import UndefinedError
 from scipy.stats import spearmanr
+
+from oracles import UndefinedError
 
 Rescored = Callable[[Collection[int]], Sequence[float]]
 
@@ -39,7 +40,9 @@ def kept_of(scores: Sequence[float], of: Sequence[int] | None, removed: Collecti
     return [float(s) for i, s in enumerate(scores) if of is None or of[i] not in removed]
 
 
-def tau_without(scores: Sequence[float], rescored: Rescored, removed: Collection[int], of: Sequence[int] | None = None) -> float:
+def tau_without(
+    scores: Sequence[float], rescored: Rescored, removed: Collection[int], of: Sequence[int] | None = None,
+) -> float:
     return tau_b(kept_of(scores, of, removed), kept_of(rescored(removed), of, removed))
 
 
@@ -48,7 +51,8 @@ def ends(weights: Sequence[float], end: str) -> list[int]:
 
 
 def disc_2022(
-    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str, mode: str,
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str,
+    mode: str,
 ) -> float:
     order = ends(weights, end)
     if len(order) <= (5 if mode == "single" else 1):
@@ -69,8 +73,8 @@ def sv_2022(
 
 
 def disc_2024(
-    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str, rank: int,
-    mode: str,
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str,
+    rank: int, mode: str,
 ) -> float:
     order = ends(weights, end)
     if len(order) <= 3:

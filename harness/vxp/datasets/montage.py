@@ -145,12 +145,13 @@ def _placed(photo: str, frames: list[int], size: Sequence[int], below: Callable[
 MONTAGE = Source(
     id="montage", version=1, load=load, propose=propose,
     missing=lambda: absent([path for photos in PHOTOS.values() for path, *_ in photos.values()]),
-    licence="CC0 and public domain (scikit-image), CC BY 2.0 (scikit-learn)",
+    licence="CC0, public domain and no known restrictions (scikit-image), CC BY 2.0 (scikit-learn)",
     about="Videos of ten shots, pans over places of photos, some of which resemble each other",
     access="packages", cluster="video",
-    detail="60 videos of 240 frames at 128 px. Every video is ten shots of 12 to 36 frames; a shot is a window that moves by the "
-           "same whole pixels from frame to frame over one place of a photo of the scikit-image and scikit-learn wheels. The shots "
-           "of a video come from four or five photos, of which one gives up to five shots and others a single one, so that "
-           "footage is redundant or novel in its video. The list of shots is data of the item, as half-open ranges with a digest. "
-           "20 videos are held out and cut from six photos that the 40 training videos do not have. Cluster: the video.",
+    detail="60 videos of 240 frames at 128 px. Every video is ten shots of 12 to 36 frames; a shot is a window that moves by "
+           "the same whole pixels from frame to frame over one place of a photo of the scikit-image and scikit-learn wheels. "
+           "The shots of a video come from four or five photos, of which one gives up to five shots and others a single one, "
+           "so that footage is redundant or novel in its video. The list of shots is data of the item, as half-open ranges "
+           "with a digest. 20 videos are held out and cut from six photos that the 40 training videos do not have. Cluster: "
+           "the video.",
 )

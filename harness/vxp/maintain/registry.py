@@ -106,9 +106,9 @@ def _summariser() -> typed.Model:
     return {
         "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
         "id": "montage-summariser", "version": 1, "title": "The summariser of the videos of montage, trained by us",
-        "about": f"Every {STEP}th frame of a video as efficientnet-lite0 pools it, to a score per frame: how little its shot resembles "
-                 "any other of the video. One layer of self-attention over frames, for any number of them. On the held-out videos its "
-                 f"mean scores of shots and their novelty have a tau_b of {log['tau_b']['held_out']:.2f}.",
+        "about": f"Every {STEP}th frame of a video as efficientnet-lite0 pools it, to a score per frame: how little its shot "
+                 "resembles any other of the video. One layer of self-attention over frames, for any number of them. On the "
+                 f"held-out videos its mean scores of shots and their novelty have a tau_b of {log['tau_b']['held_out']:.2f}.",
         "status": "active", "license": "Apache-2.0", "architecture": {"symbol": "vxp.models.summariser:Summariser"},
         "state_dict_digest": models.state_dict_digest(module), "num_params": sum(p.numel() for p in module.parameters()),
         "eval_mode": True, "output": "sequence",

@@ -36,8 +36,8 @@ Video = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is trained. videos: how many give the shots of a new one; rate and quick: the highest of the cycle, of the projection
-    and of the few other numbers; blanked: the share of the features."""
+    """How it is trained. videos: how many give the shots of a new one; rate and quick: the highest of the cycle, of the
+    projection and of the few other numbers; blanked: the share of the features."""
 
     steps: int = 400
     batch: int = 8

@@ -129,9 +129,9 @@ def disc_2022(videos: Fragments, end: End, *, mode: Literal["single", "batch"] =
     """Discoverability of 2022, Disc+ of the `most` and Disc- of the `least` relevant fragments: mean of 1 - tau_b between the
     scores and those without them (Apostolidis et al., ISM 2022).
 
-    `single`: the SINGLE first, each alone. `batch`: the first ceil(p*S) together for p in SHARES. Range [0, 2]; higher is better
-    of `most`, lower of `least`. Undefined, `constant-scores`, where a tau is; `too-few-fragments` where there are not more than
-    SINGLE (`single`: both ends would be the same fragments) or than one (`batch`).
+    `single`: the SINGLE first, each alone. `batch`: the first ceil(p*S) together for p in SHARES. Range [0, 2]; higher is
+    better of `most`, lower of `least`. Undefined, `constant-scores`, where a tau is; `too-few-fragments` where there are not
+    more than SINGLE (`single`: both ends would be the same fragments) or than one (`batch`).
     """
     S = videos.weights.shape[1]
     rows = (one_by_one(videos.weights, range(SINGLE), end) if mode == "single"
@@ -186,6 +186,9 @@ def fragment_deletion(videos: Fragments) -> Found:
     A deletion curve (Petsiuk et al. 2018) over fragments, read by the order of the frames. Range [-1, 1], lower is better.
     Undefined, `constant-scores`, where one tau is; `too-few-fragments` where there is one fragment. Without any fragment tau is
     1, and without all of them mostly undefined, so neither end of the curve counts.
+
+    Not to be read alone: most rows lack many fragments, whose frames then look alike, and a ranking by what each fragment does
+    alone can score worse than chance here.
     """
     S = videos.weights.shape[1]
     few = _few(videos.weights, 2)
@@ -209,16 +212,16 @@ def _either(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tenso
 
 
 def changes(videos: Fragments, explanandum: Literal["mean-score", "rank-order"]) -> Found:
-    """What the output loses with each fragment alone, float64 [B, S]: of the mean score of the frames, score(all) - score(without
-    it), signed; of the order of the frames, 1 - tau_b, in [0, 2] and without a sign.
+    """What the output loses with each fragment alone, float64 [B, S]: of the mean score of the frames, that of all less that
+    without it, signed; of the order of the frames, 1 - tau_b, in [0, 2] and without a sign.
 
-    Undefined, bool [B, S]: `constant-scores` where tau_b is.
+    Undefined, `constant-scores`, where one tau_b is. The source drops such fragments, and compares the others only.
     """
     S = videos.weights.shape[1]
     alone = torch.eye(S, dtype=torch.bool, device=videos.weights.device).expand(len(videos.weights), S, S)
     if explanandum == "rank-order":
         taus, undefined = videos.taus(alone)
-        return 1 - taus, undefined
+        return 1 - taus, _all_defined(undefined)
     found, compared = videos.without(alone)
     left = (found.double() * compared).sum(2) / compared.sum(2)
     return videos.scores.double().mean(1, keepdim=True) - left, {}
@@ -227,14 +230,14 @@ def changes(videos: Fragments, explanandum: Literal["mean-score", "rank-order"])
 def rank_correlation(weights: Tensor, change: Tensor, *, sign: Literal["signed", "absolute"] = "signed") -> Found:
     """Spearman's correlation over fragments between weights [B, S] and the change of the output without each, [B, S].
 
-    `signed` takes both as they are; `absolute` takes the absolute value of both (Apostolidis et al., ISM 2022), which cannot tell
-    an explanation from its opposite. Range [-1, 1], higher is better. Undefined, `zero-variance`, where one side has one value,
-    which includes a single fragment. The source drops fragments without a change; here the video has none (`changes`).
+    `signed` takes both as they are; `absolute` takes the absolute value of both (Apostolidis et al., ISM 2022), which cannot
+    tell an explanation from its opposite. Range [-1, 1], higher is better. Undefined, `zero-variance`, where one side has one
+    value, which includes a single fragment.
     """
-    both = (weights.double(), change.double().to(weights.device))
-    value, still = spearman(*(x.abs() if sign == "absolute" else x for x in both))
-    return _unless_nan(value, sum(both).sum(1)), {STILL: still}  # type: ignore[union-attr]
+    a, b = weights.double(), change.double().to(weights.device)
+    value, still = spearman(a.abs(), b.abs()) if sign == "absolute" else spearman(a, b)
+    return _unless_nan(value, (a + b).sum(1)), {STILL: still}
 
 
-__all__ = ["CONSTANT", "FEW", "RANKS", "SHARES", "SINGLE", "STILL", "Fragments", "Rescored", "changes", "disc_2022", "disc_2024",
-           "fragment_deletion", "one_by_one", "rank_correlation", "sv_2022", "sv_2024", "tau_b", "together"]
+__all__ = ["RANKS", "SHARES", "SINGLE", "Fragments", "Rescored", "changes", "disc_2022", "disc_2024", "fragment_deletion",
+           "one_by_one", "rank_correlation", "sv_2022", "sv_2024", "tau_b", "together"]

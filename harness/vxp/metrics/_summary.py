@@ -46,7 +46,7 @@ USERS: Mapping[str, Callable[[Sequence[float]], float]] = {"avg": lambda found: 
 
 
 def spread(scores: Floats, picks: Sequence[int], frames: int) -> Floats:
-    """Scores [frames] of all frames from those of the picked ones: each has that of the last pick up to it, 0 before the first."""
+    """Scores of so many frames from those of the picked ones: each has that of the last pick up to it, 0 before the first."""
     found = np.zeros(frames)
     for score, start, end in zip(scores, picks, [*picks[1:], frames], strict=True):
         found[start:end] = score
@@ -56,8 +56,8 @@ def spread(scores: Floats, picks: Sequence[int], frames: int) -> Floats:
 def summary(scores: Floats, shots: Shots, dialect: str) -> Bools:
     """bool [n], the frames of a summary, of the scores [n] of all frames.
 
-    Where two sets of shots are worth the same, that without the last shot in which they differ is taken. VxpError unless the shots
-    are ranges in order within the video.
+    Where two sets of shots are worth the same, that without the last shot in which they differ is taken. VxpError unless the
+    shots are ranges in order within the video.
     """
     rules, n = _known(dialect), len(scores)
     _check(shots, n)
@@ -79,8 +79,8 @@ def _known(dialect: str) -> Dialect:
 def _check(shots: Shots, frames: int) -> None:
     edges = [edge for shot in shots for edge in shot]
     if not shots or edges[0] < 0 or edges[-1] > frames or edges != sorted(edges) or any(a == b for a, b in shots):
-        raise VxpError(f"the shots {list(shots)[:5]} are no ranges [start, end) in order within {frames} frames, expected such: "
-                       "of inclusive ends add 1")
+        raise VxpError(f"the shots {list(shots)[:5]} are no ranges [start, end) in order within {frames} frames, expected "
+                       "such: to inclusive ends add 1")
 
 
 def _worth(scores: Floats, rules: Dialect) -> float:

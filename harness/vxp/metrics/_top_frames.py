@@ -1,4 +1,4 @@
-"""What a model of classes says of the frames that an explanation rates highest, and of all others (Gkalelis et al. 2022, ViGAT).
+"""What a model of classes says of the frames that an explanation rates highest, and of the others (Gkalelis et al. 2022).
 
 `predicted` maps bool [B, R, T], the frames that each of R rows keeps, to logits [B, R, K]: the caller leaves the others out, or
 lets something take their place. Frames go by weight, the largest first, ties by index.
@@ -79,7 +79,8 @@ def fidelity_minus(clips: Frames, *, top: int) -> Found:
     """Accuracy on all frames less that on the `top` frames alone (Gkalelis et al. 2022; Yuan et al. 2022 for graphs).
 
     A clip is right where the highest logit is that of one of its labels. -1, 0 or 1 of a clip, the mean over clips is the
-    score; lower is better. Undefined, `no-label`, where no class counts as correct; `too-few-frames` where no frame is left out.
+    score; lower is better. Undefined, `no-label`, where no class counts as correct; `too-few-frames` where no frame is left
+    out.
     """
     whole, first, _ = clips.logits(top)
     return _lost(clips, whole, first, top)

@@ -47,8 +47,8 @@ def fragment_of(picks: Sequence[int], segments: Sequence[tuple[int, int]]) -> Te
     """int64 [n]: the number of the half-open segment that holds each pick. VxpError for a pick in none."""
     found = [next((i for i, (start, end) in enumerate(segments) if start <= pick < end), -1) for pick in picks]
     if -1 in found:
-        raise VxpError(f"frame {picks[found.index(-1)]} lies in no segment of {list(segments)[:5]}, expected half-open segments "
-                       "that hold every picked frame")
+        raise VxpError(f"frame {picks[found.index(-1)]} lies in no segment of {list(segments)[:5]}, expected half-open "
+                       "segments that hold every picked frame")
     return torch.tensor(found)
 
 
@@ -62,8 +62,8 @@ def pooled(model: Model, frames: Tensor) -> Tensor:
         with last_linear_input(model.module) as seen:
             model.module(inputs)
         if not seen or len(seen[0]) != len(some):
-            raise VxpError(f"model {model.id} has no linear layer that sees one vector per image, so it gives no features: choose "
-                           "another")
+            raise VxpError(f"model {model.id} has no linear layer that sees one vector per image, so it gives no features: "
+                           "choose another")
         found.append(seen[0].float().cpu())
     return torch.cat(found)
 

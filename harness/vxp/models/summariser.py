@@ -59,19 +59,21 @@ class Summariser(nn.Module):
     def _attention(self, h: Tensor) -> Tensor:
         place = torch.arange(h.shape[-2], device=h.device)
         apart = (place[:, None] - place).abs().clamp_max(len(self.distance) - 1)
-        return (self.sharpness * (h @ h.transpose(-1, -2)) + self.distance[apart]).softmax(-1)
+        found: Tensor = (self.sharpness * (h @ h.transpose(-1, -2)) + self.distance[apart]).softmax(-1)
+        return found
 
 
 def fragment_means(values: Tensor, of: Tensor) -> Tensor:
-    """The mean over the frames of every fragment, [S, ...] of values [n, ...]; of int64 [n]: the fragment of each frame, of which
-    none is without frames."""
+    """The mean over the frames of every fragment, [S, ...] of values [n, ...]; of int64 [n]: the fragment of each frame, and
+    every fragment has one."""
     one_hot = F.one_hot(of).to(values.dtype)
-    return torch.tensordot(one_hot / one_hot.sum(0), values, dims=([0], [0]))
+    return torch.einsum("ns,n...->s...", one_hot / one_hot.sum(0), values)
 
 
 def novelty(features: Tensor, of: Tensor) -> Tensor:
-    """How little every fragment resembles any other of its video: 1 less the largest cosine similarity between the mean features
-    of its frames and those of another, [S]. features [n, D]; of int64 [n]: the fragment of each frame; at least two fragments."""
+    """How little every fragment resembles any other of its video: 1 less the largest cosine similarity between the mean
+    features of its frames and those of another, [S]. features [n, D]; of int64 [n]: the fragment of each frame, of two at
+    least."""
     means = F.normalize(fragment_means(features, of), dim=-1)
     alike = means @ means.T
     return 1 - alike.masked_fill(torch.eye(len(alike), dtype=torch.bool), -torch.inf).amax(1)

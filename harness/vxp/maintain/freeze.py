@@ -5,6 +5,9 @@ prediction is one of its right classes, and the prediction is frozen as its targ
 (`chosen`), that rule says both; otherwise every candidate is kept.
 No cluster gives more than its share of the items. The list is stored in bytewise order of item_id. Sealing writes the
 digests of data set, model and list into the card.
+
+With `--set` it is a data set that is named, one whose list ends: all of its items are frozen, `sets/ID@VERSION.json`, and its
+document gets the digest of that list.
 """
 
 from __future__ import annotations
@@ -58,14 +61,18 @@ def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
 
 
 def _row(item: datasets.Item, source: datasets.Source, targets: str, predict: Predict) -> Listed | None:
-    sample, target = source.load(item), item.target
+    image, target = source.load(item).image, item.target
     choose = source.chosen or (_predicted if targets == "predicted" else None)
     if choose is not None:
-        target = choose(item, predict(sample.image))
+        target = choose(item, predict(image))
         if target is None:
             return None
+    return _listed(item, image, target)
+
+
+def _listed(item: datasets.Item, image: Tensor, target: int | None) -> Listed:
     return {"item_id": item.id, "cluster": item.cluster, "target": target, "label": list(item.label),
-            "pixel_sha256": pixel_sha256(sample.image), "recipe": dict(item.recipe)}
+            "pixel_sha256": pixel_sha256(image), "recipe": dict(item.recipe)}
 
 
 def _predicted(item: datasets.Item, logits: Tensor) -> int | None:
@@ -94,6 +101,22 @@ def sealed(card: typed.Task, items: bytes | None) -> bytes:
     return (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def whole(source: datasets.Source) -> list[Listed]:
+    """The rows of all items of a data set whose list ends, of seed 0."""
+    rows = [_listed(item, source.load(item).image, item.target) for item in source.propose(0)]
+    return sorted(rows, key=lambda row: str(row["item_id"]).encode())
+
+
+def with_items(document: typed.Dataset, items: bytes) -> bytes:
+    """The bytes of a data set's document with the digest of the list of its items."""
+    rows = len(json.loads(items))
+    path = f"sets/{document['id']}@{document['version']}.json"
+    full = document | {"items": {"path": path, "digest": "sha256:" + hashlib.sha256(items).hexdigest(), "size": len(items),
+                                 "rows": rows}, "n_items": rows}
+    vxp_schemas.validate(full)
+    return (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def _reference(kind: str, ref: typed.Ref) -> typed.Ref:
     return vxp_schemas.reference(vxp_schemas.registry_document(kind, f"{ref['id']}@{ref['version']}"))
 
@@ -114,15 +137,10 @@ def main(arguments: list[str], out: TextIO = sys.stdout) -> int:
     parser = argparse.ArgumentParser(prog="python -m vxp.maintain.freeze",
                                      description="Make a task's list of items again and seal its card.")
     parser.add_argument("task")
+    parser.add_argument("--set", action="store_true", help="it is a data set that is named, and all of its items are listed")
     parser.add_argument("--check", action="store_true", help="compare with the stored list and write nothing")
     given = parser.parse_args(arguments)
-    registry = Path(str(files("vxp_schemas").joinpath("registry")))
-    card = vxp_schemas.registry_document("tasks", given.task)
-    name = f"{card['id']}@{card['version']}.json"
-    items = None
-    if card["status"] != "template":
-        items = listed(frozen(card, predictor(models.load(card["model"]["id"]))))
-    made = {registry / "tasks" / name: sealed(card, items)} | ({registry / "items" / name: items} if items else {})
+    made = _set(given.task) if given.set else _task(given.task)
     differing = [path for path, content in made.items() if not path.is_file() or path.read_bytes() != content]
     for path in differing:
         if not given.check:
@@ -130,8 +148,29 @@ def main(arguments: list[str], out: TextIO = sys.stdout) -> int:
             path.write_bytes(made[path])
         out.write(f"{path}: {'differs' if given.check else 'written'}\n")
     if not differing:
-        out.write(f"{card['id']}: as stored\n")
+        out.write(f"{given.task}: as stored\n")
     return 1 if given.check and differing else 0
+
+
+def _registry() -> Path:
+    return Path(str(files("vxp_schemas").joinpath("registry")))
+
+
+def _task(id: str) -> dict[Path, bytes]:
+    """The files of a task: its card, and its list unless it is a template."""
+    card = vxp_schemas.registry_document("tasks", id)
+    name = f"{card['id']}@{card['version']}.json"
+    items = None
+    if card["status"] != "template":
+        items = listed(frozen(card, predictor(models.load(card["model"]["id"]))))
+    return {_registry() / "tasks" / name: sealed(card, items)} | ({_registry() / "items" / name: items} if items else {})
+
+
+def _set(id: str) -> dict[Path, bytes]:
+    """The files of a data set with a list of its own: its document and the list."""
+    document = vxp_schemas.registry_document("datasets", id)
+    name, items = f"{document['id']}@{document['version']}.json", listed(whole(datasets.source(id)))
+    return {_registry() / "datasets" / name: with_items(document, items), _registry() / "sets" / name: items}
 
 
 if __name__ == "__main__":

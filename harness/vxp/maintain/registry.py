@@ -6,12 +6,14 @@ Of a data set that declares `access`, the document follows the declaration, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import torch
 import vxp_schemas
 from vxp_schemas import typed
 
@@ -21,6 +23,9 @@ from vxp.datasets import Source, motion_items, shapes, stamps_video
 from vxp.documents import store
 from vxp.metrics import catalogue
 from vxp.models import loading
+from vxp.models.frame_features import STEP
+from vxp.models.identity import ATOL
+from vxp.models.summariser import probe_features
 from vxp.origin import ours
 from vxp.runs import result
 
@@ -39,7 +44,7 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Mo
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
-        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), *templates)
+        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), _summariser(), *templates)
         found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     if "datasets" in kinds:
         declared = (s for s in datasets.sources().values() if s.access and ours(s.load))
@@ -89,6 +94,31 @@ def _motion() -> typed.Model:
     size = (motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE)
     document = models.described(loading.motion_net(), card, models.Takes(size, loading.MOTION, len(motion_items.CLASSES)))
     return _shipped(document, "motion-net", motion_items.CLASSES)
+
+
+def _summariser() -> typed.Model:
+    """That of a model of sequences: a score per frame and no classes, and the probe is of features."""
+    log = json.loads((files("vxp") / "assets" / "montage-summariser.json").read_text())
+    module = loading.montage_summariser()
+    inputs = probe_features()
+    with torch.no_grad():
+        scores = module(inputs)
+    return {
+        "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
+        "id": "montage-summariser", "version": 1, "title": "The summariser of the videos of montage, trained by us",
+        "about": f"Every {STEP}th frame of a video as efficientnet-lite0 pools it, to a score per frame: how little its shot "
+                 "resembles any other of the video. One layer of self-attention over frames, for any number of them. On the "
+                 f"held-out videos its mean scores of shots and their novelty have a tau_b of {log['tau_b']['held_out']:.2f}.",
+        "status": "active", "license": "Apache-2.0", "architecture": {"symbol": "vxp.models.summariser:Summariser"},
+        "state_dict_digest": models.state_dict_digest(module), "num_params": sum(p.numel() for p in module.parameters()),
+        "eval_mode": True, "output": "sequence",
+        "input": {"size": list(inputs.shape[1:]), "normalization": {"mean": [0.0], "std": [1.0]}},
+        "classes": {"count": 1, "names": ["novelty"]},
+        "probe": {"inputs": "vxp.models.summariser.probe_features: uniform features by Philox, purpose probe@1",
+                  "inputs_digest": f"sha256:{hashlib.sha256(inputs.numpy().tobytes()).hexdigest()}",
+                  "logits": [[round(v, 2) for v in row[:8].tolist()] for row in scores], "atol": ATOL},
+        "weights": {"package": "vxp", "path": "vxp/assets/montage-summariser.safetensors"},
+    }
 
 
 def _shipped(document: typed.Model, name: str, classes: Sequence[str]) -> typed.Model:

@@ -11,7 +11,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 import vxp_schemas
-from torch import nn
+from torch import Tensor, nn
 from vxp_schemas import typed
 
 from vxp.catalogue import nearest
@@ -23,6 +23,7 @@ from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id
 from vxp.models.motion_net import MotionNet
 from vxp.models.shapes_cnn import ShapesCNN
+from vxp.models.summariser import Summariser
 
 LITE0 = Normalization((127 / 255,) * 3, (128 / 255,) * 3)
 SHAPES = Normalization((0.5,) * 3, (0.25,) * 3)
@@ -165,9 +166,22 @@ def motion_net() -> nn.Module:
 
 
 def _shipped(build: Callable[[int], nn.Module], weights: str) -> nn.Module:
-    with as_file(files("vxp") / "assets" / f"{weights}.safetensors") as path:
-        state = safetensors.torch.load_file(path)
+    state = _asset(weights)
     module = build(len(state["head.bias"]))
+    module.load_state_dict(state, strict=True)
+    return module.eval()
+
+
+def _asset(weights: str) -> dict[str, Tensor]:
+    with as_file(files("vxp") / "assets" / f"{weights}.safetensors") as path:
+        return dict(safetensors.torch.load_file(path))
+
+
+def montage_summariser() -> Summariser:
+    """The summariser of the videos of montage with weights of this package. It is no classifier, so `load` does not have it."""
+    state = _asset("montage-summariser")
+    width, features = state["project.weight"].shape
+    module = Summariser(features, width, len(state["distance"]) - 1)
     module.load_state_dict(state, strict=True)
     return module.eval()
 

@@ -1,0 +1,191 @@
+"""Scores of weights of a video's fragments and frames, and F1 of summaries: one video, plain loops, by the definitions.
+
+`rescored` maps the set of removed fragments to the frames' scores without them, a list as long as the video; `gone` are frames
+that are not compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from oracles import UndefinedError
+
+Rescored = Callable[[Collection[int]], Sequence[float]]
+
+
+def tau_b(a: Sequence[float], b: Sequence[float]) -> float:
+    """Concordant less discordant pairs, by the root of the pairs that a does not tie times those that b does not."""
+    concordant = discordant = in_a = in_b = 0
+    for i, j in itertools.combinations(range(len(a)), 2):
+        concordant += (a[i] < a[j] and b[i] < b[j]) or (a[i] > a[j] and b[i] > b[j])
+        discordant += (a[i] < a[j] and b[i] > b[j]) or (a[i] > a[j] and b[i] < b[j])
+        in_a += a[i] != a[j]
+        in_b += b[i] != b[j]
+    if not in_a * in_b:
+        raise UndefinedError("constant-scores")
+    return (concordant - discordant) / math.sqrt(in_a * in_b)
+
+
+def ranked(weights: Sequence[float]) -> list[int]:
+    """Fragments from the largest weight to the smallest, of equal ones the earlier first."""
+    return sorted(range(len(weights)), key=lambda i: (-weights[i], i))
+
+
+def kept_of(scores: Sequence[float], of: Sequence[int] | None, removed: Collection[int]) -> list[float]:
+    return [float(s) for i, s in enumerate(scores) if of is None or of[i] not in removed]
+
+
+def tau_without(
+    scores: Sequence[float], rescored: Rescored, removed: Collection[int], of: Sequence[int] | None = None,
+) -> float:
+    return tau_b(kept_of(scores, of, removed), kept_of(rescored(removed), of, removed))
+
+
+def ends(weights: Sequence[float], end: str) -> list[int]:
+    return ranked(weights) if end == "most" else ranked(weights)[::-1]
+
+
+def disc_2022(
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str,
+    mode: str,
+) -> float:
+    order = ends(weights, end)
+    if len(order) <= (5 if mode == "single" else 1):
+        raise UndefinedError("too-few-fragments")
+    sets: Iterable[list[int]]
+    if mode == "single":
+        sets = [[order[rank]] for rank in range(5)]
+    else:
+        sets = [order[: math.ceil(percent * len(order) / 100)] for percent in (1, 5, 10, 15, 20)]
+    return float(np.mean([1 - tau_without(scores, rescored, removed, of) for removed in sets]))
+
+
+def sv_2022(
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, mode: str,
+) -> float:
+    plus, minus = (disc_2022(weights, scores, rescored, of, end=end, mode=mode) for end in ("most", "least"))
+    return 0.0 if minus < plus else 1.0
+
+
+def disc_2024(
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, end: str,
+    rank: int, mode: str,
+) -> float:
+    order = ends(weights, end)
+    if len(order) <= 3:
+        raise UndefinedError("too-few-fragments")
+    removed = [order[rank - 1]] if mode == "one-by-one" else order[:rank]
+    return tau_without(scores, rescored, removed, of)
+
+
+def sv_2024(
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, mode: str,
+) -> float:
+    violations = 0
+    for rank in (1, 2, 3):
+        plus, minus = (disc_2024(weights, scores, rescored, of, end=end, rank=rank, mode=mode) for end in ("most", "least"))
+        violations += minus < plus
+    return violations / 3
+
+
+def fragment_deletion(
+    weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None,
+) -> float:
+    order = ranked(weights)
+    if len(order) < 2:
+        raise UndefinedError("too-few-fragments")
+    return float(np.mean([tau_without(scores, rescored, order[:k], of) for k in range(1, len(order))]))
+
+
+def change(
+    scores: Sequence[float], rescored: Rescored, fragment: int, of: Sequence[int] | None = None, *, explanandum: str,
+) -> float:
+    if explanandum == "rank-order":
+        return 1 - tau_without(scores, rescored, [fragment], of)
+    return float(np.mean(scores) - np.mean(kept_of(rescored([fragment]), of, [fragment])))
+
+
+def rank_correlation(weights: Sequence[float], changes: Sequence[float], *, sign: str) -> float:
+    a, b = (np.abs(x) if sign == "absolute" else np.asarray(x) for x in (weights, changes))
+    if len(set(a.tolist())) == 1 or len(set(b.tolist())) == 1:
+        raise UndefinedError("zero-variance")
+    return float(spearmanr(a, b).statistic)
+
+
+# ------------------------------------------------------------------------------------------------------------------ frames
+
+
+def probability(logits: Sequence[float], target: int, readout: str) -> float:
+    if readout == "sigmoid":
+        return 1 / (1 + math.exp(-logits[target]))
+    return math.exp(logits[target]) / sum(math.exp(z) for z in logits)
+
+
+def top_frames(weights: Sequence[float], top: int) -> tuple[list[int], list[int]]:
+    """The frames that are kept alone, and the rest; in their order in time."""
+    if not 0 < top < len(weights):
+        raise UndefinedError("too-few-frames")
+    order = ranked(weights)
+    return sorted(order[:top]), sorted(order[top:])
+
+
+Logits = Callable[[Sequence[int]], Sequence[float]]
+
+
+def top_p_average_drop(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
+    kept, _ = top_frames(weights, top)
+    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
+    if before < 1e-12:
+        raise UndefinedError("saturated")
+    return max(0.0, before - after) / before
+
+
+def top_p_increase(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
+    kept, _ = top_frames(weights, top)
+    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
+    return float(after > before)
+
+
+def fidelity(weights: Sequence[float], labels: Collection[int], logits: Logits, *, top: int, part: str) -> float:
+    if not labels:
+        raise UndefinedError("no-label")
+    kept, rest = top_frames(weights, top)
+    right = [int(np.argmax(logits(frames))) in labels for frames in (range(len(weights)), kept if part == "minus" else rest)]
+    return float(right[0]) - float(right[1])
+
+
+# ----------------------------------------------------------------------------------------------------------------- summary
+
+
+def summary(scores: Sequence[float], shots: Sequence[tuple[int, int]], *, dialect: str) -> set[int]:
+    """Frames of the best set of shots, of all sets; of equally good ones that without the last shot in which they differ."""
+    means = [sum(scores[start:end]) / (end - start) for start, end in shots]
+    worth = [int(1000 * mean) for mean in means] if dialect == "dsnet" else means
+    limit = int((shots[-1][1] if dialect == "ca-sum" else len(scores)) * 0.15)
+    sets = [taken for taken in itertools.product([False, True], repeat=len(shots))
+            if sum(end - start for (start, end), t in zip(shots, taken, strict=True) if t) <= limit]
+    best = min(sets, key=lambda taken: (-sum(w for w, t in zip(worth, taken, strict=True) if t), taken[::-1]))
+    return {frame for (start, end), t in zip(shots, best, strict=True) if t for frame in range(start, end)}
+
+
+def f1(made: set[int], wanted: set[int]) -> float:
+    both = len(made & wanted)
+    if not both:
+        return 0.0
+    precision, recall = both / len(made), both / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def summary_f1(
+    scores: Sequence[float], shots: Sequence[tuple[int, int]], people: Sequence[set[int]], *, dialect: str, users: str,
+) -> float:
+    made = summary(scores, shots, dialect=dialect)
+    if not made and dialect == "ca-sum":
+        raise UndefinedError("empty-summary")
+    found = [f1(made, wanted) for wanted in people]
+    return max(found) if users == "max" else sum(found) / len(found)

@@ -231,7 +231,7 @@ def test_an_explainer_with_all_its_parameters_reads_back(name: str) -> None:
 # --------------------------------------------------------------------------------------------- commands in texts of the code
 
 
-TALK = {"again", "count", "of", "runs", "writes"}
+TALK = {"again", "and", "count", "of", "runs", "writes"}
 """What follows the program's name where no command does."""
 
 

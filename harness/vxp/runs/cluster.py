@@ -283,7 +283,7 @@ class _Crew:
     def _lose(self, call: _Call, error: Exception) -> None:
         self.why, where = _short(error), self.nodes.get(call.worker, "a node")
         if isinstance(error, self.ray.exceptions.ActorDiedError):  # Ray begins it again, unless it cannot begin at all
-            raise VxpError(f"a worker cannot begin: {self.why}. Expected the same vxp and Ray on every node") from None
+            raise VxpError(f"a worker cannot begin: {self.why}. Expected Ray and vxp, each the same, on every node") from None
         self.away[call.worker] = time.monotonic() + PAUSE
         if call.work is None:
             return

@@ -318,7 +318,8 @@ def test_a_unit_that_ends_its_workers_is_named(
 
 def test_a_node_without_vxp_is_said(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     workers = crew(connected, monkeypatch, -1)
-    with pytest.raises(VxpError, match=r"a worker cannot begin: .*No module named 'vxp'\. Expected Ray and vxp, each the same, on"):
+    says = r"a worker cannot begin: .*No module named 'vxp'\. Expected Ray and vxp, each the same, on"
+    with pytest.raises(VxpError, match=says):
         workers.do(WORK, Quiet())
     workers.end()
 

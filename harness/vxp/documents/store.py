@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import vxp_schemas
 from vxp_schemas import typed
@@ -46,28 +46,41 @@ MAX_CELLS = 2 * 2**30
 # ---------------------------------------------------------------------------------------------------------- whole files
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash."""
+@contextlib.contextmanager
+def appearing(path: Path, said: str = "") -> Iterator[BinaryIO]:
+    """A file under a temporary name beside its own, synced and renamed where the block ends well, and else removed. said: what
+    an error says behind the name."""
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
-        raise NotWrittenError(f"could not write {path} ({len(data)} bytes): {error.strerror}. Nothing half-written is left; "
-                              "make room or choose another --out and run the same command again: finished units are "
-                              "kept") from error
+        raise NotWrittenError(f"could not write {path}{said}: {error.strerror}. Nothing half-written is left; make room or "
+                              "choose another --out and run the same command again: finished units are kept") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash."""
+    with appearing(path, f" ({len(data)} bytes)") as file:
+        file.write(data)
+
+
+def copy(source: Path, target: Path) -> None:
+    """The same with the bytes of another file, which are not held in memory."""
+    with appearing(target) as file, source.open("rb") as given:
+        shutil.copyfileobj(given, file)
 
 
 @contextlib.contextmanager
@@ -108,7 +121,7 @@ def outside(bundle: Path, out: Path) -> None:
         raise VxpError(f"{out} lies in the bundle, which is never changed: choose a place beside it")
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -243,6 +256,10 @@ class Units:
             self.load(name)  # says what is wrong with it
             raise
 
+    def missing(self, name: str) -> VxpError:
+        """What is said of a unit that is needed and not finished."""
+        return VxpError(f"the unit {name} of {self.folder.parent} is missing: run the same command again")
+
     def done(self, name: str) -> bool:
         """Whether a unit is finished."""
         return (self.folder / f"{name}.sha256").exists()
@@ -361,11 +378,7 @@ class Maps:
 def copy_described(given: Path, folder: Path, described: typed.Descriptor) -> None:
     """Copy a described file; VxpError where size or digest differ."""
     check_described(given, described)
-    target = folder / described["path"]
-    with whole(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(given / described["path"], temporary := target.with_name(f".{target.name}.copy"))
-        os.replace(temporary, target)
+    copy(given / described["path"], folder / described["path"])
 
 
 def row_digests(maps: Tensor) -> list[bytes]:

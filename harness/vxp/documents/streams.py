@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import struct
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,37 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vxp.documents import store
-from vxp.errors import NotWrittenError, VxpError
+from vxp.errors import VxpError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 BYTES: Mapping[str, int] = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 """Bytes of a value, by its type as safetensors calls it."""
-
-
-@contextlib.contextmanager
-def appearing(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name beside its own, synced and renamed where the block ends well, and else removed."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-        store.sync_folder(path.parent)
-    except OSError as error:
-        raise NotWrittenError(f"could not write {path}: {error.strerror}. Nothing half-written is left; make room or choose "
-                              "another --out and run the same command again: finished units are kept") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 @dataclass(frozen=True)
@@ -107,7 +81,7 @@ class Arrays:
 @contextlib.contextmanager
 def arrays(path: Path, said: Mapping[str, Array]) -> Iterator[Arrays]:
     """A safetensors file to be written by rows."""
-    with appearing(path) as file:
+    with store.appearing(path) as file:
         yield Arrays(file, said)
 
 
@@ -144,15 +118,10 @@ class Table:
 @contextlib.contextmanager
 def table(path: Path, group: int) -> Iterator[Table]:
     """A Parquet file to be written by rows, so many of them to a group."""
-    with appearing(path) as file:
+    with store.appearing(path) as file:
         rows = Table(file, group)
         yield rows
         rows.close()
 
 
-def columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """Some columns of a table that was written here."""
-    return pq.read_table(path, columns=list(names))
-
-
-__all__ = ["Array", "Arrays", "Table", "appearing", "arrays", "columns", "dtype_of", "table"]
+__all__ = ["Array", "Arrays", "Table", "arrays", "dtype_of", "table"]

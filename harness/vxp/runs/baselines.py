@@ -72,7 +72,7 @@ def read(context: Context, start: int) -> Baseline:
     """What a finished unit holds; VxpError where it is not there, or is of other metrics."""
     unit = context.units.load(name(start))
     if unit is None:
-        raise VxpError(f"the unit {name(start)} of {context.out} is missing: run the same command again")
+        raise context.units.missing(name(start))
     tensors, notes = unit
     wanted = context.wanted
     rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}

@@ -184,7 +184,7 @@ def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) ->
         for start, _ in ranges:
             head = context.units.head(name(of_set, start))
             if head is None:
-                raise VxpError(f"the unit {name(of_set, start)} of {context.out} is missing: run the same command again")
+                raise context.units.missing(name(of_set, start))
             notes.append(head[0])
         grid = _grid(bound.id, notes)
 

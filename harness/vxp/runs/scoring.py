@@ -15,7 +15,7 @@ from torch import Tensor
 from vxp_schemas import typed
 
 from vxp import clock
-from vxp.core import OK, Case, VxpError
+from vxp.core import OK, Case
 from vxp.documents.streams import Array
 from vxp.engine import Engine, Job, Tally
 from vxp.engine import Shared as SharedRows
@@ -144,7 +144,7 @@ def gathered(context: Context, of_set: str) -> Gathered:
     for start, _ in context.ranges():
         head = context.units.head(name(of_set, start))
         if head is None:
-            raise VxpError(f"the unit {name(of_set, start)} of {context.out} is missing: run the same command again")
+            raise context.units.missing(name(of_set, start))
         notes, shapes = head
         for signature, said in notes["scores"].items():
             if said["x"]:

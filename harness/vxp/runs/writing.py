@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -164,8 +163,7 @@ def write(
         }
         for field, (path, rows) in kept.items():
             copy = s.folder / FILES[field]
-            with streams.appearing(copy) as file, path.open("rb") as source:
-                shutil.copyfileobj(source, file)
+            store.copy(path, copy)
             document[field] = store.descriptor(copy, out, store.SAFETENSORS if rows is None else store.PARQUET, rows)
         arrays: dict[Beside, Mapping[str, streams.Array]] = {"curves": s.gathered.curves, "statistics": s.gathered.statistics}
         for field, there in arrays.items():

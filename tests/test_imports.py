@@ -21,6 +21,7 @@ LAYERS = [
     {"media"},
     {"kinds"},
     {"core"},
+    {"outputs"},
     {"metrics", "models", "datasets"},
     {"engine", "explainers", "stats"},
     {"division"},

@@ -13,6 +13,7 @@ from vxp.core import Batch, Case, Edit
 from vxp.engine import Engine, Job, Wanted, mapless, traces
 from vxp.engine.rows import Rows
 from vxp.metrics import bind_all, catalogue
+from vxp.outputs import CLASSES
 from vxp.runs import run
 from vxp.runs.context import Context, Settings
 from vxp.tasks import Task
@@ -43,7 +44,8 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4)).eval()
     engine = Engine(model, 8, relabelled=model)
-    found = traces(wanted, batch.select([0]), len(space))
+    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
+    found = traces(wanted, batch.select([0]), case.kind, CLASSES)
     known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []
     predict = Rows.predict
@@ -53,7 +55,6 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
         predict(self, edits, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Rows, "predict", seen)
-    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
     engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), known)
     assert [edit for edit in ran if mapless(edit)] == []
 

@@ -31,11 +31,12 @@ from vxp.core import (
     Translated,
     perturb,
 )
-from vxp.engine import Engine, Job, readouts
+from vxp.engine import Engine, Job
 from vxp.engine.building import Builder
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import _masked, bind
 from vxp.models import randomise
+from vxp.outputs import CLASSES
 
 CHAPTER = Path(__file__).parents[1] / "spec" / "05-common.md"
 H, W, P = 24, 32, 768
@@ -142,7 +143,7 @@ def drawn_cells() -> list[int]:
 
 
 def outputs() -> Tensor:
-    return readouts(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 3.0]]), torch.tensor([1, 1]))
+    return CLASSES.read(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 3.0]]), torch.tensor([1, 1]))
 
 
 SUBSET = (0, "item", "sensitivity-n@1", "subset-0")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import explainers, kinds, metrics, models, stats
+from vxp import explainers, kinds, metrics, models, outputs, stats
 from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, budget, with_statuses
 from vxp.explainers import foreign
@@ -236,15 +236,15 @@ def _batch(
     names = doors.names(ids, len(images))
     logits = models.predict(model, images) if engine is None else engine.predict_all(images)
     models.check_some_finite(logits)
-    doubts.check_classes(logits.shape[1])
+    output = outputs.of(model)
+    said = output.doubts(logits, "the model")
     finite = torch.isfinite(logits).all(1)
     if targets is None:
-        chosen = models.predicted(logits)
+        chosen = output.predicted(logits)
     else:
         chosen = doors.targets(targets, len(images), logits.shape[1], images.device)
     batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))
     broken = torch.nonzero(~finite).flatten().tolist()
-    said = doubts.of_outputs(logits)
     if engine is not None or normalization is not None:  # most explainers look at no raw pixels, all fills do
         said += doubts.of_inputs(batch, normalization is not None)
     if broken:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,8 +29,8 @@ from vxp.models import Model
 class Loaded:
     """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
 
-    inputs [B, C, *space] float; frozen is the class that the task gives an item, None where it is the one that the model
-    predicts; the rest is as in a `Batch`.
+    inputs [B, C, *space] float; timelines are of videos; frozen is the class that the task gives an item, None where it is the
+    one that the model predicts; the rest is as in a `Batch`.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +40,7 @@ class Loaded:
     seed: int
     truth: Mapping[str, Tensor]
     clusters: tuple[str, ...]
+    timelines: tuple[datasets.Timeline, ...] = ()
 
     def targets(self, predictions: Tensor) -> Tensor:
         """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
@@ -47,7 +49,12 @@ class Loaded:
 
     def batch(self, targets: Tensor) -> Batch:
         """The items, these classes of which are explained."""
-        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters)
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts())
+
+    def parts(self) -> dict[str, Tensor]:
+        """int64 [B, steps] by unit: the part that every step of a video belongs to."""
+        found = [timeline.parts() for timeline in self.timelines]
+        return {unit: torch.stack([of[unit] for of in found]) for unit in (found[0] if found else ())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +170,17 @@ class Task:
         return replace(self, items=self.items[:n],
                        selection=replace(self.selection, items=n, clusters=len(names)))
 
+    def runs_alike(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The items start..stop in ranges of items of one size, which go through a model together."""
+        size = self.source.alike
+        if size is None:
+            return [(start, stop)] if start < stop else []
+        found = []
+        for _, same in groupby(range(start, stop), lambda i: size(self.items[i])):
+            places = list(same)
+            found.append((places[0], places[-1] + 1))
+        return found
+
     def batch(self, start: int, stop: int, model: Model) -> Batch:
         """Items start..stop as the model takes them, on the CPU, with the task's own targets.
 
@@ -178,11 +196,13 @@ class Task:
     def load(self, start: int, stop: int, model: Model) -> Loaded:
         """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
-        samples = [self.source.load(item) for item in items]
-        raw = torch.stack([sample.image for sample in samples]).float() / 255
+        samples = [_seen(self.source.load(item), model) for item in items]
+        raw = torch.stack([sample.image for sample in samples])
+        raw = raw if raw.is_floating_point() else raw.float() / 255
         return Loaded(
             ids=tuple(item.id for item in items),
             inputs=model.normalization.to_inputs(raw, raw.ndim - 2),
+            timelines=tuple(sample.timeline for sample in samples if sample.timeline is not None),
             frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
@@ -190,6 +210,18 @@ class Task:
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
         )
+
+
+def _seen(sample: datasets.Sample, model: Model) -> datasets.Sample:
+    """The sample as the model takes it: of a video the features of its frames, where the model is one of sequences."""
+    made = {2: "sequence", 3: "image", 4: "clip"}[sample.image.ndim]
+    if made == "clip" and model.sees is not None and sample.timeline is not None:
+        features, picks = model.sees(sample.image)
+        return replace(sample, image=features, timeline=replace(sample.timeline, picks=picks))
+    if made != model.medium and "sequence" in (made, model.medium):
+        raise VxpError(f"model {model.id} takes {model.medium}s, and the items are {made}s: choose another model (vxp list "
+                       "models)")
+    return sample
 
 
 def names() -> list[str]:

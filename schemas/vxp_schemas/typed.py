@@ -38,12 +38,17 @@ Better = Literal["higher", "lower", "neither"]
 Division = Literal["closed", "open"]
 """closed: registered model, preprocessing, items, targets and core metrics; open: anything else."""
 
-Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
+Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none", "fragment", "frame", "second"]
 """From the native grid to the input grid: of images bilinear (align_corners false, no antialiasing), of clips trilinear, or
-frames (bilinear, and nearest in time); nearest; or none where the grids are equal."""
+frames (bilinear, and nearest in time); nearest; or none where the grids are equal. Of scores of the parts of a video the unit
+of the parts: a fragment of its list of shots, a frame that the model looks at, or a second."""
 
-ExplanationKind = Literal["heatmap2d", "heatmap3d"]
+ExplanationKind = Literal["heatmap2d", "heatmap3d", "temporal"]
 """Kind of explanation, which fixes the tensors of the payload."""
+
+Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]
+"""What is explained: the target class; the score of one frame; the mean score of all frames; or the order of the frames by
+score."""
 
 ExplainerFamily = Literal["gradient", "cam", "perturbation", "attention", "concept", "counterfactual", "prototype", "temporal",
     "reference", "other"]
@@ -142,6 +147,7 @@ class Explainer(TypedDict):
     target_specific: bool
     reference: bool
     family: ExplainerFamily
+    explanandum: NotRequired[Explanandum]
 
 
 class Ci(TypedDict):
@@ -237,7 +243,7 @@ class Task(TypedDict):
     also_models: NotRequired[list[Ref]]
     items: NotRequired[RegistryFile]
     items_digest: NotRequired[str]
-    targets: Literal["predicted", "label", "list"]
+    targets: Literal["predicted", "label", "list", "none"]
     input_size: list[int]
     truth: list[Literal["mask", "boxes", "cells", "fixations", "density"]]
     kinds: list[ExplanationKind]
@@ -442,6 +448,7 @@ class Metric(TypedDict):
     clause: str
     family: str
     kinds: list[ExplanationKind]
+    outputs: NotRequired[list[Literal["classes", "sequence"]]]
     level: Literal["sample", "set"]
     better: Better
     range: list[float | None]

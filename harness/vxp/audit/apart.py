@@ -27,7 +27,7 @@ from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
-from vxp.kinds import MAPS
+from vxp.kinds import EVERY
 from vxp.models.own import SPEC
 from vxp.runs import explain_worker
 from vxp.runs.explain_worker import Asked, Message, Order
@@ -77,7 +77,7 @@ def running(
             return tensors["maps"].to(batch.inputs.device)
 
         declared = Explainer(str(said.get("id")), explain, {}, facts["signed"], facts["resample"], facts["target_specific"],
-                             family=facts["family"], kinds=MAPS)
+                             family=facts["family"], kinds=EVERY)
         yield BoundExplainer(declared, {}, system), isolation
 
 

@@ -18,7 +18,7 @@ from vxp.audit import tolerances
 from vxp.audit.claims import Claim, held
 from vxp.audit.statement import Audit
 from vxp.core import OK, Batch, Case, Outcome, Unchanged
-from vxp.engine import READOUTS, Engine, Job, Wanted, with_statuses
+from vxp.engine import Engine, Job, Wanted, with_statuses
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, bind, catalogue
 from vxp.runs.baselines import BROKEN
@@ -134,7 +134,8 @@ class Again:
         """Prediction and target score of the unchanged input."""
         claim, tolerance = self.claim, tolerances.of_target_score(self.precisions)
         logits = self.engine.predict(batch.inputs)
-        probability = known[:, READOUTS.index("log-probability")].exp().tolist()
+        output = self.engine.output
+        level = output.of(known, output.level).tolist()
         path = f"{claim.folder}/{claim.manifest['items']['path']}"
         for i, row in enumerate(rows):
             stated, predicted = float(claim.items["target_score"][row]), int(claim.items["prediction"][row])
@@ -143,11 +144,12 @@ class Again:
             if broken == bool(torch.isfinite(logits[i]).all()):
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, status", claim.items["status"][row],
                                         "the output here is finite" if broken else f"{BROKEN}: the output here is not finite")
-            elif abs(stated - probability[i]) > tolerance:
+            elif abs(stated - level[i]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, target_score", f"{stated:.6g}, here "
-                                        f"{probability[i]:.6g}", f"a difference of at most {tolerance:g}")
+                                        f"{level[i]:.6g}", f"a difference of at most {tolerance:g}")
             # two classes as likely as each other may change places
-            elif best != predicted and float(logits[i].softmax(0)[best] - logits[i].softmax(0)[predicted]) > tolerance:
+            elif output.targets and best != predicted and float(
+                    logits[i].softmax(0)[best] - logits[i].softmax(0)[predicted]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, prediction", f"class {predicted}, here {best}",
                                         "the model's prediction for the task's image")
 

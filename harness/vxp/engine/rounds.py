@@ -27,8 +27,8 @@ class Engine(Runner):
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
         A metric of the representation is `not-run:no-representation` where the model has none, one that leaves frames out
-        `not-run:fixed-length` where the model takes no fewer frames, and one that is not defined for this kind of explanation
-        `not-run:kind`.
+        `not-run:fixed-length` where the model takes no fewer frames, one that is not defined for this kind of explanation
+        `not-run:kind`, and one that is not defined for what the model says `not-run:output`.
         """
         batch, known = job.case.batch, known or Shared()
         rounds = _Rounds(job, Rows.known(self, batch, known), Maps.known(self, batch, known))
@@ -82,6 +82,9 @@ class _Rounds:
         for bound in self.job.metrics:
             if self.job.case.kind.id not in bound.metric.kinds:
                 self.done[bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
+                continue
+            if self.rows.runner.output.id not in bound.metric.outputs:
+                self.done[bound.signature] = failed(len(self.rows.batch), "output", "not-run")
                 continue
             started = bound.metric.plan(self.job.case, **bound.parameters)
             if isinstance(started, Outcome):

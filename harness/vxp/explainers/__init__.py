@@ -13,7 +13,7 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
-from vxp import kinds
+from vxp import kinds, outputs
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
 from vxp.kinds import Map
@@ -65,7 +65,7 @@ class BoundExplainer:
         """The same for a kind of explanation, with its rule of resampling as that kind calls it; VxpError where it makes none
         of them."""
         if kind.id not in self.explainer.kinds:
-            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.media[0].id}s need "
                            f"{kind.id}: choose another (vxp list explainers)")
         rule = kind.rule(self.explainer.resample)
         return self if rule == self.explainer.resample else replace(self, explainer=replace(self.explainer, resample=rule))
@@ -160,7 +160,8 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
 def absent(facts: typed.Explainer, system: typed.System | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
-                         facts["target_specific"], reference=facts["reference"], family=facts["family"], kinds=kinds.MAPS)
+                         facts["target_specific"], reference=facts["reference"], family=facts["family"],
+                         kinds=kinds.EVERY, outputs=outputs.IDS, explanandum=facts.get("explanandum", "class"))
     return BoundExplainer(declared, facts["parameters"], system)
 
 
@@ -176,4 +177,5 @@ def _undeclared(function: Any) -> Explainer:
         parameters = keyword_defaults(function)
     except ValueError:  # builtins and some callables have no signature to read
         parameters = {}
-    return Explainer(name, function, parameters, signed=True, kinds=kinds.MAPS)
+    return Explainer(name, function, parameters, signed=True, kinds=kinds.EVERY,
+                     outputs=outputs.IDS)

@@ -15,7 +15,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import clock, division, machine, models
+from vxp import clock, division, machine, models, outputs
 from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
@@ -120,7 +120,8 @@ class Context:
         """The items of every unit. A unit ends where a run that may stop looks, so that it is the same when the run goes on."""
         begin = 0
         for end in (len(self.task.items),) if self.settings.until is None else looking.ends(self.task):
-            yield from ((start, min(start + UNIT, end)) for start in range(begin, end, UNIT))
+            for first, last in self.task.runs_alike(begin, end):
+                yield from ((start, min(start + UNIT, last)) for start in range(first, last, UNIT))
             begin = end
 
     @cached_property
@@ -240,7 +241,7 @@ def rows_of(task: Task, model: Model, metrics: Sequence[Bound], explainers: Sequ
 def traced(task: Task, model: Model, metrics: Sequence[Bound]) -> dict[str, Trace]:
     """What each metric of the task's kind asks of one item, by signature: the rows of a run are known before it."""
     batch = task.load(0, 1, model).batch(torch.zeros(1, dtype=torch.int64))
-    return traces(metrics, batch, len(task.kind.grid))
+    return traces(metrics, batch, task.kind, outputs.of(model.module))
 
 
 def device_name(device: str) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import explainers, models
+from vxp import explainers
 from vxp.core import OK, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
@@ -48,7 +48,7 @@ def export(context: Context) -> Path:
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
         logits = context.engine.predict(loaded.inputs.to(context.settings.device))
-        targets = loaded.targets(models.predicted(logits).cpu()).tolist()
+        targets = loaded.targets(context.engine.output.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             file = _pictures(out, i, task.source.load(item).image)

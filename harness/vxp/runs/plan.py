@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vxp.core import Readout
-from vxp.engine import READOUTS
 from vxp.errors import VxpError
 from vxp.explainers import BoundExplainer
 from vxp.runs import scoring
@@ -107,7 +106,8 @@ def _shared_bytes(context: Context) -> int:
     the logits."""
     wanted, classes = context.wanted, int(context.model.document["classes"]["count"])
     vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
-    return 8 * (len(READOUTS) * len(wanted.edits) + classes * len(vectors)) + len(wanted.regions) * _positions(context)
+    numbers = len(context.engine.output.readouts) * len(wanted.edits) + classes * len(vectors)
+    return 8 * numbers + len(wanted.regions) * _positions(context)
 
 
 __all__ = ["Bytes", "Explained", "Plan", "planned"]

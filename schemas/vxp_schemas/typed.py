@@ -350,7 +350,7 @@ class Model(TypedDict):
     num_params: NotRequired[int]
     eval_mode: NotRequired[bool]
     input: ModelInput
-    output: NotRequired[Literal["classes", "sequence"]]
+    output: NotRequired[Literal["classes", "events", "sequence"]]
     fusion: NotRequired[Literal["log-mean-exp", "mean", "max"]]
     classes: ModelClasses
     probe: NotRequired[ModelProbe]

@@ -3,8 +3,8 @@
 1. A shot is a window that moves over a photo by the same whole pixels from frame to frame: real footage with exact camera
    motion. Every pixel of a frame is the mean of REDUCED x REDUCED of the photo's, so the camera moves by parts of a pixel.
 2. The clip shows one photo up to frame k - 1 and another from frame k on. The truth `mask` is both frames, whole.
-3. Another frame, at least APART frames away from these, is lit by a flash. More changes at it than at the cut, and no shot
-   ends there: a map that looks for change or contrast alone finds the flash.
+3. Another frame, at least APART frames away from these, is lit by a flash. The picture changes before it and after it, and no
+   shot ends there: a map that looks for change alone finds the flash.
 
 Every clip has another pair of photos, its cluster. What counts as right are the frame before the cut, where the detector that
 the task explains marks it, and one frame more or less. All draws are keyed by seed and clip [random], and all arithmetic is of
@@ -117,9 +117,10 @@ CUTS = Source(
     id="cuts", version=1, load=load, propose=propose,
     missing=lambda: absent([path for path, *_ in PHOTOS.values()]), truth=("mask",),
     licence="CC0, public domain and no known restrictions (scikit-image), CC BY 2.0 (scikit-learn)",
-    about="Clips of two shots with one cut, and a flash that is none", access="packages", cluster="pair of photos",
+    about="Clips of two shots with one cut, and a flash that is none", access="packages", cluster="pair",
     detail="Clips of 12 frames of 48 x 27 pixels, any number. A clip shows two of the 15 photos of the scikit-image and "
            "scikit-learn wheels, each by a window that moves evenly over it, and cuts from one to the other at a drawn frame. "
-           "One other frame, three or more away, is lit by a flash, at which more changes than at the cut. The truth is the last "
-           "frame before the cut and the first one after it, whole. Cluster: the pair of photos.",
+           "One other frame, three or more away, is lit by a flash: the picture changes before it and after it, and no shot "
+           "ends there. The truth is the last frame before the cut and the first one after it, whole. Cluster: the pair of "
+           "photos.",
 )

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from vxp.core import VxpError
 from vxp.models import guard
+from vxp.outputs import Says
 
 FRAMES, SIZE = 12, (27, 48)
 """Of a clip. The network takes clips of any length, and this model those of one: a target is the number of a frame."""
@@ -33,7 +34,7 @@ ENVIRONMENT = "PYTORCH_ENABLE_MPS_FALLBACK"
 """What the wheel sets for all of the process when it is imported."""
 
 
-class Detector(nn.Module):
+class Detector(Says):
     """Clips [B, 3, T, 27, 48] of raw levels in [0, 1] to logits [B, T]: whether a shot ends with this frame.
 
     pad: how often the first frame is repeated before the clip, and the last one after it; what the network says of these is left
@@ -41,6 +42,8 @@ class Detector(nn.Module):
     levels rounded to 8 bits: they are constant almost everywhere, and their gradient is 0. ValueError for clips of another length
     or size.
     """
+
+    says = "events"
 
     def __init__(self, network: Any, frames: int = FRAMES, pad: tuple[int, int] = PAD) -> None:
         super().__init__()

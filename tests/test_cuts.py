@@ -308,28 +308,28 @@ def test_the_list_has_a_pair_of_photos_once() -> None:
 def test_the_detector_finds_planted_cuts() -> None:
     """Clips that no list has chosen; python -m vxp.bench.cuts takes 200 of them."""
     predict = freeze.predictor(models.load("transnetv2"))
-    hits = [bench.near(predict, clip, cut) for clip, cut in bench.planted(24)]
-    print(f"within one frame of the cut in {sum(hits)} of 24 fresh clips")
-    assert sum(hits) >= 22
+    hits = [bench.near(predict, clip, cut) for clip, cut in bench.planted(12)]
+    print(f"within one frame of the cut in {sum(hits)} of 12 fresh clips")
+    assert sum(hits) >= 11
 
 
 def test_the_detector_finds_cuts_of_real_footage() -> None:
     pytest.importorskip("av", reason="needs vxp[video]")
     detector()
     predict = freeze.predictor(models.load("transnetv2"))
-    hits = [bench.near(predict, clip, cut) for clip, cut in bench.spliced(bench.footage(), 12)]
-    print(f"within one frame of the cut in {sum(hits)} of 12 splices of real footage")
-    assert sum(hits) >= 11
+    hits = [bench.near(predict, clip, cut) for clip, cut in bench.spliced(bench.footage(), 8)]
+    print(f"within one frame of the cut in {sum(hits)} of 8 splices of real footage")
+    assert sum(hits) >= 7
 
 
 @needs_photos
 def test_holding_a_frame_of_the_cut_takes_the_cut_away() -> None:
     """The explained logit falls most where one of the two frames of the cut is held."""
     task, model = tasks.load("cuts"), models.load("transnetv2")
-    batch = task.batch(0, 3, model)
+    batch = task.batch(0, 2, model)
     maps = explainers.bind("frame-occlusion", {"readout": "logit"})(model.module, batch)[:, :, 0, 0]
     inside = batch.truth["mask"].flatten(2).all(2)
-    assert [bool(inside[i, frame]) for i, frame in enumerate(maps.argmax(1).tolist())] == [True] * 3
+    assert [bool(inside[i, frame]) for i, frame in enumerate(maps.argmax(1).tolist())] == [True] * 2
 
 
 @needs_photos

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from vxp.core import VxpError
 from vxp.documents import Taken
 from vxp.models import Model
 from vxp.runs import commands
+from vxp.runs.context import UNIT
 from vxp.tasks import Task
 from vxp.validation import arrays
 
@@ -78,6 +79,12 @@ class Claim:
     @property
     def name(self) -> str:
         return str(self.document["result_id"])
+
+    def together(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
+        """These rows in units of items of one size."""
+        some = dataclasses.replace(self.task, items=tuple(self.task.items[i] for i in rows))
+        for start, stop in some.runs_alike(0, len(rows)):
+            yield from (rows[first : min(first + UNIT, stop)] for first in range(start, stop, UNIT))
 
     def maps(self, rows: Sequence[int]) -> Tensor:
         """The stored maps of these rows, float32, read from their places. The table of items, which is in memory, binds each

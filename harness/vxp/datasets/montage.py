@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from vxp import random
-from vxp.datasets._types import Item, Recipe, Sample, Segments, Source, Timeline
+from vxp.datasets._types import Item, Recipe, Sample, Source, Timeline
 from vxp.datasets.photos import absent, photograph
+from vxp.documents.shots import Segments
 
 PURPOSE = "montage@1"
 SIZE = 128

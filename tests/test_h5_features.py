@@ -191,7 +191,7 @@ REFUSED: list[tuple[str, Callable[[Arrays], Any], str]] = [
     ("shots reversed", at("change_points", (1, 1), 20), "change_points .*: fragment 1 starts at 30, after its end 21"),
     ("shots from 1", changed("change_points", np.add(HALF_OPEN, (1, 0))),
      "change_points: got frames counted from 1, the last one 200, expected frames counted from 0: take 1 from every start"),
-    ("one shot half-open", changed("change_points", np.array([(0, 200)])), r"change_points: got half-open ranges, the last one"),
+    ("one shot half-open", changed("change_points", np.array([(0, 200)])), r"change_points: got half-open ranges, the last"),
     ("shots in seconds", changed("change_points", HALF_OPEN / 25), "change_points: got 1.2, expected whole numbers of frames"),
     ("a shot unseen", changed("change_points", np.array([(0, 29), (30, 31), (32, 44), (45, 199)])),
      r"change_points: got shot 2, frames \[32, 45\), which holds no frame of picks, .*: join it to a neighbour"),

@@ -89,6 +89,18 @@ def test_a_sample_is_features_and_the_summaries_of_people(file: Path) -> None:
         assert np.array_equal(sample.image.numpy(), made["features"].T)
         assert sample.truth["users"].dtype == torch.bool
         assert np.array_equal(sample.truth["users"].numpy(), made["user_summary"] == 1)
+        assert sample.timeline is not None
+        assert (sample.timeline.frames, sample.timeline.picks) == (made["n_frames"], tuple(made["picks"]))
+        assert sample.timeline.fragments == h5_features.segments(item)
+        inside = [next(i for i, (a, b) in enumerate(made["change_points"]) if a <= pick <= b) for pick in made["picks"]]
+        assert {unit: of.tolist() for unit, of in sample.timeline.parts().items()} == {"fragment": inside}
+
+
+def test_items_of_one_size_go_through_a_model_together(file: Path) -> None:
+    items, source = h5_features.opened(file)
+    assert source.alike is not None
+    sizes = [source.alike(item) for item in items]
+    assert sizes[0] == sizes[2] != sizes[1]
 
 
 @settings(max_examples=25, deadline=None)

@@ -37,7 +37,6 @@ class Item:
     label: tuple[int, ...] = ()
 
 
-
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """How a video is divided: so many frames, its list of shots, which partitions them, the frames per second where they are
@@ -66,7 +65,7 @@ class Timeline:
 
     def parts(self) -> dict[str, Tensor]:
         """int64 [n] by unit: the part that every step belongs to."""
-        units = ("fragment",) if self.fps is None else ("fragment", "second")
+        units = ("fragment",) if self.fps is None or self.fps < 1 else ("fragment", "second")
         return {unit: torch.tensor(shots.fragments_of(self.steps, self.segments(unit)), dtype=torch.int64) for unit in units}
 
 

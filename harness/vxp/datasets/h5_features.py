@@ -216,15 +216,7 @@ def _segments(group: Any, where: str, n_frames: int) -> shots.Segments:
     """The shots as half-open ranges."""
     found = _whole(_shaped(group, "change_points", where, (None, 2), "[S, 2], first and last frame of each shot"), where,
                    "change_points").tolist()
-    steps = {other[0] - one[1] for one, other in pairwise(found)}
-    if found[-1][1] == n_frames and found[0][0] == 0 and steps <= {0}:
-        raise VxpError(f"{where}, change_points: got half-open ranges, the last one {found[-1]}, expected inclusive ends as in "
-                       f"the other files of this layout, the last {n_frames - 1}: take 1 from every end")
-    if found[-1][1] == n_frames and found[0][0] == 1 and steps <= {1}:
-        raise VxpError(f"{where}, change_points: got frames counted from 1, the last one {n_frames}, expected frames counted "
-                       "from 0: take 1 from every start and every end")
-    return shots.checked(shots.from_inclusive(found), n_frames,
-                         where=f"{where}, change_points (as half-open ranges [a, b + 1))")
+    return shots.checked_inclusive(found, n_frames, where=f"{where}, change_points")
 
 
 def _check_seen(where: str, picks: NDArray[np.int64], segments: shots.Segments) -> None:

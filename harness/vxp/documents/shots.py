@@ -57,7 +57,7 @@ def faults(segments: Sequence[Sequence[object]], n_frames: int, fps: Rate | None
         return [said]
     said, right = _counted_otherwise(pairs, n_frames)
     if said:
-        return [said, *(f"after that, {fault}" for fault in _local(right, n_frames))]
+        return [said, *(f"after that, {fault}" for fault in (_local(right, n_frames) if right else ()))]
     return list(_local(pairs, n_frames))
 
 
@@ -88,12 +88,16 @@ def _seconds(pairs: Pairs, n_frames: int, fps: Rate | None) -> str:
 
 
 def _counted_otherwise(pairs: Pairs, n_frames: int) -> tuple[str, Pairs]:
-    """What is said of ranges with inclusive ends, and the half-open ranges that they are; empty for other ones."""
+    """What is said of ranges with inclusive ends, and the half-open ranges that they are, where that is known; empty for other
+    ones."""
     steps = [later[0] - earlier[1] for earlier, later in pairwise(pairs)]
     follow, last = all(step == 1 for step in steps), pairs[-1][1]
     if follow and pairs[0][0] == 1 and last == n_frames:
         return ("the first start is 1, every start is the end before it plus 1, and the last end is the number of frames, so "
                 "frames are counted from 1 and ends are inclusive: take 1 from every start", from_inclusive(pairs, first=1))
+    if follow and steps and last == n_frames:
+        return (f"every start is the end before it plus 1, as where ends are inclusive, and the last end is {last}, as where "
+                "they are half-open: correct the last end and add 1 to every end, or begin each where the one before it ends", ())
     if follow and steps:
         return "every start is the end before it plus 1, so the ends are inclusive: add 1 to every end", from_inclusive(pairs)
     if last == n_frames - 1 and (not steps or 1 in steps):
@@ -134,7 +138,20 @@ def _gap(start: int, end: int) -> str:
 
 def from_inclusive(ranges: Sequence[Sequence[int]], *, first: int = 0) -> Segments:
     """The half-open ranges of ranges with inclusive ends, whose frames are counted from `first`."""
-    return tuple((int(start) - first, int(end) - first + 1) for start, end in ranges)
+    return tuple((start - first, end - first + 1) for start, end in ranges)
+
+
+def checked_inclusive(ranges: Sequence[Sequence[int]], n_frames: int, *, where: str, fps: Rate | None = None) -> Segments:
+    """The half-open ranges of whole numbers that are stated to have inclusive ends; VxpError, which begins with `where`, where
+    they are half-open already, count frames from 1, or are no partition."""
+    steps = {later[0] - earlier[1] for earlier, later in pairwise(ranges)}
+    if len(ranges) and ranges[-1][1] == n_frames and ranges[0][0] == 0 and steps <= {0}:
+        raise VxpError(f"{where}: got half-open ranges, the last one {list(ranges[-1])}, expected inclusive ends, the last "
+                       f"{n_frames - 1}: take 1 from every end")
+    if len(ranges) and ranges[-1][1] == n_frames and ranges[0][0] == 1 and steps <= {1}:
+        raise VxpError(f"{where}: got frames counted from 1, the last one {n_frames}, expected frames counted from 0: take 1 "
+                       "from every start and every end")
+    return checked(from_inclusive(ranges), n_frames, where=f"{where} (as half-open ranges [start, end + 1))", fps=fps)
 
 
 def digest(segments: Sequence[Sequence[int]]) -> str:
@@ -179,4 +196,5 @@ def steps_of(picks: Sequence[int], n_frames: int) -> Segments:
     return tuple(pairwise([0, *(int(pick) for pick in picks[1:]), n_frames]))
 
 
-__all__ = ["Rate", "Segments", "checked", "digest", "faults", "fragments_of", "from_inclusive", "seconds_of", "steps_of"]
+__all__ = ["Rate", "Segments", "checked", "checked_inclusive", "digest", "faults", "fragments_of", "from_inclusive",
+           "seconds_of", "steps_of"]

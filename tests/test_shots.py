@@ -82,7 +82,7 @@ FAULTS: list[tuple[str, Sequence[Sequence[object]], int, float | None, list[str]
     ("inclusive, too short", ((0, 72), (73, 150)), N, None,
      ["add 1 to every end", r"after that, the frames \[151, 200\) lie in no fragment"]),
     ("inclusive or not", ((0, 72), (73, 103), (104, 200)), N, None,
-     ["plus 1, as where ends are inclusive, and the last end is 200, as where they are half-open: correct the last"]),
+     ["plus 1, as where ends are inclusive, and the last end is 200, as where they are half-open: add 1 to every"]),
     ("inclusive, one gap", ((0, 72), (73, 103), (110, 199)), N, None,
      ["the last end is 199, the last frame, so the ends are inclusive", r"after that, the frames \[104, 110\)"]),
     ("inclusive, one", ((0, 199),), N, None, ["the last end is 199, the last frame, so the ends are inclusive"]),

@@ -97,7 +97,7 @@ def _counted_otherwise(pairs: Pairs, n_frames: int) -> tuple[str, Pairs]:
                 "frames are counted from 1 and ends are inclusive: take 1 from every start", from_inclusive(pairs, first=1))
     if follow and steps and last == n_frames:
         return (f"every start is the end before it plus 1, as where ends are inclusive, and the last end is {last}, as where "
-                "they are half-open: correct the last end and add 1 to every end, or begin each where the one before it ends", ())
+                "they are half-open: add 1 to every end but the last, or begin each where the one before it ends", ())
     if follow and steps:
         return "every start is the end before it plus 1, so the ends are inclusive: add 1 to every end", from_inclusive(pairs)
     if last == n_frames - 1 and (not steps or 1 in steps):

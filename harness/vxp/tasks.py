@@ -284,12 +284,30 @@ def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[
         "cluster_key": "cluster" if grouped else "clip"})
 
 
+def opened_features(features: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+    """An unregistered task of features of one's own videos, in a file. VxpError for a model that takes no features, or
+    others."""
+    items, source = datasets.h5_features.opened(features)
+    if model.medium != "sequence":
+        raise VxpError(f"model {model.id} takes {model.medium}s, and --features are features of videos: give a model of "
+                       "features, a factory that returns (module, {'output': 'sequence', 'features': D})")
+    got, expected = source.load(items[0]).image.shape[0], model.input_size[1]
+    if got != expected:
+        raise VxpError(f"{features}: got {got} features per step, and model {model.id} takes {expected}: give the features "
+                       "that it was trained on")
+    name = _slug(features.with_suffix(""), "features")
+    return _own(model, items, source, seed, {
+        "id": f"{documents.OPEN_FEATURES}{name}"[:54].rstrip("-"), "dataset": f"features-{name}"[:54].rstrip("-"),
+        "kinds": ["temporal"], "metrics": list(metrics) or [*FRAGMENT_METRICS, *(SUMMARIES if source.truth else ())],
+        "cluster_key": "video"})
+
+
 def _slug(place: Path, otherwise: str) -> str:
     return re.sub("[^a-z0-9]+", "-", place.resolve().name.lower()).strip("-") or otherwise
 
 
 class Facts(TypedDict):
-    """What differs between tasks of one's own images and clips."""
+    """What differs between tasks of one's own images, clips and features."""
 
     id: str
     dataset: str
@@ -307,7 +325,8 @@ def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, 
         "status": "unregistered",
         "dataset": {"id": facts["dataset"], "version": 1, "digest": content},
         "model": vxp_schemas.reference(model.document), "input_size": list(model.input_size),
-        "targets": "list" if any(item.target is not None for item in items) else "predicted",
+        "targets": ("list" if any(item.target is not None for item in items)
+                    else "none" if model.document.get("output") == "sequence" else "predicted"),
         "truth": truth, "kinds": facts["kinds"], "metrics": facts["metrics"],
         "primary_family": "faithfulness", "cluster_key": facts["cluster_key"], "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
@@ -330,6 +349,12 @@ LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 
 BOXES = ("max-box-acc-v2",)
 """What is added where there are boxes."""
+
+FRAGMENT_METRICS = ("zz-tmp",)
+"""The same for videos of which fragments are scored."""
+
+SUMMARIES: tuple[str, ...] = ()
+"""What is added for videos with summaries of people."""
 
 CLIP_METRICS = (
     "st-deletion|steps:28", "st-insertion|steps:28", "st-srg|steps:28", "tube-deletion|steps:28", "frame-deletion",

@@ -128,8 +128,9 @@ def task_of(
 ) -> tuple[Task, Model, str]:
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     name = f"{document['task']['id']}@{document['task']['version']}"
-    if order.images is not None or order.clips is not None:
-        task, model = commands.own_task(order.images, order.clips, order.model, order.device)
+    given = commands.Own(order.images, order.clips, order.features)
+    if given:
+        task, model = commands.own_task(given, order.model, order.device)
         source = str(order.model) if order.clips is None else models.settled(str(order.model), model)
         if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
             task = dataclasses.replace(task, document=own)  # the same images or clips in a folder of another name

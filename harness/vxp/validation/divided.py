@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 from vxp_schemas import typed
 
-from vxp.documents import Listed
+from vxp.documents import Listed, shots
 from vxp.validation import arrays
 from vxp.validation.state import ASet, State
 
@@ -35,30 +34,13 @@ def check(state: State, found: ASet, expected: Sequence[Listed] | None) -> None:
                                    "last", "1 part or more, and zeros behind the last")
                 continue
             parts = segments[:length].tolist()
-            faults = list(faults_of(parts))
-            for fault, wanted in faults:
-                state.findings.add("VXP-C026", path, where, fault, wanted)
+            faults = shots.faults(parts, parts[-1][1])
+            for fault in faults:
+                state.findings.add("VXP-C026", path, where, fault, "half-open ranges of frames that follow on each other from "
+                                   "frame 0 to the end of the video")
             if not faults and expected is not None and row + i < len(expected):
                 _of_task(state, path, where, unit, parts, expected[row + i])
         row += shard["rows"]
-
-
-def faults_of(parts: Ranges) -> Iterator[tuple[str, str]]:
-    """What keeps ranges of frames [start, end) from dividing a video, the first of each kind, and what was expected."""
-    if parts[0][0] != 0:
-        yield f"the first part begins at frame {parts[0][0]}", "frame 0"
-    empty = next((k for k, (start, end) in enumerate(parts) if start >= end), None)
-    if empty is not None:
-        yield f"part {empty} is [{parts[empty][0]}, {parts[empty][1]})", "a start below its end"
-    gaps = [(k, one[1], other[0]) for k, (one, other) in enumerate(pairwise(parts)) if one[1] != other[0]]
-    if gaps and all(start == end + 1 for _, end, start in gaps) and len(gaps) == len(parts) - 1:
-        yield ("every part begins one frame behind the end of the part before it, as where ends are inclusive",
-               "half-open ranges, whose end is the start of the next: add 1 to every end")
-        return
-    for k, end, start in gaps[:1]:
-        what = "overlaps" if start < end else "leaves a gap before"
-        yield (f"part {k} ends at frame {end} and {what} part {k + 1}, which begins at {start}",
-               "parts that follow on each other")
 
 
 def _of_task(state: State, path: str, where: str, unit: str, parts: Ranges, item: Listed) -> None:
@@ -106,4 +88,4 @@ def _read(state: State, path: str) -> tuple[np.ndarray, np.ndarray] | None:
             return None  # the level structure has said so
 
 
-__all__ = ["LENGTHS", "SEGMENTS", "check", "faults_of", "output_of"]
+__all__ = ["LENGTHS", "SEGMENTS", "check", "output_of"]

@@ -125,48 +125,6 @@ def rank_correlation(weights: Sequence[float], changes: Sequence[float], *, sign
     return float(spearmanr(a, b).statistic)
 
 
-# ------------------------------------------------------------------------------------------------------------------ frames
-
-
-def probability(logits: Sequence[float], target: int, readout: str) -> float:
-    if readout == "sigmoid":
-        return 1 / (1 + math.exp(-logits[target]))
-    return math.exp(logits[target]) / sum(math.exp(z) for z in logits)
-
-
-def top_frames(weights: Sequence[float], top: int) -> tuple[list[int], list[int]]:
-    """The frames that are kept alone, and the rest; in their order in time."""
-    if not 0 < top < len(weights):
-        raise UndefinedError("too-few-frames")
-    order = ranked(weights)
-    return sorted(order[:top]), sorted(order[top:])
-
-
-Logits = Callable[[Sequence[int]], Sequence[float]]
-
-
-def top_p_average_drop(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
-    kept, _ = top_frames(weights, top)
-    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
-    if before < 1e-12:
-        raise UndefinedError("saturated")
-    return max(0.0, before - after) / before
-
-
-def top_p_increase(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
-    kept, _ = top_frames(weights, top)
-    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
-    return float(after > before)
-
-
-def fidelity(weights: Sequence[float], labels: Collection[int], logits: Logits, *, top: int, part: str) -> float:
-    if not labels:
-        raise UndefinedError("no-label")
-    kept, rest = top_frames(weights, top)
-    right = [int(np.argmax(logits(frames))) in labels for frames in (range(len(weights)), kept if part == "minus" else rest)]
-    return float(right[0]) - float(right[1])
-
-
 # ----------------------------------------------------------------------------------------------------------------- summary
 
 

@@ -43,7 +43,8 @@ Items = list[tuple[str, int | None]]
 """Items: the name of the map, and the truth where it is not the image's own, 3 the empty and 4 the full one."""
 TRUTHS: Items = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
-    "class-changed": ({}, "touchy", ("flat",)), "single-class": ({}, "single", ("random",)),
+    "class-changed": ({}, "touchy", ("flat",)), "constant-scores": ({"explanandum": "rank-order"}, "constant", ("random",)),
+    "single-class": ({}, "single", ("random",)),
     "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
     "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
     "zero-variance": ({"similarity": "spearman-abs"}, "cnn", ("signs", "flat", "native")),

@@ -30,7 +30,8 @@ class Loaded:
     """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
 
     inputs [B, C, *space] float; timelines are of videos; frozen is the class that the task gives an item, None where it is the
-    one that the model predicts; the rest is as in a `Batch`.
+    one that the model predicts; labels are those that count as correct, () where they are not known; the rest is as in a
+    `Batch`.
     """
 
     ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class Loaded:
     truth: Mapping[str, Tensor]
     clusters: tuple[str, ...]
     timelines: tuple[datasets.Timeline, ...] = ()
+    labels: tuple[tuple[int, ...], ...] = ()
 
     def targets(self, predictions: Tensor) -> Tensor:
         """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
@@ -49,7 +51,10 @@ class Loaded:
 
     def batch(self, targets: Tensor) -> Batch:
         """The items, these classes of which are explained."""
-        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts())
+        correct = [torch.tensor(some, dtype=torch.int64) for some in self.labels]
+        labels = pad_sequence(correct, batch_first=True, padding_value=-1) if any(self.labels) else None
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts(),
+                     labels)
 
     def parts(self) -> dict[str, Tensor]:
         """int64 [B, steps] by unit: the part that every step of a video belongs to."""
@@ -209,6 +214,7 @@ class Task:
             # boxes are padded with empty ones, which are no boxes
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
+            labels=tuple(tuple(item.label) for item in items),
         )
 
 

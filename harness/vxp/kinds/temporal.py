@@ -22,6 +22,10 @@ class Temporal(Map):
     def ragged(self) -> bool:
         return True
 
+    def rule(self, declared: Resample) -> Resample:
+        """As of every kind; `none`, which explainers of several kinds declare of their maps, means by fragment."""
+        return "fragment" if declared == "none" else super().rule(declared)
+
     def resampled(
         self, native: Tensor, space: Sequence[int], rule: Resample, parts: Mapping[str, Tensor] | None = None
     ) -> Tensor:

@@ -16,6 +16,7 @@ from vxp.core import Batch, VxpError
 from vxp.core.perturb import cells
 from vxp.core.segments import slic
 from vxp.explainers import ORACLE_TRUTH
+from vxp.media import SEQUENCE
 
 ROWS, POSITIONS = 64, 64 * 224 * 224
 """Rows per forward where one map needs many, and the positions that they may have together: this bounds memory, and results
@@ -31,6 +32,13 @@ REGIONS = ("slic", "grid")
 def leaf(inputs: Tensor) -> Tensor:
     """A copy of the inputs to differentiate by: the batch's own tensor keeps its requires_grad and grad."""
     return inputs.detach().clone().requires_grad_()
+
+
+def fragments(model: nn.Module, batch: Batch) -> Tensor | None:
+    """int64 [B, n]: the fragment of every step where explanations are scores of fragments, which are those of sequences and of
+    models that score steps; None where they are maps. VxpError for such items that are not divided into fragments."""
+    temporal = batch.medium is SEQUENCE or outputs.of(model) is outputs.SEQUENCE
+    return batch.parts_of("fragment") if temporal else None
 
 
 def luminance(batch: Batch) -> Tensor:

@@ -21,6 +21,7 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
+from vxp import outputs
 from vxp.audit import statement
 from vxp.core import Batch, Explainer, VxpError
 from vxp.documents import store
@@ -77,7 +78,7 @@ def running(
             return tensors["maps"].to(batch.inputs.device)
 
         declared = Explainer(str(said.get("id")), explain, {}, facts["signed"], facts["resample"], facts["target_specific"],
-                             family=facts["family"], kinds=EVERY)
+                             family=facts["family"], kinds=EVERY, outputs=outputs.IDS)
         yield BoundExplainer(declared, {}, system), isolation
 
 

@@ -33,7 +33,8 @@ def run(
     kept: Set[tuple[Edit, Readout]] = frozenset(),
 ) -> tuple[dict[Edit, Tensor], Vectors] | None:
     """The readouts [B, R] of every edit, which leaves frames out, and the outputs [B, K] that are in `kept`; None where the
-    model takes no item of fewer frames, or says something of every frame (events), which may be the one that goes. A score per step has its place, and is 0 where the step is not there."""
+    model takes no item of fewer frames, or says something of every frame (events), which may be the one that goes. A
+    score per step has its place, and is 0 where the step is not there."""
     batch = builder.batch
     if runner.output.id == "events":
         log.warning("the model says something of every frame, and nothing of one that is left out: metrics that leave frames out "

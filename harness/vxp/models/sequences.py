@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -13,6 +14,8 @@ from vxp.outputs import Says
 
 Layout = Literal["btd", "bdt", "td", "bcthw", "btchw"]
 LAYOUTS: tuple[Layout, ...] = ("btd", "bdt", "td", "bcthw", "btchw")
+ROUNDING = 1e-3
+"""How far from 1 a row of attention may sum."""
 
 
 class Scorer(Says):
@@ -20,7 +23,9 @@ class Scorer(Says):
 
     layout: the axes that the module takes, of features batch, steps in time and features per step (`btd`), in another order
     (`bdt`) or without a batch (`td`), of frames `bcthw` or `btchw`. What it returns may have a last axis of one, and may be the
-    first of several things, as of summarisers that also return their attention.
+    first of several things, as of summarisers that also return their attention. Explainers of attention call two methods of the
+    module where it has them: `attention(features) -> [B, n, n]`, and `attended(features, attention)`, its scores with another
+    attention.
     """
 
     says = "sequence"
@@ -34,8 +39,50 @@ class Scorer(Says):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.layout == "td":
             return torch.stack([_first(self.model(one.transpose(0, 1))).reshape(-1) for one in inputs])
-        found = _first(self.model(inputs if self.layout in ("bdt", "bcthw") else inputs.transpose(1, 2)))
+        found = _first(self.model(self._laid(inputs)))
         return found[..., 0] if found.ndim == 3 and found.shape[2] == 1 else found
+
+    def attention(self, inputs: Tensor) -> Tensor:
+        """How much every step (row) attends to every step (column), [B, n, n], rows summing to 1, of inputs as in `forward`.
+
+        It is what the module's own method `attention` returns of what the module takes. VxpError where it has no such method,
+        or returns something else.
+        """
+        made = self._own("attention", "attention(features) -> [B, n, n]")
+        found = (torch.stack([made(one.transpose(0, 1)) for one in inputs]) if self.layout == "td"
+                 else made(self._laid(inputs)))
+        n = inputs.shape[2]
+        if not isinstance(found, Tensor) or tuple(found.shape) != (len(inputs), n, n):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise VxpError(f"the model's `attention` returned {got} for {len(inputs)} inputs of {n} steps, expected a tensor "
+                           f"[{len(inputs)}, {n}, {n}]: a row for every step, averaged over heads")
+        sums = found.detach().double().sum(2)
+        if bool(((sums - 1).abs() >= ROUNDING).any()):  # what is not finite is the item's fault
+            raise VxpError(f"rows of the model's `attention` sum to {float(sums.min()):.4g} up to {float(sums.max()):.4g}, "
+                           "expected 1: return it after the softmax, the steps that attend in rows")
+        return found
+
+    def attended(self, inputs: Tensor, attention: Tensor) -> Tensor:
+        """The scores [B, n] of inputs as in `forward`, with this attention [B, n, n] in place of the module's own.
+
+        It is what the module's own method `attended` returns; VxpError where it has none.
+        """
+        made = self._own("attended", "attended(features, attention) -> scores")
+        found: Tensor = (torch.stack([made(one.transpose(0, 1), rows) for one, rows in zip(inputs, attention, strict=True)])
+                         if self.layout == "td" else made(self._laid(inputs), attention))
+        return found
+
+    def _laid(self, inputs: Tensor) -> Tensor:
+        return inputs if self.layout in ("bdt", "bcthw") else inputs.transpose(1, 2)
+
+    def _own(self, name: str, form: str) -> Callable[..., Tensor]:
+        """A method of the module; VxpError where it has none."""
+        found = getattr(self.model, name, None)
+        if not callable(found):
+            raise VxpError(f"the model {type(self.model).__name__} has no method `{name}`, which is asked for: give it "
+                           f"{form}, or leave out what reads attention")
+        method: Callable[..., Tensor] = found
+        return method
 
 
 def _first(found: object) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxp import explainers, kinds, outputs
+from vxp import explainers, outputs
 from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
@@ -53,8 +53,7 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
 def _explained(bound: BoundExplainer, module: nn.Module, batch: Batch) -> None:
     maps = bound(module, batch)
     try:
-        kinds.of_medium(batch.medium, bound.explainer.kinds).resampled(
-            maps, batch.space, bound.explainer.resample, batch.parts)
+        bound.makes(outputs.of(module), batch).resampled(maps, batch.space, bound.explainer.resample, batch.parts)
     except VxpError as error:
         raise VxpError(f"explainer {bound.name!r}: {error}") from None
 

@@ -127,7 +127,7 @@ def test_change_alone_finds_the_flash() -> None:
 
 
 def test_logits_are_those_of_the_wheel() -> None:
-    """The wheel's own forward pass of the window, of its first head, and its own prediction of whole clips with its own padding.
+    """The wheel's own forward pass of the window, of its first head, and its own prediction of whole clips with its padding.
     The tolerance is that of float32 sums in another order; on one machine they are equal."""
     network, frames = detector().network, noise(2)
     before, after = transnetv2.PAD

@@ -448,7 +448,7 @@ class Metric(TypedDict):
     clause: str
     family: str
     kinds: list[ExplanationKind]
-    outputs: NotRequired[list[Literal["classes", "sequence"]]]
+    outputs: NotRequired[list[Literal["classes", "events", "sequence"]]]
     level: Literal["sample", "set"]
     better: Better
     range: list[float | None]

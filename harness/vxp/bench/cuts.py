@@ -1,7 +1,7 @@
-"""`python -m vxp.bench.cuts` measures how often the detector of the task cuts finds a planted cut, in about two minutes on one core.
+"""`python -m vxp.bench.cuts` measures how often the detector of the task cuts finds a planted cut, in two minutes on one core.
 
-Of clips of the data set, which no list chose; and of splices of real footage, the clip that the wheel of the detector was tested
-with. Whose that clip is the wheel does not say, so no task has it: it is read here from where it is installed, and not kept.
+Of clips of the data set, which no list chose; and of splices of real footage, the clip that the wheel of the detector was
+tested with. Whose that clip is the wheel does not say, so no task has it: it is read from where it is installed, and not kept.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def run(
     score per step has its place, and is 0 where the step is not there."""
     batch = builder.batch
     if runner.output.id == "events":
-        log.warning("the model says something of every frame, and nothing of one that is left out: metrics that leave frames out "
-                    "are not-run:fixed-length")
+        log.warning("the model says something of every frame, and nothing of one that is left out: metrics that leave frames "
+                    "out are not-run:fixed-length")
         return None
     rows: list[Row] = [(i, edit, builder.frames_gone(i, edit)) for edit in edits for i in range(len(batch))]
     rows.sort(key=lambda row: len(row[2]))

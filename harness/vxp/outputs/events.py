@@ -46,8 +46,8 @@ def _doubts(logits: Tensor, what: str) -> list[str]:
     known = logits[torch.isfinite(logits).all(1)]
     if not known.numel() or bool((known < 0).any()) or bool((known > 1).any()):
         return []
-    return [f"the outputs of {what} look like probabilities (all of them lie in [0, 1]), and VXP takes logits: the sigmoid of a "
-            "probability is between .5 and .74. Pass the model without its last sigmoid"]
+    return [f"the outputs of {what} look like probabilities (all of them lie in [0, 1]), and VXP takes logits: the sigmoid of "
+            "a probability is between .5 and .74. Pass the model without its last sigmoid"]
 
 
 EVENTS = Output("events", ("log-probability", "log-complement", "logit", "argmax"), "probability", True, _checked, _read,

@@ -10,6 +10,7 @@ import random as python_random
 import sys
 import warnings
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -284,6 +285,36 @@ def test_frames_are_not_left_out() -> None:
     score = vxp.score(Brightness(), bright(), torch.rand(1, 6, 1, 1), metrics=("frame-deletion|fill:remove", "frame-deletion"))
     assert score["frame-deletion|fill:remove"].status == ("not-run:fixed-length",)
     assert score["frame-deletion|fill:hold"].status == ("ok",)
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Mean(nn.Module):
+    def forward(self, clips):
+        return 8 * clips.mean((1, 3, 4))[..., None]
+
+def events():
+    return Mean(), {"input_size": (6, 4, 5), "output": "events"}
+
+def images():
+    return Mean(), {"input_size": (4, 5), "output": "events"}
+"""
+
+
+def test_models_of_ones_own_say_that_their_logits_are_of_frames(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    model = models.load(f"{file}:events")
+    assert (model.document["output"], model.document["classes"]["count"]) == ("events", 6)
+    inside = vxp.frame_events(model.module.model)
+    score = vxp.score(inside, bright(), torch.rand(1, 6, 1, 1), metrics=("frame-deletion",))
+    curve = score["frame-deletion"].curve
+    assert curve is not None
+    assert curve[0, 0].item() == pytest.approx(1 / (1 + math.exp(-7.2)), abs=1e-6)
+    with pytest.raises(VxpError, match=r"a logit to every frame of a clip, expected input_size \(T, H, W\) as well"):
+        models.load(f"{file}:images")
 
 
 def test_explainers_read_the_sigmoid() -> None:

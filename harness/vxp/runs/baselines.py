@@ -59,7 +59,7 @@ def make(context: Context, start: int, stop: int) -> None:
     if int(targets.max()) >= logits.shape[1]:
         raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                        f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-    found = engine.shared(loaded.batch(targets).to(where), context.wanted)
+    found = engine.shared(loaded.batch(targets).to(where), context.wanted_of(start))
     tensors = {"targets": targets, "predictions": predictions}
     tensors |= {f"row/{edit!r}": row for edit, row in found.rows.items()}
     tensors |= {f"vector/{readout}/{edit!r}": vector for (edit, readout), vector in found.vectors.items()}
@@ -74,7 +74,7 @@ def read(context: Context, start: int) -> Baseline:
     if unit is None:
         raise context.units.missing(name(start))
     tensors, notes = unit
-    wanted = context.wanted
+    wanted = context.wanted_of(start)
     rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
     vectors: dict[tuple[Edit, Readout], Tensor] = {
         (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors

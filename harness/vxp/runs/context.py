@@ -156,13 +156,30 @@ class Context:
     @cached_property
     def traces(self) -> dict[str, Trace]:
         """What each metric of this kind asks of one item, by signature: the rows of a run are known before it."""
+        return self._traced(0)
+
+    def _traced(self, place: int) -> dict[str, Trace]:
         possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.engine.relabelled is not None]
-        return traced(self.task, self.model, possible)
+        return traced(self.task, self.model, possible, place)
 
     @cached_property
     def wanted(self) -> Wanted:
-        """What the metrics ask of an item whatever its map is."""
+        """What the metrics ask of an item whatever its map is; of items of different sizes, of the first."""
         return Wanted.of(trace.wanted for trace in self.traces.values())
+
+    def wanted_of(self, place: int) -> Wanted:
+        """The same of the item at this place, and of all items of its size."""
+        size = self.task.source.alike
+        if size is None:
+            return self.wanted
+        kept = self._wanted_of_size
+        if (key := size(self.task.items[place])) not in kept:
+            kept[key] = Wanted.of(trace.wanted for trace in self._traced(place).values())
+        return kept[key]
+
+    @cached_property
+    def _wanted_of_size(self) -> dict[object, Wanted]:
+        return {}
 
 
 def chosen(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:
@@ -238,9 +255,10 @@ def rows_of(task: Task, model: Model, metrics: Sequence[Bound], explainers: Sequ
     return len(task.items) * (own * max(len(explainers), 1) + passes)
 
 
-def traced(task: Task, model: Model, metrics: Sequence[Bound]) -> dict[str, Trace]:
-    """What each metric of the task's kind asks of one item, by signature: the rows of a run are known before it."""
-    batch = task.load(0, 1, model).batch(torch.zeros(1, dtype=torch.int64))
+def traced(task: Task, model: Model, metrics: Sequence[Bound], place: int = 0) -> dict[str, Trace]:
+    """What each metric of the task's kind asks of the item at this place, by signature: the rows of a run are known before
+    it."""
+    batch = task.load(place, place + 1, model).batch(torch.zeros(1, dtype=torch.int64))
     return traces(metrics, batch, task.kind, outputs.of(model.module))
 
 

@@ -52,7 +52,8 @@ def saying(model: nn.Module, batch: Batch, fill: str, explanandum: str) -> Say:
     """One number of the scores of the steps that are there: `mean-score`, their mean; `rank-order`, tau_b with the scores that
     they have in the whole video, 1 of the video itself.
 
-    tau_b is 0 where it is not defined, since no order is left: of one step or none, and of equal scores.
+    tau_b is 0 where no order is left: of a video all of whose fragments went, of one step, and of equal scores. Under a fill that
+    shows one thing everywhere the scores of the first would be in an order that rounding makes.
     """
     scores = scoring(model, batch, fill)
 
@@ -62,7 +63,8 @@ def saying(model: nn.Module, batch: Batch, fill: str, explanandum: str) -> Say:
         whole, said, there = said[:1], said[1:], there[1:]
         if explanandum == "mean-score":
             return (said * there).sum(1) / there.sum(1)
-        return tau_b(whole.expand_as(said), said, there)[0].to(said.device)
+        found = tau_b(whole.expand_as(said), said, there)[0].to(said.device)
+        return found.masked_fill(removed.all(1), 0)
 
     return say
 

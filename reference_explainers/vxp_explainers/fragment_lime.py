@@ -33,11 +33,13 @@ def fragment_lime(
     coefficient belongs to a fragment that raises the number by being there, and a negative one to a fragment that lowers it: of
     `rank-order`, the order is closer to the original without it.
 
-    The two disagree, and only `rank-order` is a fair entry in metrics that read the order (discoverability, sanity violation).
-    A summariser gives high scores to what nothing else resembles. Of footage that comes several times every copy lowers the
-    scores of the others, and what stands alone raises its own: the mean is a sum of both signs, and a fragment whose removal
-    turns the order round, by raising some scores and lowering others, may leave the mean as it was. The authors regress the
-    mean and are judged by the order.
+    The two may disagree, up to the opposite ranking, and metrics of discoverability read the order only. A summariser gives high
+    scores to what nothing else in the video resembles. Of footage that comes several times each copy holds down the scores of the
+    others: without it they rise, so the order changes much, and the mean rises too, which is a negative coefficient. Footage that
+    stands alone takes its own high scores along when it goes: the mean falls, a positive coefficient, and the order of the rest
+    stays. On the 20 held-out videos of montage, with fragments left out or zeroed, `mean-score` so has a sanity violation of 2022
+    of 0.9 and 1.0, more than random, and `rank-order` 0.1 and 0.0. Where the fill is `hold` or `mean-step`, which lowers the scores
+    of whatever it replaces, the two agree. The authors regress the mean and are judged by the order.
 
     Where a video has so few fragments that 2^S <= samples, all coalitions are asked, each once, and nothing is drawn: the limit
     of ever more samples. Otherwise the first sample keeps all fragments and in the others each is kept with probability 1/2,

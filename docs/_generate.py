@@ -380,7 +380,8 @@ WIDTH = 100
 """Columns of a signature on one line; a longer one has a line per parameter."""
 PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
     "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("show", vxp.show), ("Scores", vxp.Scores),
-                      ("Score", vxp.Score), ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
+                      ("Score", vxp.Score), ("frame_scores", vxp.frame_scores),
+                      ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
                       ("VxpWarning", vxp.VxpWarning)],
     "Declaring metrics and explainers": [
         ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],

@@ -30,7 +30,8 @@ class Loaded:
     """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
 
     inputs [B, C, *space] float; timelines are of videos; frozen is the class that the task gives an item, None where it is the
-    one that the model predicts; the rest is as in a `Batch`.
+    one that the model predicts; labels are those that count as correct, () where they are not known; the rest is as in a
+    `Batch`.
     """
 
     ids: tuple[str, ...]
@@ -41,6 +42,7 @@ class Loaded:
     truth: Mapping[str, Tensor]
     clusters: tuple[str, ...]
     timelines: tuple[datasets.Timeline, ...] = ()
+    labels: tuple[tuple[int, ...], ...] = ()
 
     def targets(self, predictions: Tensor) -> Tensor:
         """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
@@ -49,7 +51,10 @@ class Loaded:
 
     def batch(self, targets: Tensor) -> Batch:
         """The items, these classes of which are explained."""
-        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts())
+        correct = [torch.tensor(some, dtype=torch.int64) for some in self.labels]
+        labels = pad_sequence(correct, batch_first=True, padding_value=-1) if any(self.labels) else None
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts(),
+                     labels)
 
     def parts(self) -> dict[str, Tensor]:
         """int64 [B, steps] by unit: the part that every step of a video belongs to."""
@@ -209,6 +214,7 @@ class Task:
             # boxes are padded with empty ones, which are no boxes
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
+            labels=tuple(tuple(item.label) for item in items),
         )
 
 
@@ -284,12 +290,30 @@ def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[
         "cluster_key": "cluster" if grouped else "clip"})
 
 
+def opened_features(features: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+    """An unregistered task of features of one's own videos, in a file. VxpError for a model that takes no features, or
+    others."""
+    items, source = datasets.h5_features.opened(features)
+    if model.medium != "sequence":
+        raise VxpError(f"model {model.id} takes {model.medium}s, and --features are features of videos: give a model of "
+                       "features, a factory that returns (module, {'output': 'sequence', 'features': D})")
+    got, expected = source.load(items[0]).image.shape[0], model.input_size[1]
+    if got != expected:
+        raise VxpError(f"{features}: got {got} features per step, and model {model.id} takes {expected}: give the features "
+                       "that it was trained on")
+    name = _slug(features.with_suffix(""), "features")
+    return _own(model, items, source, seed, {
+        "id": f"{documents.OPEN_FEATURES}{name}"[:54].rstrip("-"), "dataset": f"features-{name}"[:54].rstrip("-"),
+        "kinds": ["temporal"], "metrics": list(metrics) or [*FRAGMENT_METRICS, *(SUMMARIES if source.truth else ())],
+        "cluster_key": "video"})
+
+
 def _slug(place: Path, otherwise: str) -> str:
     return re.sub("[^a-z0-9]+", "-", place.resolve().name.lower()).strip("-") or otherwise
 
 
 class Facts(TypedDict):
-    """What differs between tasks of one's own images and clips."""
+    """What differs between tasks of one's own images, clips and features."""
 
     id: str
     dataset: str
@@ -307,7 +331,8 @@ def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, 
         "status": "unregistered",
         "dataset": {"id": facts["dataset"], "version": 1, "digest": content},
         "model": vxp_schemas.reference(model.document), "input_size": list(model.input_size),
-        "targets": "list" if any(item.target is not None for item in items) else "predicted",
+        "targets": ("list" if any(item.target is not None for item in items)
+                    else "none" if model.document.get("output") == "sequence" else "predicted"),
         "truth": truth, "kinds": facts["kinds"], "metrics": facts["metrics"],
         "primary_family": "faithfulness", "cluster_key": facts["cluster_key"], "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
@@ -330,6 +355,12 @@ LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 
 BOXES = ("max-box-acc-v2",)
 """What is added where there are boxes."""
+
+FRAGMENT_METRICS = ("zz-tmp",)
+"""The same for videos of which fragments are scored."""
+
+SUMMARIES: tuple[str, ...] = ()
+"""What is added for videos with summaries of people."""
 
 CLIP_METRICS = (
     "st-deletion|steps:28", "st-insertion|steps:28", "st-srg|steps:28", "tube-deletion|steps:28", "frame-deletion",

@@ -245,7 +245,7 @@ class Task(TypedDict):
     items_digest: NotRequired[str]
     targets: Literal["predicted", "label", "list", "none"]
     input_size: list[int]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "density"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]
     kinds: list[ExplanationKind]
     metrics: list[str]
     primary_family: str
@@ -300,7 +300,7 @@ class Dataset(TypedDict):
     n_items: NotRequired[int]
     content_digest: NotRequired[str]
     decoder: NotRequired[Generator]
-    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density"]]]
+    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]]
     cluster_key: NotRequired[str]
     splits: NotRequired[list[str]]
     croissant: NotRequired[str]
@@ -453,7 +453,7 @@ class Metric(TypedDict):
     better: Better
     range: list[float | None]
     parameters: list[MetricParameter]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users"]]
     re_explains: NotRequired[int | str]
     needs_relabelled: NotRequired[bool]
     undefined: list[str]

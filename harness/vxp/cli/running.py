@@ -22,6 +22,7 @@ from vxp.cli.options import (
     Device,
     Executor,
     Explainers,
+    Features,
     Frames,
     Fusion,
     GpusPerWorker,
@@ -55,8 +56,8 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False, channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
     address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
@@ -67,7 +68,7 @@ def run(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where, until)
+                           batch_size, threads, memory, clips, compile, channels_last, where, until, features)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -77,6 +78,7 @@ def run(
 def plan(
     task: TaskName = None, explainer: Explainers = [], images: Images = None, model: ModelName = None,  # noqa: B006
     metrics: Metrics = None, device: Device = "auto", limit: Limit = None, data: Data = None, clips: Clips = None,
+    features: Features = None,
     frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
     items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
@@ -97,7 +99,8 @@ def plan(
     if not explainer:
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
-    order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips)
+    order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips,
+                           features=features)
     found = commands.plan(order, items)
     hours = None if rate is None else found.hours(rate, workers)
     if json:
@@ -133,7 +136,8 @@ def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
@@ -145,7 +149,7 @@ def explain(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips, compile, channels_last, where)
+                           memory, clips, compile, channels_last, where, features=features)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -184,7 +188,8 @@ def score(
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
@@ -194,7 +199,7 @@ def score(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where)
+                           batch_size, threads, memory, clips, compile, channels_last, where, features=features)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -223,7 +228,7 @@ def import_(
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     from vxp.runs import commands, importing
@@ -234,7 +239,8 @@ def import_(
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
                                   backwards, milliseconds, not draws)
     model = commands.formed(model, frames, layout, fusion)
-    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips,
+                           features=features)
     with progress.shown(errors) as shown:
         path = commands.import_(order, maps, method, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -252,13 +258,14 @@ def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> No
 def export(
     task: TaskName = None, out: Out = Path("vxp-items"), images: Images = None, model: ModelName = None,
     device: Device = "auto", limit: Limit = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Write a task's images, or frames of clips, as PNG and the classes to explain as CSV, for methods outside Python."""
     from vxp.runs import commands
 
     model = commands.formed(model, frames, layout, fusion)
-    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, None, clips)
+    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, None, clips,
+                           features=features)
     with progress.shown(errors) as shown:
         path = commands.export(order, out, shown)
     next_(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",

@@ -23,7 +23,8 @@ class Batch:
     score does not depend on an item's neighbours); clusters name what is resampled in statistics (photo, stamp, video); truth
     maps a key (mask, cells, ...) to bool or float [B, *space], which only the oracles and the localisation metrics look at.
     parts: of items in time, the part int64 [B, steps] that every step belongs to, numbered from 0 without a gap, by what the
-    parts are (`fragment`, `second`).
+    parts are (`fragment`, `second`). labels: the classes that count as correct, int64 [B, L], padded with -1; None where none
+    are known.
     """
 
     ids: tuple[str, ...]
@@ -34,6 +35,7 @@ class Batch:
     truth: Mapping[str, Tensor] = field(default_factory=dict)
     clusters: tuple[str, ...] = ()
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +83,10 @@ class Batch:
                            "batch: take them one by one")
         return of
 
+    def known_labels(self) -> Tensor:
+        """The classes that count as correct, int64 [B, L], -1 where there is none."""
+        return self.targets.new_full((len(self), 1), -1) if self.labels is None else self.labels
+
     def select(self, index: Sequence[int], inputs: Tensor | None = None) -> Batch:
         """The items at these places, in this order; with other inputs, where they are given."""
         where = sent(torch.tensor(list(index), dtype=torch.long), self.inputs.device)
@@ -92,6 +98,7 @@ class Batch:
             truth={key: value[where] for key, value in self.truth.items()},
             clusters=tuple(self.clusters[i] for i in index) if self.clusters else (),
             parts={unit: of[where] for unit, of in self.parts.items()},
+            labels=None if self.labels is None else self.labels[where],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -102,4 +109,5 @@ class Batch:
             targets=sent(self.targets, device),
             truth={key: sent(value, device) for key, value in self.truth.items()},
             parts={unit: sent(of, device) for unit, of in self.parts.items()},
+            labels=None if self.labels is None else sent(self.labels, device),
         )

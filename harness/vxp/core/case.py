@@ -80,7 +80,9 @@ class Order:
 def means_of_parts(steps: Tensor, of: Tensor) -> Tensor:
     """The mean [B, K, ...] over the steps of every part, of steps [B, n, ...]; of int64 [B, n]: the part of every step."""
     counted = F.one_hot(of).to(steps.dtype)
-    return torch.einsum("bnk,bn...->bk...", counted / counted.sum(1, keepdim=True), steps)
+    sums = torch.einsum("bnk,bn...->bk...", counted, steps)
+    # divided once, so that parts whose steps have one value have it, however many they are
+    return sums / counted.sum(1).view(*sums.shape[:2], *[1] * (sums.ndim - 2))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +12,8 @@ from torch import Tensor
 from vxp_schemas import typed
 
 from vxp.core import VxpError
+from vxp.documents import shots
+from vxp.documents.shots import Segments
 
 Recipe = Mapping[str, Any]
 """How an image or clip is made, in JSON values; each data set has its own."""
@@ -38,10 +37,6 @@ class Item:
     label: tuple[int, ...] = ()
 
 
-Segments = tuple[tuple[int, int], ...]
-"""Half-open ranges of frames [start, end)."""
-
-
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """How a video is divided: so many frames, its list of shots, which partitions them, the frames per second where they are
@@ -63,17 +58,15 @@ class Timeline:
         if unit == "fragment":
             return self.fragments
         if unit == "frame":
-            return tuple(pairwise((0, *self.steps[1:], self.frames)))
+            return shots.steps_of(self.steps, self.frames)
         if self.fps is None:
             raise VxpError("scores by second were asked for, and the frames per second of the video are not known")
-        starts = [math.ceil(second * self.fps) for second in range(math.ceil(self.frames / self.fps))]
-        return tuple(pairwise((*starts, self.frames)))
+        return shots.seconds_of(self.frames, self.fps)
 
     def parts(self) -> dict[str, Tensor]:
         """int64 [n] by unit: the part that every step belongs to."""
-        units = ("fragment",) if self.fps is None else ("fragment", "second")
-        return {unit: torch.tensor([bisect([start for start, _ in self.segments(unit)], step) - 1 for step in self.steps])
-                for unit in units}
+        units = ("fragment",) if self.fps is None or self.fps < 1 else ("fragment", "second")
+        return {unit: torch.tensor(shots.fragments_of(self.steps, self.segments(unit)), dtype=torch.int64) for unit in units}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,17 +13,16 @@ machine.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, count, pairwise
 
 import numpy as np
 import torch
-import vxp_schemas
 
 from vxp import random
-from vxp.datasets._types import Item, Recipe, Sample, Segments, Source, Timeline
+from vxp.datasets._types import Item, Recipe, Sample, Source, Timeline
 from vxp.datasets.photos import absent, photograph
+from vxp.documents.shots import Segments
 
 PURPOSE = "montage@1"
 SIZE = 128
@@ -64,11 +63,6 @@ PHOTOS: Mapping[str, Mapping[str, tuple[str, int, int]]] = {
 def segments(item: Item) -> Segments:
     """The list of shots of a video: ranges [start, end) that partition its frames."""
     return tuple((start, end) for start, end in item.recipe["segments"])
-
-
-def segments_digest(segments: Sequence[Sequence[int]]) -> str:
-    """`sha256:` of the RFC 8785 form of a list of shots [[start, end], ...]."""
-    return f"sha256:{hashlib.sha256(vxp_schemas.canonical([list(shot) for shot in segments])).hexdigest()}"
 
 
 def load(item: Item) -> Sample:

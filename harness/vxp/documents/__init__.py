@@ -40,6 +40,13 @@ OPEN = "open-"
 """What the ids of tasks of one's own images begin with."""
 OPEN_CLIPS = "open-clips."
 """What those of one's own clips begin with; an id of images has no dot."""
+OPEN_FEATURES = "open-features."
+"""What those of one's own features of videos begin with."""
+
+
+def own_items(task: str) -> str:
+    """What an unregistered task is made of, by its id, as the command line has it: images, clips or features."""
+    return "features" if task.startswith(OPEN_FEATURES) else "clips" if task.startswith(OPEN_CLIPS) else "images"
 TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 

@@ -365,6 +365,12 @@ class Maps:
                            "rows that are read together")
         return rows[:, : lengths[0]]
 
+    def segments(self, row: int) -> list[list[int]]:
+        """Of scores of parts, the parts of a row: half-open ranges of frames."""
+        (length,) = self._of_shards("lengths", row, row + 1)[0].tolist()
+        found: list[list[int]] = self._of_shards("segments", row, row + 1)[0][0, :length].tolist()
+        return found
+
     def _of_shards(self, tensor: str, start: int, stop: int) -> list[Tensor]:
         return [self._of_shard(tensor, shard, max(start - shard["first_row"], 0), min(stop - shard["first_row"], shard["rows"]))
                 for shard in self.shards

@@ -356,7 +356,12 @@ LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 BOXES = ("max-box-acc-v2",)
 """What is added where there are boxes."""
 
-FRAGMENT_METRICS = ("zz-tmp",)
+FRAGMENT_METRICS = (
+    "disc-plus-2022", "disc-minus-2022", "sv-2022", "disc-plus-2022|mode:batch", "disc-minus-2022|mode:batch",
+    "sv-2022|mode:batch", "disc-plus-2024", "disc-minus-2024", "sv-2024", "sv-2024|mode:sequential",
+    "rank-correlation|explanandum:rank-order", "rank-correlation|sign:absolute|explanandum:rank-order",
+    "rank-correlation", "rank-correlation|sign:absolute", "fragment-deletion",
+)
 """The same for videos of which fragments are scored."""
 
 SUMMARIES: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ FRAGMENTS = 10
 
 
 @explainer("leave-one-out", signed=True, resample="fragment", target_specific=False, passes=1 + FRAGMENTS,
-           family="perturbation", kinds=("temporal",), outputs=("sequence",), explanandum="explanandum",
-           source="Apostolidis et al. 2022 (ISM), section 3.3: the change that its measures look at")
+           reference=True, family="reference", kinds=("temporal",), outputs=("sequence",), explanandum="explanandum",
+           source="VXP 6.4.2; Apostolidis et al. 2022 (ISM), section 3.3: the change that its measures look at")
 @torch.no_grad()
 def leave_one_out(
     model: nn.Module, batch: Batch, *, explanandum: str = "rank-order", fill: str = "zero",

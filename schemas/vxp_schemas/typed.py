@@ -12,10 +12,11 @@ Status = Literal["ok", "undefined:constant-map", "undefined:constant-groups", "u
     "undefined:one-frame", "undefined:no-positive-mass", "undefined:zero-map", "undefined:zero-variance",
     "undefined:zero-difference", "undefined:no-mass", "undefined:too-few-regions", "undefined:class-changed",
     "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class",
-    "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory",
-    "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget", "not-run:no-truth",
-    "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
-    "not-run:fixed-length", "not-run:kind"]
+    "undefined:constant-scores", "undefined:too-few-fragments", "undefined:too-few-frames", "undefined:no-label",
+    "undefined:empty-summary", "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map",
+    "failed:out-of-memory", "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget",
+    "not-run:no-truth", "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
+    "not-run:fixed-length", "not-run:output", "not-run:kind"]
 """The state of one score, from the registry's one list of codes."""
 
 StatusCounts = dict[str, int]

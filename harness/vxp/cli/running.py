@@ -209,13 +209,15 @@ def score(
 def import_(
     task: TaskName = None,
     maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w], of clips [N, t, h, w], in "
-                                              "the task's order, or a folder with a file for each item.")] = None,
+                                              "the task's order, or a folder with a file for each item; of scores of parts of "
+                                              "videos a .json or .csv.")] = None,
     name: Annotated[str, typer.Option(help="Id of the method: a-z 0-9 . _ -.")] = "",
     signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Whether negative values mean evidence "
                                                 "against.")] = None,
     out: Out = Path("vxp-set"),
     resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none; frames of maps of "
-                                       "clips whose steps of time stay apart.")] = "bilinear",
+                                       "clips whose steps of time stay apart. Of parts of videos their unit: fragment, frame "
+                                       "or second.")] = "bilinear",
     class_independent: Annotated[bool, typer.Option("--class-independent", help="Maps do not depend on the class.")] = False,
     family: Annotated[str, typer.Option(help="gradient, cam, perturbation, attention, ... or other.")] = "other",
     source: Annotated[str, typer.Option(help="The paper or other source of the method.")] = "",
@@ -226,6 +228,10 @@ def import_(
     backwards: Annotated[int, typer.Option(min=0, help="Backward passes per map.")] = 0,
     milliseconds: Annotated[float, typer.Option("--ms", min=0, help="Milliseconds per map.")] = 0.0,
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
+    explanandum: Annotated[str | None, typer.Option(help="What scores of the parts of videos explain: mean-score, rank-order, "
+                                                    "frame-score or class; where their file does not say.")] = None,
+    inclusive: Annotated[bool, typer.Option("--inclusive", help="Ends of parts are inclusive, where their file does not "
+                                            "say.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
@@ -237,7 +243,7 @@ def import_(
         raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
     given = dict(pair(text) for text in parameter or [])
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
-                                  backwards, milliseconds, not draws)
+                                  backwards, milliseconds, not draws, explanandum, inclusive)
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips,
                            features=features)
@@ -268,7 +274,10 @@ def export(
                            features=features)
     with progress.shown(errors) as shown:
         path = commands.export(order, out, shown)
-    next_(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",
+    what = (f"a row per part of a video into {out / 'scores.csv'}: video,start,end,score, with its item_id and half-open frames"
+            if (out / "videos.json").exists() else
+            f"a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)")
+    next_(f"Wrote {path}\nWrite {what}",
           "Maps come back with (--unsigned where they have no negative evidence)", commands.to_import(order, out))
 
 

@@ -74,9 +74,8 @@ class BoundExplainer:
     def of(self, output: Output) -> BoundExplainer:
         """The same for a model with this output; VxpError where it explains no such model."""
         if output.id not in self.explainer.outputs:
-            explained = " or ".join(self.explainer.outputs)
-            raise VxpError(f"explainer {self.id!r} explains models whose output is {explained}, and the output of this model "
-                           f"is {output.id}: choose another (vxp list explainers)")
+            raise VxpError(f"explainer {self.id!r} explains models whose output is {' or '.join(self.explainer.outputs)}, and "
+                           f"the output of this model is {output.id}: choose another (vxp list explainers)")
         return self
 
     def resolved(self, model: nn.Module) -> BoundExplainer:

@@ -107,10 +107,14 @@ def to_score(order: Order, folder: Path) -> str:
 
 
 def to_import(order: Order, folder: Path) -> str:
-    """The command that takes the maps of exported items back, if they lie in the folder `maps` beside them."""
+    """The command that takes the maps of exported items back, if they lie in the folder `maps` beside them; of scores of the
+    parts of videos, in scores.csv."""
+    scores = (folder / "videos.json").exists()
+    maps = ["--maps", str(folder / ("scores.csv" if scores else "maps"))]
     limit = [] if order.limit is None else ["--limit", str(order.limit)]
     return shlex.join(["vxp", "import", *([order.task] if order.task else []), *named(order), *limit,
-                       "--maps", str(folder / "maps"), "--name", "my-method", "--signed", "--out", f"{folder}-set"])
+                       *maps, "--name", "my-method", "--signed", *(["--explanandum", "rank-order"] if scores else []),
+                       "--out", f"{folder}-set"])
 
 
 def run_(order: Order, out: Path, progress: Progress) -> list[Path]:

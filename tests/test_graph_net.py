@@ -91,7 +91,7 @@ def test_the_logits_do_not_depend_on_the_order_of_frames_or_objects() -> None:
 
 
 def test_another_width_is_refused() -> None:
-    with pytest.raises(VxpError, match=r"given \(2, 19, 7\), expected \[B, 20, n\]: 5 numbers of the frame and of each of its 3"):
+    with pytest.raises(VxpError, match=r"given \(2, 19, 7\), expected \[B, 20, n\]: 5 numbers of the frame and of each of its"):
         net()(torch.zeros(2, 19, 7))
 
 

@@ -76,7 +76,8 @@ class GraphNet(nn.Module):
         if videos.ndim != 3 or videos.shape[1] != expected:
             raise VxpError(f"the network was given {tuple(videos.shape)}, expected [B, {expected}, n]: {self.features} numbers "
                            f"of the frame and of each of its {self.objects} objects")
-        return videos.transpose(1, 2).unflatten(2, (1 + self.objects, self.features))
+        found: Tensor = videos.transpose(1, 2).unflatten(2, (1 + self.objects, self.features))
+        return found
 
 
 __all__ = ["GraphBlock", "GraphNet"]

@@ -250,7 +250,8 @@ def same(one: Any, other: Any) -> bool:
 
 def reference_cases() -> list[dict[str, Any]]:
     """What is asked of the references. The oracles' truths are an area at the border, a scattered one, single positions, an
-    empty and a full one, and cells alone or beside a mask."""
+    empty and a full one, and cells alone or beside a mask. leave-one-out is asked of scores that tie, of equal ones, and of a
+    single fragment."""
 
     def case(name: str, i: int, tolerance: float, image: int, **rows: int) -> dict[str, Any]:
         return {"id": f"{name}/{i}", "reference": name, "item": ("0", "éléphant/\"b\"")[i % 2], "tolerance": tolerance,
@@ -268,10 +269,21 @@ def reference_cases() -> list[dict[str, Any]]:
         return found | {"id": f"clip/{name}/{i}", "input": {"file": "clips.safetensors", "tensor": f"clip/{i}"}, "truth": mask,
                         "expected": found["expected"] | {"tensor": f"clip/{name}/{i}"}}
 
+    def of_sequence(name: str, i: int, tolerance: float, row: int, model: str | None = None) -> dict[str, Any]:
+        found = case(name, i, tolerance, 0)
+        asked = {} if model is None else {"model": f"models/sequence-{model}.json"}
+        return found | {"id": f"sequence/{name}/{i}", "input": reference(f"input/sequence-{row}"),
+                        "parts": {"fragment": reference(f"fragment/sequence-{row}")}, **asked,
+                        "expected": found["expected"] | {"tensor": f"sequence/{name}/{i}"}}
+
+    left_out = [(0, "cnn"), (2, "cnn"), (1, "linear"), (3, "linear"), (0, "constant")]
     return [*of_images,
             *(of_clip(name, i, 0.0) for name in ("random", "random-coarse") for i in range(2)),
             *(of_clip(name, i, 1e-6) for name in ("centre-gaussian", "edges", "motion") for i in range(2)),
-            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary"))]
+            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary")),
+            *(of_sequence("random", i, 0.0, 2 * i) for i in range(2)),
+            *(of_sequence("centre-gaussian", i, 1e-6, 2 * i) for i in range(2)),
+            *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out))]
 
 
 def write_references(folder: Path) -> None:
@@ -280,6 +292,12 @@ def write_references(folder: Path) -> None:
     for case in cases:
         image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
             kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
+        if "parts" in case:
+            model = implementation.network_of(folder, case["model"]) if "model" in case else None
+            maps[case["id"]] = references.of_fragments(
+                case["reference"], case["item"], SEED, image, implementation.divided(case, folder)["fragment"].tolist(),
+                None if model is None else lambda row, said=model: said(row)[0])
+            continue
         mean, std = (np.array(values).reshape(3, *[1] * (image.ndim - 1)) for values in (MEAN, STD))
         raw = image * std + mean
         maps[case["id"]] = references.made(case["reference"], case["item"], SEED, raw, truth)

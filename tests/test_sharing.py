@@ -13,7 +13,7 @@ from vxp.core import Batch, Case, Edit
 from vxp.engine import Engine, Job, Wanted, mapless, traces
 from vxp.engine.rows import Rows
 from vxp.metrics import bind_all, catalogue
-from vxp.outputs import CLASSES
+from vxp.models.sequences import frame_scores
 from vxp.runs import run
 from vxp.runs.context import Context, Settings
 from vxp.tasks import Task
@@ -33,19 +33,25 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
     quick = {k: v for k, v in {"samples": 3, "steps": 4, "designs": 2}.items() if k in metric.parameters}
     wanted = bind_all([(name, quick)])
     generator = torch.Generator().manual_seed(0)
-    space = (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
+    of_steps = "sequence" in metric.outputs
+    space = (12,) if of_steps else (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
     inputs = torch.rand(2, 3, *space, generator=generator)
+    parts = {"fragment": (torch.arange(12) // 2).expand(2, 12)} if of_steps else {}
     truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
              "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
              "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
     for key in ("mask", "fixations", "other-fixations"):
         truth[key][..., 3:9, 2:9] = True
-    batch = Batch(("a", "b"), inputs, torch.tensor([0, 1]), truth={k: truth[k] for k in truth}, seed=3)
+    batch = Batch(("a", "b"), inputs, torch.tensor([-1, -1] if of_steps else [0, 1]), truth={} if of_steps else truth, seed=3,
+                  parts=parts)
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4)).eval()
+    model = (frame_scores(torch.nn.Conv1d(3, 1, 3, padding=1), "bdt") if of_steps else torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4))).eval()
     engine = Engine(model, 8, relabelled=model)
-    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
-    found = traces(wanted, batch.select([0]), case.kind, CLASSES)
+    case = (Case(batch, torch.rand(2, 6, generator=generator), "fragment") if of_steps
+            else Case(batch, torch.rand(2, *space, generator=generator), "none"))
+    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    assert found
     known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []
     predict = Rows.predict

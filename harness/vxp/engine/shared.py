@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vxp.core import Edit, Filled, Noised, Offset, Readout, Translated, Unchanged, Without
+from vxp.core import Edit, Filled, Noised, Offset, Piece, Readout, Translated, Unchanged, Without
 
 MAPLESS = (Unchanged, Filled, Noised, Without, Translated, Offset)
 """The edits that depend on the item and on keyed draws only."""
@@ -32,6 +32,22 @@ class Wanted:
             vectors |= dict.fromkeys(part.vectors)
             regions |= dict.fromkeys(part.regions)
         return cls(tuple(edits), tuple(vectors), tuple(regions))
+
+    def fitted(self, numbers: Mapping[str, int]) -> Wanted:
+        """The same of items with these numbers of parts, by unit: what is asked without one part, metrics ask without each."""
+        return Wanted(
+            tuple(dict.fromkeys(e for edit in self.edits for e in _of_every_part(edit, numbers))),
+            tuple(dict.fromkeys((e, readout) for edit, readout in self.vectors for e in _of_every_part(edit, numbers))),
+            self.regions)
+
+
+def _of_every_part(edit: Edit, numbers: Mapping[str, int]) -> list[Edit]:
+    """The edit, or, where it removes a part of an item in time, those that remove each part."""
+    match edit:
+        case Without(Piece(unit, _), fill):
+            return [Without(Piece(unit, k), fill) for k in range(numbers[unit])]
+        case _:
+            return [edit]
 
 
 @dataclass(frozen=True, eq=False)

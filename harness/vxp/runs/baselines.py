@@ -59,13 +59,15 @@ def make(context: Context, start: int, stop: int) -> None:
     if int(targets.max()) >= logits.shape[1]:
         raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                        f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-    found = engine.shared(loaded.batch(targets).to(where), context.wanted)
+    batch = loaded.batch(targets)
+    numbers = {unit: int(of.max()) + 1 for unit, of in batch.parts.items()}
+    found = engine.shared(batch.to(where), context.wanted.fitted(numbers))
     tensors = {"targets": targets, "predictions": predictions}
     tensors |= {f"row/{edit!r}": row for edit, row in found.rows.items()}
     tensors |= {f"vector/{readout}/{edit!r}": vector for (edit, readout), vector in found.vectors.items()}
     tensors |= {f"regions/{n}": _small(labels) for n, labels in found.regions.items()}
     context.units.save(name(start), tensors, {
-        "batch_size": engine.batch_size, "represented": found.represented, "rows_run": engine.tally.run})
+        "batch_size": engine.batch_size, "represented": found.represented, "rows_run": engine.tally.run, "parts": numbers})
 
 
 def read(context: Context, start: int) -> Baseline:
@@ -74,8 +76,9 @@ def read(context: Context, start: int) -> Baseline:
     if unit is None:
         raise context.units.missing(name(start))
     tensors, notes = unit
-    wanted = context.wanted
-    rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
+    wanted = context.wanted.fitted(notes["parts"])
+    rows: dict[Edit, Tensor] = {
+        edit: tensors[f"row/{edit!r}"] for edit in wanted.edits if f"row/{edit!r}" in tensors}
     vectors: dict[tuple[Edit, Readout], Tensor] = {
         (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors
         if f"vector/{readout}/{edit!r}" in tensors}

@@ -1,0 +1,449 @@
+"""The metrics of fragments and of top frames against their oracles, and models whose score is known exactly."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import vxp
+from oracles import implementation
+from torch import Tensor, nn
+from vxp.core import Batch, Case, Normalization, Outcome, Piece, Unchanged, VxpError, Without
+from vxp.engine import Engine, Job, Wanted, traces
+from vxp.kinds import Resample
+from vxp.metrics import bind, bind_all, catalogue
+from vxp.models.sequences import Scorer, frame_scores
+
+D = 3
+FORMS = {id: metric for id, metric in catalogue().items() if metric.outputs == ("sequence",)}
+TOP = {id: metric for id, metric in catalogue().items() if "temporal" in metric.kinds and metric.outputs == ("classes",)}
+FRAGMENTS = {
+    "eight": [2, 3, 1, 4, 2, 2, 3, 1], "four": [3, 3, 3, 3], "three": [1, 4, 2], "two": [3, 2], "one": [5], "frames": [1] * 7}
+"""Lengths of the fragments of a video."""
+ALL = tuple(itertools.chain(
+    (f"{end}-2022|mode:{mode}" for end in ("disc-plus", "disc-minus", "sv") for mode in ("single", "batch")),
+    (f"{end}-2024|mode:{mode}|rank:{k}" for end in ("disc-plus", "disc-minus") for mode in ("one-by-one", "sequential")
+     for k in (1, 2, 3)),
+    (f"sv-2024|mode:{mode}" for mode in ("one-by-one", "sequential")),
+    (f"rank-correlation|sign:{sign}|explanandum:{what}" for sign in ("signed", "absolute")
+     for what in ("mean-score", "rank-order"))))
+"""Disc, SV and rank correlation in all their forms."""
+
+
+class Attends(nn.Module):
+    """A small summariser in which every frame sees all others: one layer of attention, of any length."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.q, self.k, self.v, self.out = (nn.Linear(D, 4), nn.Linear(D, 4), nn.Linear(D, 4), nn.Linear(4, 1))
+        with torch.no_grad():
+            for p in self.parameters():
+                p.normal_(0.0, 1.0, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention = (self.q(x) @ self.k(x).transpose(1, 2)).softmax(-1)
+        return self.out(torch.tanh(attention @ self.v(x) - self.v(x)))[..., 0].sigmoid()
+
+
+class Exact(nn.Module):
+    """Scores in eighths, so that they tie for everybody: twice a feature of the frame, and one of the frame before it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x[..., 0] + nn.functional.pad(x[..., 1], (1, 0))[:, :-1]
+
+
+MODELS = {"attends": Attends, "exact": Exact}
+
+
+def parts(lengths: Sequence[int]) -> Tensor:
+    return torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+
+
+def videos(lengths: Sequence[int], levels: bool, items: int = 3, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = 2 * torch.rand(items, D, sum(lengths), generator=generator) - 1
+    of = parts(lengths)
+    return Batch(tuple("abcdef"[:items]), (inputs * 4).round() / 8 if levels else inputs, torch.full((items,), -1),
+                 Normalization((0.0,), (1.0,)), 7, parts={"fragment": of.expand(items, len(of))})
+
+
+def maps(batch: Batch, unit: str, seed: int = 1) -> Tensor:
+    """Scores of parts: few values, so that there are ties; random ones; and one value everywhere."""
+    K = batch.space[0] if unit == "frame" else int(batch.parts[unit].max()) + 1
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.stack([torch.randint(-2, 3, (K,), generator=generator) / 2, torch.randn(K, generator=generator),
+                         torch.full((K,), 0.3)])
+    return found[: len(batch)]
+
+
+def scored(model: nn.Module, case: Case, *names: str | tuple[str, dict[str, Any]], size: int = 16) -> dict[str, Outcome]:
+    return Engine(model, size).score(Job(case, bind_all(names)))
+
+
+def expected(model: nn.Module, name: str, parameters: dict[str, Any], case: Case, i: int) -> tuple[str, float | None]:
+    """Status and score of item i by the oracle."""
+    precise, batch = deepcopy(model).double(), case.batch
+
+    def said(item: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = precise(torch.from_numpy(item)[None])[0].numpy()
+        return found
+
+    of = batch.parts_of("fragment")[i]
+    values = case.native[i] if case.resample == "frame" else case.native[i][of]
+    sample = {"model": said, "image": batch.inputs[i].double().numpy(), "attribution": values.numpy(), "parts": of.tolist(),
+              "target": int(batch.targets[i]), "labels": [label for label in batch.known_labels()[i].tolist() if label >= 0]}
+    asked = {"metric": name, "level": "sample", "undefined": list(catalogue()[name].undefined), "parameters": parameters}
+    answer = implementation.score(asked, [sample])
+    return answer["status"][0], answer["values"][0]
+
+
+def same(model: nn.Module, case: Case, name: str, variants: Sequence[dict[str, Any]]) -> None:
+    for variant in variants:
+        wanted = bind((name, variant))
+        found = scored(model, case, (name, variant))[wanted.signature]
+        for i in range(len(case.batch)):
+            status, value = expected(model, name, dict(wanted.parameters), case, i)
+            assert found.status[i] == status, (wanted.signature, i)
+            assert value is None or float(found.values[i]) == pytest.approx(value, abs=1e-6), (wanted.signature, i)
+
+
+def variants(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = implementation.module_of(name).VARIANTS
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- their oracles
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("lengths", FRAGMENTS)
+@pytest.mark.parametrize("name", FORMS)
+def test_metric_of_fragments_equals_its_oracle(name: str, lengths: str, kind: str) -> None:
+    """Ties of weights and of scores, equal weights, and too few fragments are among them."""
+    batch = videos(FRAGMENTS[lengths], kind == "exact")
+    same(frame_scores(MODELS[kind]()), Case(batch, maps(batch, "fragment"), "fragment"), name, variants(name))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_scores_of_frames_count_by_their_mean_over_a_fragment(name: str) -> None:
+    batch = videos(FRAGMENTS["eight"], False)
+    same(frame_scores(Attends()), Case(batch, maps(batch, "frame"), "frame"), name, variants(name)[:2])
+
+
+def test_means_of_equal_values_are_equal_however_many_they_are() -> None:
+    batch = videos(FRAGMENTS["eight"], False, items=1)
+    weights = Case(batch, torch.full((1, batch.space[0]), 0.1), "frame").weights()
+    assert weights.shape == (1, 8)
+    assert (weights == weights[0, 0]).all()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_scores_that_are_all_equal_are_undefined(name: str) -> None:
+    class Still(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * x[..., 0] + 0.5
+
+    batch = videos(FRAGMENTS["eight"], False, items=2)
+    asked = (name, {"explanandum": "rank-order"} if name == "rank-correlation" else {})
+    (found,) = scored(frame_scores(Still()), Case(batch, maps(batch, "fragment"), "fragment"), asked).values()
+    assert found.status == ("undefined:constant-scores",) * 2
+    assert found.values.isnan().all()
+
+
+def test_the_same_change_everywhere_has_no_rank() -> None:
+    class Still(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * x[..., 0] + 0.1
+
+    batch = videos(FRAGMENTS["eight"], False, items=2)
+    found = scored(frame_scores(Still()), Case(batch, maps(batch, "fragment"), "fragment"), "rank-correlation")
+    assert next(iter(found.values())).status == ("undefined:zero-variance",) * 2
+
+
+# ---------------------------------------------------------------------------------------------------- neighbours and rows
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_score_depends_on_neighbours_or_batches(name: str) -> None:
+    batch = videos(FRAGMENTS["eight"], False)
+    native = maps(batch, "fragment")
+    native[2, 1] = float("nan")
+    model = frame_scores(Attends())
+    for variant in variants(name):
+        (together,) = scored(model, Case(batch, native, "fragment"), (name, variant)).values()
+        assert together.status[2] == "undefined:non-finite-map"
+        for i in range(3):
+            one = Case(batch.select([i]), native[i : i + 1], "fragment")
+            (alone,) = scored(model, one, (name, variant), size=1).values()
+            assert alone.status[0] == together.status[i]
+            assert float(alone.values) == pytest.approx(float(together.values[i]), abs=1e-9, nan_ok=True)
+
+
+def test_a_video_of_ten_fragments_takes_fifteen_passes_for_all_forms() -> None:
+    """The video, each fragment without the others of ten, two fragments of an end (1 to 20 % of ten, and rank 2), and three."""
+    batch = videos([2] * 10, False, items=1)
+    engine, case = Engine(frame_scores(Attends())), Case(batch, torch.randn(1, 10), "fragment")
+    found = engine.score(Job(case, bind_all(ALL)))
+    assert all(one.status == ("ok",) for one in found.values())
+    assert len(found) == len(ALL)
+    assert engine.tally.run == 1 + 10 + 2 * 2
+
+
+def test_a_second_explanation_takes_no_pass_for_what_depends_on_none() -> None:
+    batch = videos([2] * 10, False, items=1)
+    wanted = bind_all([name for name in ALL if "batch" not in name and "sequential" not in name])
+    engine, first = Engine(frame_scores(Attends())), Case(batch, torch.randn(1, 10), "fragment")
+    found = traces(wanted, batch, first.kind, engine.output)
+    known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
+    assert engine.tally.run == 11
+    scores = [engine.score(Job(Case(batch, torch.randn(1, 10), "fragment"), wanted), known) for _ in range(3)]
+    assert engine.tally.run == 11
+    alone = scored(frame_scores(Attends()), first, *(b.signature for b in wanted))
+    again = engine.score(Job(first, wanted), known)
+    assert {name: one.values.tolist() for name, one in alone.items()} == {n: o.values.tolist() for n, o in again.items()}
+    assert len({tuple(float(o.values) for o in one.values()) for one in scores}) == 3
+
+
+def test_what_is_shared_fits_items_with_other_numbers_of_fragments() -> None:
+    asked = Wanted((Unchanged(), *(Without(Piece("fragment", k), "zero") for k in range(3))),
+                   tuple((Without(Piece("fragment", k), "zero"), "output") for k in range(3)), (4,))
+    for n in (2, 5):
+        found = asked.fitted({"fragment": n, "second": 9})
+        assert found.edits == (Unchanged(), *(Without(Piece("fragment", k), "zero") for k in range(n)))
+        assert [edit for edit, _ in found.vectors] == list(found.edits[1:])
+        assert found.regions == (4,)
+    model, wanted = frame_scores(Attends()), bind_all(["rank-correlation", "disc-plus-2024"])
+    first = videos(FRAGMENTS["four"], False, items=1)
+    kind, output = Case(first, torch.rand(1, 4)).kind, Engine(model).output
+    found = Wanted.of(trace.wanted for trace in traces(wanted, first, kind, output).values())
+    other = videos(FRAGMENTS["eight"], False)
+    engine = Engine(model)
+    known = engine.shared(other, found.fitted({"fragment": 8}))
+    assert engine.tally.run == 3 * 9
+    engine.score(Job(Case(other, maps(other, "fragment"), "fragment"), wanted), known)
+    assert engine.tally.run == 3 * 9
+
+
+def test_a_model_of_one_length_costs_the_scores_that_leave_frames_out() -> None:
+    class OfTwelve(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.arange(1.0, 13))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x[..., 0] * self.weight
+
+    batch = videos(FRAGMENTS["four"], False)
+    engine, wanted = Engine(frame_scores(OfTwelve())), bind_all(["disc-plus-2024|fill:remove", "disc-plus-2024"])
+    case = Case(batch, maps(batch, "fragment"), "fragment")
+    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    scores = engine.score(Job(case, wanted), engine.shared(batch, Wanted.of(t.wanted for t in found.values())))
+    assert [one.status[0] for one in scores.values()] == ["not-run:fixed-length", "ok"]
+
+
+# ------------------------------------------------------------------------------------------------------ exact explanations
+
+
+class Sums(nn.Module):
+    """Frame t scores its feature; those of feature 1 are added to all frames' scores, so that every fragment changes the mean
+    by a known amount, and the order by nothing but its own frames."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., 0] + x[..., 1].sum(1, keepdim=True) / 8
+
+
+def known() -> tuple[Case, Tensor]:
+    """A video whose mean score loses, with every fragment zeroed, what the second value says."""
+    of = parts([2] * 8)
+    feature = torch.tensor([0.5, -0.25, 1.0, 0.75, -1.0, 0.25, 0.125, -0.5])[of].view(1, 1, -1)
+    own = torch.arange(16.0).view(1, 1, -1) / 16
+    inputs = torch.cat([own, feature, torch.zeros_like(own)], 1)
+    batch = Batch(("a",), inputs, torch.tensor([-1]), Normalization((0.0,), (1.0,)), parts={"fragment": of[None]})
+    per_fragment = torch.stack([(own[0, 0, of == k].sum() / 16) + feature[0, 0, of == k].sum() / 8 for k in range(8)])
+    return Case(batch, per_fragment[None], "fragment"), per_fragment
+
+
+def test_what_each_fragment_does_to_the_mean_is_the_ceiling_and_its_opposite_the_floor() -> None:
+    """Turned round, the explanation is perfect in absolute value."""
+    case, per_fragment = known()
+    for sign, expected_value in ((1.0, 1.0), (-1.0, -1.0)):
+        turned = Case(case.batch, sign * per_fragment[None], "fragment")
+        found = scored(frame_scores(Sums()), turned, "rank-correlation", "rank-correlation|sign:absolute")
+        signed, absolute = (float(one.values) for one in found.values())
+        assert signed == pytest.approx(expected_value)
+        assert absolute == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("fill", ["zero", "remove", "hold", "mean-step"])
+def test_leave_one_out_of_the_order_is_the_ceiling_of_what_reads_the_order(fill: str) -> None:
+    """SV 0 and rank correlation 1 in either form; its opposite has SV 1 and -1."""
+    batch, model = videos([2] * 10, False), frame_scores(Attends(3))
+    change = torch.zeros(3, 10, dtype=torch.float64)
+    for k in range(10):
+        first = torch.zeros(3, 10)
+        first[:, k] = 1
+        (one,) = scored(model, Case(batch, first, "fragment"), f"disc-plus-2024|fill:{fill}").values()
+        change[:, k] = 1 - one.values
+    assert all(len(set(row.tolist())) > 6 for row in change), "few ties"
+    names = [f"{name}|fill:{fill}" for name in ("sv-2022", "sv-2024", "rank-correlation|explanandum:rank-order")]
+    for sign, wanted in ((1, [0, 0, 1]), (-1, [1, 1, -1])):
+        found = scored(model, Case(batch, (sign * change).float(), "fragment"), *names)
+        assert [one.values.tolist() for one in found.values()] == [pytest.approx([value] * 3) for value in wanted]
+
+
+def test_the_years_have_columns_of_their_own_and_opposite_directions() -> None:
+    for end in ("plus", "minus"):
+        first, second = (catalogue()[f"disc-{end}-{year}"] for year in (2022, 2024))
+        assert {first.better, second.better} == {"higher", "lower"}
+        assert first.range != second.range
+
+
+def test_a_fragment_that_changes_nothing_leaves_the_order() -> None:
+    """Of frames that are left out the others are compared: nothing changes where no frame sees another."""
+    class Own(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[..., 0]
+
+    batch = videos(FRAGMENTS["eight"], False)
+    case = Case(batch, maps(batch, "fragment"), "fragment")
+    found = scored(frame_scores(Own()), case, *(f"{name}|fill:remove" for name in ALL if "rank" not in name or "2024" in name))
+    for signature, one in found.items():
+        name = signature.partition("@")[0]
+        wanted = {"disc-plus-2022": 0, "disc-minus-2022": 0, "sv-2022": 1, "sv-2024": 0}.get(name, 1)
+        assert one.values[:2].tolist() == pytest.approx([wanted] * 2, abs=1e-12), signature
+
+
+# ------------------------------------------------------------------------------------------------- what they do not take
+
+
+def test_a_map_and_a_model_of_classes_have_no_score_of_fragments() -> None:
+    class Classes(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(2)
+
+    batch = videos(FRAGMENTS["eight"], False, items=2)
+    of_classes = Batch(batch.ids, batch.inputs, torch.zeros(2, dtype=torch.long), batch.normalization, parts=batch.parts)
+    found = scored(Classes(), Case(of_classes, maps(batch, "fragment"), "fragment"), *FORMS)
+    assert {one.status for one in found.values()} == {("not-run:output",) * 2}
+    image = vxp.score(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 2)), torch.rand(1, 3, 4, 4), torch.rand(1, 4, 4),
+                      metrics=list(FORMS))
+    assert {one.status for one in image.values()} == {("not-run:kind",)}
+
+
+def test_items_that_are_not_divided_are_refused() -> None:
+    batch = videos(FRAGMENTS["eight"], False, items=2)
+    whole = Batch(batch.ids, batch.inputs, batch.targets, batch.normalization)
+    with pytest.raises(VxpError, match=r"not divided into fragments.*fragments="):
+        scored(frame_scores(Attends()), Case(whole, torch.rand(2, batch.space[0]), "frame"), "disc-plus-2022")
+
+
+def test_fragments_of_clips_are_left_out_whole() -> None:
+    """A summariser of frames themselves scores as that of their features does."""
+    class OfFrames(nn.Module):
+        def forward(self, clips: Tensor) -> Tensor:
+            return attends(clips[..., 0, 0].transpose(1, 2))
+
+    attends, batch = Attends(), videos(FRAGMENTS["eight"], False)
+    clips = Batch(batch.ids, batch.inputs[..., None, None].expand(-1, -1, -1, 2, 3).contiguous(), batch.targets,
+                  parts=batch.parts)
+    native = maps(batch, "fragment")
+    for fill in ("remove", "hold"):
+        names = [f"{name}|fill:{fill}" for name in (*ALL, "fragment-deletion")]
+        ours = scored(Scorer(OfFrames(), "bcthw"), Case(clips, native, "fragment"), *names)
+        theirs = scored(frame_scores(attends), Case(batch, native, "fragment"), *names)
+        for signature, one in ours.items():
+            assert one.status == theirs[signature].status
+            assert one.values.tolist() == pytest.approx(theirs[signature].values.tolist(), abs=1e-9, nan_ok=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- top frames
+
+
+class Pooled(nn.Module):
+    """Logits of the mean over the steps, after a step that sees its neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.conv, self.head = nn.Conv1d(D, 4, 3, padding=1), nn.Linear(4, 3)
+        with torch.no_grad():
+            for p in self.parameters():
+                p.normal_(0.0, 1.0, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.conv(x)).mean(2) * 3)
+
+
+def of_classes(as_clips: bool) -> tuple[nn.Module, Batch]:
+    class OfClips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Pooled()
+
+        def forward(self, clips: Tensor) -> Tensor:
+            return self.inner(clips.mean((3, 4)))
+
+    batch = videos(FRAGMENTS["four"], False)
+    inputs = batch.inputs[..., None, None].expand(-1, -1, -1, 2, 2).contiguous() if as_clips else batch.inputs
+    labels = torch.tensor([[0, 2], [1, -1], [-1, -1]])
+    return OfClips() if as_clips else Pooled(), Batch(
+        batch.ids, inputs, torch.tensor([0, 1, 2]), batch.normalization if not as_clips else Normalization(), 7,
+        parts=batch.parts, labels=labels)
+
+
+@pytest.mark.parametrize("unit", ["fragment", "frame"])
+@pytest.mark.parametrize("name", TOP)
+def test_metric_of_top_frames_equals_its_oracle_for_scores_of_parts(name: str, unit: Resample) -> None:
+    model, batch = of_classes(as_clips=True)
+    assert catalogue()[name].kinds == ("heatmap3d", "temporal")
+    same(model, Case(batch, maps(batch, unit), unit), name, [*variants(name), {"top": 11}, {"top": 12}])
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_sequences_of_features_have_the_scores_of_clips(name: str) -> None:
+    native = maps(videos(FRAGMENTS["four"], False), "fragment")
+    for variant in variants(name):
+        (of_clips,), (of_features,) = (
+            scored(model, Case(batch, native, "fragment"), (name, variant)).values()
+            for model, batch in (of_classes(True), of_classes(False)))
+        assert of_clips.status == of_features.status
+        assert of_clips.values.tolist() == pytest.approx(of_features.values.tolist(), abs=1e-6, nan_ok=True)
+
+
+def test_labels_decide_fidelity_and_the_third_video_has_none() -> None:
+    model, batch = of_classes(as_clips=False)
+    said = model(batch.inputs).argmax(1)
+    right = Batch(batch.ids, batch.inputs, batch.targets, batch.normalization, parts=batch.parts, labels=said[:, None])
+    case = Case(right, torch.rand(3, 4), "fragment")
+    minus, plus = scored(model, case, *(f"fidelity-{end}|removal:remove|top:4" for end in ("minus", "plus"))).values()
+    assert set(minus.values.tolist()) | set(plus.values.tolist()) <= {0.0, 1.0}, "right on the whole clip"
+    (found,) = scored(model, Case(batch, torch.rand(3, 4), "fragment"), "fidelity-minus").values()
+    assert found.status[2] == "undefined:no-label"
+    assert batch.select([1, 0]).known_labels().tolist() == [[1, -1], [0, 2]]
+
+
+def test_an_event_in_one_frame_by_hand() -> None:
+    """The mean of a feature of the frames is the logit; frame 2 has all of it."""
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x[:, 0].mean(1) - 1, torch.zeros(len(x))], 1)
+
+    inputs = torch.zeros(1, 1, 4)
+    inputs[0, 0, 2] = 8.0
+    batch = Batch(("a",), inputs, torch.tensor([0]), Normalization((0.0,), (1.0,)), labels=torch.tensor([[0]]))
+    names = ("top-p-average-drop|removal:remove|readout:sigmoid", "top-p-increase|removal:remove",
+             "fidelity-minus|removal:remove", "fidelity-plus|removal:remove")
+
+    def values(*weights: float) -> list[float]:
+        return [float(one.values) for one in scored(Mean(), Case(batch, torch.tensor([weights]), "frame"), *names).values()]
+
+    assert values(0, 0, 1, 0) == [0, 1, 0, 1]  # 7 of 1, and without it -1
+    logistic = [1 / (1 + np.exp(-z)) for z in (1.0, -1.0)]
+    assert values(1, 0, 0, 0) == pytest.approx([1 - logistic[1] / logistic[0], 0, 1, 0])

@@ -42,17 +42,19 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
              "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
     for key in ("mask", "fixations", "other-fixations"):
         truth[key][..., 3:9, 2:9] = True
-    batch = Batch(("a", "b"), inputs, torch.tensor([-1, -1] if of_steps else [0, 1]), truth={} if of_steps else truth, seed=3,
-                  parts=parts)
+    known = {"users": torch.ones(2, 3, 12)} if of_steps else truth
+    targets = torch.tensor([-1, -1] if of_steps else [0, 1])
+    batch = Batch(("a", "b"), inputs, targets, truth=known, seed=3, parts=parts)
     torch.manual_seed(0)
-    model = (frame_scores(torch.nn.Conv1d(3, 1, 3, padding=1), "bdt") if of_steps else torch.nn.Sequential(
-        torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4))).eval()
+    flat = torch.nn.Flatten()
+    model = (frame_scores(torch.nn.Sequential(torch.nn.Conv1d(3, 1, 3, padding=1), flat), "bdt") if of_steps
+             else torch.nn.Sequential(flat, torch.nn.Linear(inputs[0].numel(), 4))).eval()
     engine = Engine(model, 8, relabelled=model)
     case = (Case(batch, torch.rand(2, 6, generator=generator), "fragment") if of_steps
             else Case(batch, torch.rand(2, *space, generator=generator), "none"))
     found = traces(wanted, batch.select([0]), case.kind, engine.output)
     assert found
-    known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
+    shared = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []
     predict = Rows.predict
 
@@ -61,7 +63,7 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
         predict(self, edits, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Rows, "predict", seen)
-    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), known)
+    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), shared)
     assert [edit for edit in ran if mapless(edit)] == []
 
 

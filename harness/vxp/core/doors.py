@@ -171,7 +171,7 @@ def targets(value: object, n: int, classes: int, device: torch.device) -> Tensor
 
 
 def truth(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4]."""
+    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4], summaries of people [n, U, frames]."""
     given = {} if value is None else dict(value) if isinstance(value, Mapping) else {"mask": value}
     return {key: _truth(key, one, n, tuple(space)).to(device) for key, one in given.items()}
 
@@ -185,6 +185,10 @@ def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
             found = found[:, None]
         if found.ndim != 3 or found.shape[::2] != (n, 4):
             raise VxpError(f"truth 'boxes': got {described(value)}, expected {boxes}")
+        return found
+    if key == "users":
+        if found.ndim != 3 or len(found) != n:
+            raise VxpError(f"truth 'users': got {described(value)}, expected the summaries of people [{n}, U, frames]")
         return found
     if tuple(found.shape) == (n, 1, *space):
         found = found[:, 0]

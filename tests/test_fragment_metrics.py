@@ -1,30 +1,20 @@
-"""The metrics of fragments and of top frames against their oracles, and models whose score is known exactly."""
+"""The metrics of fragments against their oracles, and models and explanations whose score is known exactly."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from copy import deepcopy
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import vxp
-from oracles import implementation
+from fragment_videos import FRAGMENTS, MODELS, Attends, maps, parts, same, scored, variants, videos
 from torch import Tensor, nn
-from vxp.core import Batch, Case, Normalization, Outcome, Piece, Unchanged, VxpError, Without
+from vxp.core import Batch, Case, Normalization, Piece, Unchanged, VxpError, Without
 from vxp.engine import Engine, Job, Wanted, traces
-from vxp.kinds import Resample
-from vxp.metrics import bind, bind_all, catalogue
+from vxp.metrics import bind_all, catalogue
 from vxp.models.sequences import Scorer, frame_scores
 
-D = 3
-FORMS = {id: metric for id, metric in catalogue().items() if metric.outputs == ("sequence",)}
-TOP = {id: metric for id, metric in catalogue().items() if "temporal" in metric.kinds and metric.outputs == ("classes",)}
-FRAGMENTS = {
-    "eight": [2, 3, 1, 4, 2, 2, 3, 1], "four": [3, 3, 3, 3], "three": [1, 4, 2], "two": [3, 2], "one": [5], "frames": [1] * 7}
-"""Lengths of the fragments of a video."""
+FORMS = {id: metric for id, metric in catalogue().items() if metric.outputs == ("sequence",) and not metric.truth}
 ALL = tuple(itertools.chain(
     (f"{end}-2022|mode:{mode}" for end in ("disc-plus", "disc-minus", "sv") for mode in ("single", "batch")),
     (f"{end}-2024|mode:{mode}|rank:{k}" for end in ("disc-plus", "disc-minus") for mode in ("one-by-one", "sequential")
@@ -33,90 +23,6 @@ ALL = tuple(itertools.chain(
     (f"rank-correlation|sign:{sign}|explanandum:{what}" for sign in ("signed", "absolute")
      for what in ("mean-score", "rank-order"))))
 """Disc, SV and rank correlation in all their forms."""
-
-
-class Attends(nn.Module):
-    """A small summariser in which every frame sees all others: one layer of attention, of any length."""
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.q, self.k, self.v, self.out = (nn.Linear(D, 4), nn.Linear(D, 4), nn.Linear(D, 4), nn.Linear(4, 1))
-        with torch.no_grad():
-            for p in self.parameters():
-                p.normal_(0.0, 1.0, generator=generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        attention = (self.q(x) @ self.k(x).transpose(1, 2)).softmax(-1)
-        return self.out(torch.tanh(attention @ self.v(x) - self.v(x)))[..., 0].sigmoid()
-
-
-class Exact(nn.Module):
-    """Scores in eighths, so that they tie for everybody: twice a feature of the frame, and one of the frame before it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 2 * x[..., 0] + nn.functional.pad(x[..., 1], (1, 0))[:, :-1]
-
-
-MODELS = {"attends": Attends, "exact": Exact}
-
-
-def parts(lengths: Sequence[int]) -> Tensor:
-    return torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-
-
-def videos(lengths: Sequence[int], levels: bool, items: int = 3, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    inputs = 2 * torch.rand(items, D, sum(lengths), generator=generator) - 1
-    of = parts(lengths)
-    return Batch(tuple("abcdef"[:items]), (inputs * 4).round() / 8 if levels else inputs, torch.full((items,), -1),
-                 Normalization((0.0,), (1.0,)), 7, parts={"fragment": of.expand(items, len(of))})
-
-
-def maps(batch: Batch, unit: str, seed: int = 1) -> Tensor:
-    """Scores of parts: few values, so that there are ties; random ones; and one value everywhere."""
-    K = batch.space[0] if unit == "frame" else int(batch.parts[unit].max()) + 1
-    generator = torch.Generator().manual_seed(seed)
-    found = torch.stack([torch.randint(-2, 3, (K,), generator=generator) / 2, torch.randn(K, generator=generator),
-                         torch.full((K,), 0.3)])
-    return found[: len(batch)]
-
-
-def scored(model: nn.Module, case: Case, *names: str | tuple[str, dict[str, Any]], size: int = 16) -> dict[str, Outcome]:
-    return Engine(model, size).score(Job(case, bind_all(names)))
-
-
-def expected(model: nn.Module, name: str, parameters: dict[str, Any], case: Case, i: int) -> tuple[str, float | None]:
-    """Status and score of item i by the oracle."""
-    precise, batch = deepcopy(model).double(), case.batch
-
-    def said(item: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            found: np.ndarray = precise(torch.from_numpy(item)[None])[0].numpy()
-        return found
-
-    of = batch.parts_of("fragment")[i]
-    values = case.native[i] if case.resample == "frame" else case.native[i][of]
-    sample = {"model": said, "image": batch.inputs[i].double().numpy(), "attribution": values.numpy(), "parts": of.tolist(),
-              "target": int(batch.targets[i]), "labels": [label for label in batch.known_labels()[i].tolist() if label >= 0]}
-    asked = {"metric": name, "level": "sample", "undefined": list(catalogue()[name].undefined), "parameters": parameters}
-    answer = implementation.score(asked, [sample])
-    return answer["status"][0], answer["values"][0]
-
-
-def same(model: nn.Module, case: Case, name: str, variants: Sequence[dict[str, Any]]) -> None:
-    for variant in variants:
-        wanted = bind((name, variant))
-        found = scored(model, case, (name, variant))[wanted.signature]
-        for i in range(len(case.batch)):
-            status, value = expected(model, name, dict(wanted.parameters), case, i)
-            assert found.status[i] == status, (wanted.signature, i)
-            assert value is None or float(found.values[i]) == pytest.approx(value, abs=1e-6), (wanted.signature, i)
-
-
-def variants(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = implementation.module_of(name).VARIANTS
-    return found
 
 
 # ----------------------------------------------------------------------------------------------------------- their oracles
@@ -361,89 +267,3 @@ def test_fragments_of_clips_are_left_out_whole() -> None:
         for signature, one in ours.items():
             assert one.status == theirs[signature].status
             assert one.values.tolist() == pytest.approx(theirs[signature].values.tolist(), abs=1e-9, nan_ok=True)
-
-
-# ---------------------------------------------------------------------------------------------------------- top frames
-
-
-class Pooled(nn.Module):
-    """Logits of the mean over the steps, after a step that sees its neighbours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(5)
-        self.conv, self.head = nn.Conv1d(D, 4, 3, padding=1), nn.Linear(4, 3)
-        with torch.no_grad():
-            for p in self.parameters():
-                p.normal_(0.0, 1.0, generator=generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.conv(x)).mean(2) * 3)
-
-
-def of_classes(as_clips: bool) -> tuple[nn.Module, Batch]:
-    class OfClips(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = Pooled()
-
-        def forward(self, clips: Tensor) -> Tensor:
-            return self.inner(clips.mean((3, 4)))
-
-    batch = videos(FRAGMENTS["four"], False)
-    inputs = batch.inputs[..., None, None].expand(-1, -1, -1, 2, 2).contiguous() if as_clips else batch.inputs
-    labels = torch.tensor([[0, 2], [1, -1], [-1, -1]])
-    return OfClips() if as_clips else Pooled(), Batch(
-        batch.ids, inputs, torch.tensor([0, 1, 2]), batch.normalization if not as_clips else Normalization(), 7,
-        parts=batch.parts, labels=labels)
-
-
-@pytest.mark.parametrize("unit", ["fragment", "frame"])
-@pytest.mark.parametrize("name", TOP)
-def test_metric_of_top_frames_equals_its_oracle_for_scores_of_parts(name: str, unit: Resample) -> None:
-    model, batch = of_classes(as_clips=True)
-    assert catalogue()[name].kinds == ("heatmap3d", "temporal")
-    same(model, Case(batch, maps(batch, unit), unit), name, [*variants(name), {"top": 11}, {"top": 12}])
-
-
-@pytest.mark.parametrize("name", TOP)
-def test_sequences_of_features_have_the_scores_of_clips(name: str) -> None:
-    native = maps(videos(FRAGMENTS["four"], False), "fragment")
-    for variant in variants(name):
-        (of_clips,), (of_features,) = (
-            scored(model, Case(batch, native, "fragment"), (name, variant)).values()
-            for model, batch in (of_classes(True), of_classes(False)))
-        assert of_clips.status == of_features.status
-        assert of_clips.values.tolist() == pytest.approx(of_features.values.tolist(), abs=1e-6, nan_ok=True)
-
-
-def test_labels_decide_fidelity_and_the_third_video_has_none() -> None:
-    model, batch = of_classes(as_clips=False)
-    said = model(batch.inputs).argmax(1)
-    right = Batch(batch.ids, batch.inputs, batch.targets, batch.normalization, parts=batch.parts, labels=said[:, None])
-    case = Case(right, torch.rand(3, 4), "fragment")
-    minus, plus = scored(model, case, *(f"fidelity-{end}|removal:remove|top:4" for end in ("minus", "plus"))).values()
-    assert set(minus.values.tolist()) | set(plus.values.tolist()) <= {0.0, 1.0}, "right on the whole clip"
-    (found,) = scored(model, Case(batch, torch.rand(3, 4), "fragment"), "fidelity-minus").values()
-    assert found.status[2] == "undefined:no-label"
-    assert batch.select([1, 0]).known_labels().tolist() == [[1, -1], [0, 2]]
-
-
-def test_an_event_in_one_frame_by_hand() -> None:
-    """The mean of a feature of the frames is the logit; frame 2 has all of it."""
-    class Mean(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.stack([x[:, 0].mean(1) - 1, torch.zeros(len(x))], 1)
-
-    inputs = torch.zeros(1, 1, 4)
-    inputs[0, 0, 2] = 8.0
-    batch = Batch(("a",), inputs, torch.tensor([0]), Normalization((0.0,), (1.0,)), labels=torch.tensor([[0]]))
-    names = ("top-p-average-drop|removal:remove|readout:sigmoid", "top-p-increase|removal:remove",
-             "fidelity-minus|removal:remove", "fidelity-plus|removal:remove")
-
-    def values(*weights: float) -> list[float]:
-        return [float(one.values) for one in scored(Mean(), Case(batch, torch.tensor([weights]), "frame"), *names).values()]
-
-    assert values(0, 0, 1, 0) == [0, 1, 0, 1]  # 7 of 1, and without it -1
-    logistic = [1 / (1 + np.exp(-z)) for z in (1.0, -1.0)]
-    assert values(1, 0, 0, 0) == pytest.approx([1 - logistic[1] / logistic[0], 0, 1, 0])

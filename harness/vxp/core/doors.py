@@ -229,6 +229,19 @@ def parts(value: object, n: int, steps: int, device: torch.device) -> dict[str, 
     return {"fragment": of}
 
 
+def labels(value: object, n: int, device: torch.device) -> Tensor | None:
+    """The correct classes of every item, int64 [n, L] padded with -1: from one class each, or a list of them for every item."""
+    if value is None:
+        return None
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    rows = [one if isinstance(one, Sequence) else [one] for one in given] if isinstance(given, Sequence) else []
+    if len(rows) != n or not all(isinstance(label, int) and label >= 0 for row in rows for label in row):
+        raise VxpError(f"labels: got {described(value)}, expected the correct class of each of {n} items, or a list of them "
+                       "for each")
+    longest = max(1, *(len(row) for row in rows))
+    return torch.tensor([[*row, *[-1] * (longest - len(row))] for row in rows], dtype=torch.int64, device=device)
+
+
 def _of_ranges(ranges: Sequence[Any], steps: int, expected: str) -> Tensor:
     """int64 [steps]: the range that holds each step."""
     at, of = 0, []

@@ -44,7 +44,7 @@ Items = list[tuple[str, int | None]]
 TRUTHS: Items = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
     "class-changed": ({}, "touchy", ("flat",)), "constant-scores": ({"explanandum": "rank-order"}, "constant", ("random",)),
-    "single-class": ({}, "single", ("random",)),
+    "empty-summary": ({"dialect": "ca-sum"}, "cnn", ("unfit", "random")), "single-class": ({}, "single", ("random",)),
     "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
     "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
     "zero-variance": ({"similarity": "spearman-abs"}, "cnn", ("signs", "flat", "native")),
@@ -80,7 +80,7 @@ def item(
     i, rule, _ = stock.maps[name]
     ids = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3", 4: "4"}
     suffix = {None: "", 3: " (empty)", 4: " (full)"}[truth]
-    row = {3: 5}.get(i, i) if truth is None else truth
+    row = i if stock.parts else {3: 5}.get(i, i) if truth is None else truth
     # other people's fixations are judged beside those on the image itself
     wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
     found: dict[str, Any] = {
@@ -91,6 +91,8 @@ def item(
     }
     if stock.parts:
         found["parts"] = {unit: reference(f"{unit}/{stock.prefix}{i}") for unit in stock.parts[i]}
+        if "users" in keys:
+            found["segments"] = reference(f"segments/{stock.prefix}{i}")
     if labelled:
         found["labels"] = labels(stock, model, i)
     return found
@@ -139,7 +141,7 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
     # what the items are together matters to a metric of the set
     sound: Items = every if document["level"] == "set" else [(name, None) for name in stock.sound]
     keys: list[str] = [key for key in document["truth"] if key in stock.truths]
-    yield quick, "cnn", every + (TRUTHS if keys else []), keys
+    yield quick, "cnn", every + (TRUTHS if keys and not stock.parts else []), keys
     for variant in variants:
         yield quick | variant, "cnn", sound, keys
     yield defaults, "cnn", sound[:2], keys

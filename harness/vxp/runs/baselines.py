@@ -75,7 +75,8 @@ def read(context: Context, start: int) -> Baseline:
         raise context.units.missing(name(start))
     tensors, notes = unit
     wanted = context.wanted_of(start)
-    rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
+    rows: dict[Edit, Tensor] = {
+        edit: tensors[f"row/{edit!r}"] for edit in wanted.edits if f"row/{edit!r}" in tensors}
     vectors: dict[tuple[Edit, Readout], Tensor] = {
         (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors
         if f"vector/{readout}/{edit!r}" in tensors}

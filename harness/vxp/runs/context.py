@@ -136,6 +136,12 @@ class Context:
         return {}
 
     @cached_property
+    def last(self) -> dict[int, Any]:
+        """What all explainers share of the range that was asked for last, by its start (`baselines.read`): one, so that memory
+        does not grow with the items."""
+        return {}
+
+    @cached_property
     def _loaded(self) -> dict[tuple[int, int], Loaded]:
         return {}
 

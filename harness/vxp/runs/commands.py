@@ -23,7 +23,7 @@ from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
-from vxp.runs import cluster, fitting, importing, result, run, trial
+from vxp.runs import cluster, fitting, importing, looking, result, run, trial
 from vxp.runs.cluster import Place
 from vxp.runs.cluster_worker import Told
 from vxp.runs.context import Asked, Context, Progress, Quiet, Settings, choose_settings
@@ -109,6 +109,8 @@ def plan(order: Order, items: int | None = None) -> Plan:
             with suppress(VxpError):  # it cannot explain this model
                 wanted += [b for b in run.ready(task, model, [bound]) if b.name not in {w.name for w in wanted}]
     context = _draft(order, task, model, Path(), Quiet())
+    if context.settings.until is not None:
+        looking.asked(context.task, context.settings.until, context.metrics)  # says what no run can be stopped at
     return planned(context, run.with_references(task, wanted), items or len(context.task.items))
 
 

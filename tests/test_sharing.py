@@ -23,6 +23,7 @@ from vxp.runs.context import UNIT, Context, Settings
 from vxp.runs.units import Local, System
 from vxp.tasks import Task
 
+FIGURES = Path(__file__).parent.parent / "docs" / "figures.md"
 SUITE = ("faithfulness-correlation|samples:20", "entropy")
 
 
@@ -83,7 +84,10 @@ def test_rows_of_random_subsets_are_run_once_for_all_explainers_and_for_later_on
     marks = {p: p.read_bytes() for p in (tmp_path / "elsewhere" / ".units").rglob("*.sha256")}
     later = results(tmp_path / "elsewhere", ["saliency", "input-x-gradient"])
     assert len(later) == len(first) + 1
-    assert {d["cost"]["run"]["rows_run"] for d in later.values()} == {items * each}
+    whole = [document["cost"]["run"] for document in later.values()]
+    assert whole == [{"explainers": 7, "rows_shared": 168, "rows_run": 168, "rows_asked": 1176}] * 7
+    # as docs/figures.md says
+    assert f"ask for {whole[0]['rows_asked']:,} rows, and {whole[0]['rows_run']} are run" in " ".join(FIGURES.read_text().split())
     assert all(path.read_bytes() == content for path, content in marks.items())
     # bytes do not depend on when an explainer came
     together = results(tmp_path / "together", ["saliency", "input-x-gradient"])

@@ -292,18 +292,23 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     """The differences of these pairs, with p adjusted over all of them."""
     if cases and cases[0][2].sequential:
         return _looked(cases)
-    found = []
-    for score, a, first, b, second in cases:
-        if score["level"] == "set":
-            tested = _of_set(first, second, score["signature"])
-        else:
-            tested = _of_items(first, second, score["signature"], intervals)
-        if tested is not None:
-            found.append((score, a, b, *tested))
+    each: dict[int, tuple[stats.Paired, float | None] | None] = {}
+    for place in sorted(range(len(cases)), key=lambda place: _unequal(cases[place])):  # as many differences, the same draws
+        score, _, first, _, second = cases[place]
+        each[place] = (_of_set(first, second, score["signature"]) if score["level"] == "set"
+                       else _of_items(first, second, score["signature"], intervals))
+    found = [(score, a, b, *tested) for place, (score, a, _, b, _) in enumerate(cases) if (tested := each[place]) is not None]
     inference = cases[0][2].inference if cases else stats.STANDARD
     adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
     return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+
+
+def _unequal(case: Case) -> int:
+    """How many items have two numbers that differ."""
+    score, _, first, _, second = case
+    apart = first.values[score["signature"]] - second.values[score["signature"]]
+    return int(np.count_nonzero(np.nan_to_num(apart)))
 
 
 def _looked(cases: Sequence[Case]) -> list[Row]:

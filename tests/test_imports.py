@@ -1,10 +1,12 @@
 """Imports go one way, and nothing in the harness imports the explainers."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,16 @@ print(*sorted(name for name in ("torch", "scipy", "matplotlib", "jinja2") if nam
 """
     done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+@pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed")
+def test_the_checking_process_imports_no_pandas(bundle: Path) -> None:
+    """Which pyarrow would, for a second, wherever it is installed."""
+    done = subprocess.run([sys.executable, "-P", "-X", "importtime", "-m", "vxp.validation", "consistency", "whole"],
+                          input=json.dumps(str(bundle)), capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["verdict"].startswith("no-errors-found"), done.stdout
+    assert re.search(r"\| +torch$", done.stderr, re.M)
+    assert not re.search(r"\| +pandas$", done.stderr, re.M)
 
 
 def test_a_command_imports_what_it_needs_only() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -143,14 +143,15 @@ def of_bundle(bundle: Bundle, *, references: bool = True, only: str | None = Non
     return [_samples(document, origin, bundle.described, references=references) for document in documents]
 
 
-def _any(path: Path) -> list[Samples]:
-    if not (path.is_file() and path.suffix != ".json") and not (path / ROOT).is_file():
-        return [read(path)]
-    found = validation.apart(path, "consistency")
-    if found.exit_code != 0:
-        command = shlex.join(["vxp", "validate", str(path)])
-        raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: {command} says why")
-    return of_bundle(open_bundle(path))
+def _all_of(paths: Sequence[Path]) -> Iterator[Samples]:
+    """What results and bundles hold; VxpError for a bundle that does not conform."""
+    bundles = [path for path in paths if (path.is_file() and path.suffix != ".json") or (path / ROOT).is_file()]
+    for path, found in validation.all_apart(bundles, "consistency"):
+        if found.exit_code != 0:
+            command = shlex.join(["vxp", "validate", str(path)])
+            raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: {command} says why")
+    for path in paths:
+        yield from of_bundle(open_bundle(path)) if path in bundles else [read(path)]
 
 
 def _samples(
@@ -224,7 +225,7 @@ def compare(paths: Sequence[Path]) -> list[Group]:
 
     VxpError where nothing can be compared: numbers of other tasks, models or items are not comparable.
     """
-    found = [samples for path in paths for samples in _any(path)]
+    found = list(_all_of(paths))
     if len(found) == 1 and found[0].references:
         return [group(found)]
     if len(found) < 2:

@@ -253,7 +253,9 @@ def test_hard_cases_are_the_direct_solve(size: tuple[int, int], kind: str) -> No
             assert np.abs(out - expected).max() < most, name
 
 
-@pytest.mark.parametrize(("size", "kind", "share"), [((64, 48), "blobs", 0.5), ((33, 65), "random", 0.3), ((40, 57), "random", 0.97)])
+@pytest.mark.parametrize(("size", "kind", "share"), [
+    ((64, 48), "blobs", 0.5), ((33, 65), "random", 0.3), ((40, 57), "random", 0.97),
+])
 def test_both_solvers_make_the_same_grids(size: tuple[int, int], kind: str, share: float) -> None:
     removed = hidden(size, share, kind)
     free = removed[:, None].double()

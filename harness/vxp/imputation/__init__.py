@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,11 +46,13 @@ def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float
 def _compiled(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float) -> Tensor:
     from vxp.imputation.compiled import imputed  # the compiler loads when something is imputed
 
-    if not bool(removed.any()):
+    gone = removed.numpy()
+    count = np.count_nonzero(gone)
+    if count == 0:
         return raw
-    if bool(removed.all()):
+    if count == gone.size:
         return raw.new_tensor(mean).view(-1, 1, 1).expand_as(raw)
-    return torch.from_numpy(imputed(raw.numpy(), removed.numpy(), tolerance))
+    return torch.from_numpy(imputed(raw.numpy(), gone, tolerance))
 
 
 def _started(raw: Tensor, removed: Tensor, mean: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ def imputed(image: Array, removed: Array, tolerance: float) -> Array:
         for row in filled.reshape(C, -1):
             row[gone] = np.interp(np.flatnonzero(gone), np.flatnonzero(~gone), row[~gone])
         return filled
-    grids = grids_of(removed)
+    grids = grids_of(np.ascontiguousarray(removed))
     r, u, v, p, x = np.zeros((5, len(grids.smooth)), np.float32)
     work = Work(r, u, v, p, x, v.view(np.int32), np.zeros(W + 4 * int(BLOCK), np.float32))
     for channel in filled:

@@ -387,7 +387,7 @@ WIDTH = 100
 """Columns of a signature on one line; a longer one has a line per parameter."""
 PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
     "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("show", vxp.show), ("Scores", vxp.Scores),
-                      ("Score", vxp.Score), ("frame_scores", vxp.frame_scores),
+                      ("Score", vxp.Score), ("frame_scores", vxp.frame_scores), ("frame_events", vxp.frame_events),
                       ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
                       ("VxpWarning", vxp.VxpWarning)],
     "Declaring metrics and explainers": [

@@ -172,15 +172,17 @@ def unused(name: str) -> VxpError:
     return VxpError(f"layer {name!r} is not used by the model's forward: name another layer, or none to have it found")
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Softmax over classes [N, K] in float64, as the metrics read a model."""
-    return F.log_softmax(logits.to(torch.float64), dim=1).exp()
+def probabilities(model: nn.Module, logits: Tensor) -> Tensor:
+    """Probabilities [N, K] in float64 as the metrics read a model: softmax over classes, of events the sigmoid of every frame's
+    logit."""
+    precise = logits.to(torch.float64)
+    return precise.sigmoid() if outputs.of(model) is outputs.EVENTS else F.log_softmax(precise, dim=1).exp()
 
 
 def read(model: nn.Module, inputs: Tensor, target: Tensor, readout: str) -> Tensor:
     """The target's probability or logit [N], float64, of inputs [N, C, *space]; readout is one of READOUTS."""
     logits: Tensor = model(inputs)
-    said: Tensor = (probabilities(logits) if readout == "probability" else logits.double())[:, target]
+    said: Tensor = (probabilities(model, logits) if readout == "probability" else logits.double())[:, target]
     return said
 
 

@@ -351,7 +351,7 @@ class Model(TypedDict):
     num_params: NotRequired[int]
     eval_mode: NotRequired[bool]
     input: ModelInput
-    output: NotRequired[Literal["classes", "sequence"]]
+    output: NotRequired[Literal["classes", "events", "sequence"]]
     fusion: NotRequired[Literal["log-mean-exp", "mean", "max"]]
     classes: ModelClasses
     probe: NotRequired[ModelProbe]
@@ -449,7 +449,7 @@ class Metric(TypedDict):
     clause: str
     family: str
     kinds: list[ExplanationKind]
-    outputs: NotRequired[list[Literal["classes", "sequence"]]]
+    outputs: NotRequired[list[Literal["classes", "events", "sequence"]]]
     level: Literal["sample", "set"]
     better: Better
     range: list[float | None]

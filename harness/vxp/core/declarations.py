@@ -19,8 +19,8 @@ Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "densi
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
 """Per parameter its least and greatest value (None: no bound), or the words it may be."""
-Says = Literal["classes", "sequence"]
-"""What a model says (see vxp.outputs)."""
+Says = Literal["classes", "events", "sequence"]
+"""What a model says (see vxp.outputs). What is declared for classes is defined for events too."""
 Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]
 """What of a model's output is explained."""
 Reduce = Callable[[Tensor, Tensor, Tensor], Tensor]

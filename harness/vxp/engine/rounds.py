@@ -84,7 +84,7 @@ class _Rounds:
             if self.job.case.kind.id not in bound.metric.kinds:
                 self.done[bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
                 continue
-            if self.rows.runner.output.id not in bound.metric.outputs:
+            if not self.rows.runner.output.admitted(bound.metric.outputs):
                 self.done[bound.signature] = failed(len(self.rows.batch), "output", "not-run")
                 continue
             started = bound.metric.plan(self.job.case, **bound.parameters)

@@ -33,8 +33,13 @@ def run(
     kept: Set[tuple[Edit, Readout]] = frozenset(),
 ) -> tuple[dict[Edit, Tensor], Vectors] | None:
     """The readouts [B, R] of every edit, which leaves frames out, and the outputs [B, K] that are in `kept`; None where the
-    model takes no item of fewer frames. A score per step has its place, and is 0 where the step is not there."""
+    model takes no item of fewer frames, or says something of every frame (events), which may be the one that goes. A
+    score per step has its place, and is 0 where the step is not there."""
     batch = builder.batch
+    if runner.output.id == "events":
+        log.warning("the model says something of every frame, and nothing of one that is left out: metrics that leave frames "
+                    "out are not-run:fixed-length")
+        return None
     rows: list[Row] = [(i, edit, builder.frames_gone(i, edit)) for edit in edits for i in range(len(batch))]
     rows.sort(key=lambda row: len(row[2]))
     read: list[Tensor] = []

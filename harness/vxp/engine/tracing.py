@@ -81,7 +81,7 @@ def traces(metrics: Sequence[Bound], batch: Batch, kind: Map, output: Output) ->
     stand_in = torch.rand(1, *grid, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
     case = Case(batch, stand_in)
     return {b.signature: traced(b, batch, case) for b in metrics
-            if kind.id in b.metric.kinds and output.id in b.metric.outputs}
+            if kind.id in b.metric.kinds and output.admitted(b.metric.outputs)}
 
 
 def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor:

@@ -73,7 +73,7 @@ class BoundExplainer:
 
     def of(self, output: Output) -> BoundExplainer:
         """The same for a model with this output; VxpError where it explains no such model."""
-        if output.id not in self.explainer.outputs:
+        if not output.admitted(self.explainer.outputs):
             raise VxpError(f"explainer {self.id!r} explains models whose output is {' or '.join(self.explainer.outputs)}, and "
                            f"the output of this model is {output.id}: choose another (vxp list explainers)")
         return self

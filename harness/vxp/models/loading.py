@@ -16,7 +16,7 @@ from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
-from vxp.models import forms, frame_features, own, timm_models, torchvision_models, torchvision_video
+from vxp.models import forms, frame_features, own, timm_models, torchvision_models, torchvision_video, transnetv2
 from vxp.models.clips import late_fusion
 from vxp.models.forms import Form
 from vxp.models.identity import state_dict_digest
@@ -29,6 +29,7 @@ from vxp.models.summariser import Summariser
 LITE0 = Normalization((127 / 255,) * 3, (128 / 255,) * 3)
 SHAPES = Normalization((0.5,) * 3, (0.25,) * 3)
 MOTION = SHAPES
+CUTS = Normalization((0.0,) * 3, (1.0,) * 3)
 
 
 def load(name: str, *, device: str = "cpu", clips: bool = False, channels_last: bool | None = None) -> Model:
@@ -206,6 +207,12 @@ def _frames_of_montage() -> Model:
     return load("efficientnet-lite0")
 
 
+def _transnetv2() -> Model:
+    module = transnetv2.transnetv2()
+    document = _registered("transnetv2", module)
+    return Model("transnetv2", module, CUTS, tuple(document["input"]["size"]), (), document)
+
+
 def _shapes() -> Model:
     module = shapes_cnn()
     document = _registered("shapes-cnn", module)
@@ -245,5 +252,5 @@ def relabelled(name: str, device: str = "cpu") -> nn.Module | None:
 
 LOADERS: dict[str, Callable[[], Model]] = {
     "efficientnet-lite0": _lite0, "shapes-cnn": _shapes, "motion-net": _motion, "efficientnet-lite0-frames": _lite0_frames,
-    "montage-summariser": _summariser,
+    "montage-summariser": _summariser, "transnetv2": _transnetv2,
 }

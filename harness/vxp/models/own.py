@@ -17,6 +17,7 @@ from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
 from vxp.models import forms
 from vxp.models import weights as files
+from vxp.models.clips import FrameEvents
 from vxp.models.forms import Form
 from vxp.models.identity import Card, Takes, described
 from vxp.models.loaded import Model, document_id
@@ -54,8 +55,9 @@ def load(spec: str, form: Form = Form()) -> Model:  # noqa: B008
     """A module, or (module, facts) with any of FACTS, from one's own factory; with the weights of a file, where one is named.
 
     An input_size of three numbers, or a layout in the form, says that the module takes clips; the form's frames come first.
-    output="sequence" says that it scores steps, with features= numbers per step or of clips, and layout= says in which order it
-    takes the axes (vxp.models.sequences).
+    output="events" says that the logits are of the frames of clips (vxp.models.clips.frame_events). output="sequence" says that
+    it scores steps, with features= numbers per step or of clips, and layout= says in which order it takes the axes
+    (vxp.models.sequences).
 
     VxpError says which of the two files, facts, shapes or keys is wrong.
     """
@@ -80,6 +82,11 @@ def load(spec: str, form: Form = Form()) -> Model:  # noqa: B008
     if form.layout or len(size) == 3:
         frames = form.frames or (size[0] if len(size) == 3 else forms.FRAMES)
         module, size = forms.first(module, form.layout), (frames, *size[-2:])
+    if facts.get("output") == "events":
+        if len(size) != 3:
+            raise VxpError(f"{factory}: output='events' is of a model that gives a logit to every frame of a clip, expected "
+                           "input_size (T, H, W) as well")
+        module = FrameEvents(module).eval()
     classes, names = _classes(factory, module, size), tuple(facts.get("class_names", ()))
     if names and len(names) != classes:
         raise VxpError(f"{factory}: {len(names)} class names for {classes} logits, expected as many")

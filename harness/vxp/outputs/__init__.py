@@ -1,4 +1,4 @@
-"""What models say, a file each: logits of classes, scores of the steps of a sequence."""
+"""What models say, a file each: logits of classes, logits of frames, scores of the steps of a sequence."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,10 @@ from torch import nn
 
 from vxp.outputs._types import Output, Says
 from vxp.outputs.classes import CLASSES
+from vxp.outputs.events import EVENTS
 from vxp.outputs.sequence import SEQUENCE
 
-OUTPUTS: Mapping[str, Output] = {output.id: output for output in (CLASSES, SEQUENCE)}
+OUTPUTS: Mapping[str, Output] = {output.id: output for output in (CLASSES, EVENTS, SEQUENCE)}
 """All of them by id."""
 
 
@@ -20,4 +21,4 @@ def of(module: nn.Module) -> Output:
     return OUTPUTS[module.says] if isinstance(module, Says) else CLASSES
 
 
-__all__ = ["CLASSES", "IDS", "OUTPUTS", "SEQUENCE", "Output", "Says", "of"]
+__all__ = ["CLASSES", "EVENTS", "IDS", "OUTPUTS", "SEQUENCE", "Output", "Says", "of"]

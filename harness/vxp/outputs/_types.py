@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vxp.core import Readout
 
-Id = Literal["classes", "sequence"]
+Id = Literal["classes", "events", "sequence"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,11 @@ class Output:
     read: Callable[[Tensor, Tensor], Tensor]
     predicted: Callable[[Tensor], Tensor]
     doubts: Callable[[Tensor, str], list[str]]
+
+    def admitted(self, outputs: Sequence[str]) -> bool:
+        """Whether what is defined for these outputs is defined for this one. What is said of one class of many is said of one
+        frame of many: every readout of classes has its meaning for events."""
+        return self.id in outputs or (self.id == "events" and "classes" in outputs)
 
     def of(self, rows: Tensor, readout: Readout) -> Tensor:
         """One readout [...] of what `read` gave, [..., R]."""

@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,12 @@ def _ranks(board: Mapping[str, Any]) -> str:
     """Place by the figure, and the interval of ranks that the paired tests of all pairs leave (7.4.4)."""
     columns = {head: _signature(board, (KEPT | OTHER)[head]) for head in (*TRAINED_FOR, *NOT_TRAINED_FOR)}
     scores = {e["explainer"]: _of(e) for e in board["entries"]}
-    compared = compare.group([_samples(board, e["explainer"]) for e in board["entries"]], intervals=False)
+    # of the families that are shown, whose p are adjusted together
+    shown = {_family(board, s) for s in columns.values()}
+    of = {s["signature"] for s in board["scores"] if s["family"] in shown}
+    samples = (_samples(board, e["explainer"]) for e in board["entries"])
+    compared = compare.group([replace(own, references={}, values={s: v for s, v in own.values.items() if s in of})
+                              for own in samples], intervals=False)
     ranks = {s.signature: s.ranks for s in compared.scores}
     rows = []
     for method in (*LEARNED, PEER):
@@ -149,6 +155,10 @@ def _costs(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _signature(board: Mapping[str, Any], start: str) -> str:
     return next((s["signature"] for s in board["scores"] if s["signature"].startswith(start)), "")
+
+
+def _family(board: Mapping[str, Any], signature: str) -> str:
+    return str(next(s["family"] for s in board["scores"] if s["signature"] == signature))
 
 
 def _better(board: Mapping[str, Any], signature: str) -> str:

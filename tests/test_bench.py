@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from vxp import clock, explainers, models, tasks
 from vxp.bench.catalogue import AGAIN, QUICK, counted, settings, whole_case, whole_catalogue
 from vxp.bench.clips import clip_cases
 from vxp.bench.clips import counted as frames_counted
@@ -13,8 +16,11 @@ from vxp.bench.measure import Line, NearFree
 from vxp.bench.peers import PEERS
 from vxp.bench.suite import MAP_ONLY, map_only
 from vxp.bench.validator import checked, large
+from vxp.bench.whole import BATCHES, Between, steadied
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, of_kind
+from vxp.runs import run
+from vxp.runs.context import Context, Settings
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +103,24 @@ def test_frames_of_curves_of_clips_by_hand() -> None:
     (case,) = clip_cases((224, 224), "cpu")
     assert frames_counted((bind("frame-deletion"), bind("frame-insertion")), [case]) == (17 + 15, 16 + 1)
     assert frames_counted((bind("st-deletion|steps:4"),), [case]) == (5, 16 + 1 + 3 * 16)
+
+
+def test_plain_passes_are_timed_all_along_a_run_and_are_not_of_it(tmp_path: Path) -> None:
+    task, model = tasks.load("shapes"), models.load("shapes-cnn")
+    between = Between(model.module, task.load(0, 1, model).inputs, 4)
+    settings = Settings(batch_size=4, threads=1, limit=8)
+    context = Context.of(task, model, tmp_path / "run", settings, ["deletion|steps:4"], between)
+    began = time.process_time()
+    with clock.timed() as spent:
+        paths = run.run(context, [explainers.bind("saliency")])
+    took = time.process_time() - began
+    (rows,) = {json.loads(path.read_bytes())["cost"]["run"]["rows_run"] for path in paths}
+    assert rows // (BATCHES * 4) <= len(between.forward) <= 2 * rows // (BATCHES * 4)
+    assert 1 < len(between.both) < len(between.forward)
+    assert 0 < 4 * sum(between.forward + between.both) <= spent["bound"] < sum(spent.values()) <= took
+
+
+def test_a_drift_of_the_machine_is_priced_and_a_single_slow_batch_is_not() -> None:
+    assert steadied([1, 1, 9, 1, 2, 2, 2]) == [1, 1, 1, 2, 2, 2, 2]
+    assert steadied([9, 1, 1]) == [1, 1, 1]
+    assert steadied([1, 3]) == [2, 2]

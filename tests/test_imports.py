@@ -1,10 +1,12 @@
 """Imports go one way, and nothing in the harness imports the explainers."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -123,17 +125,30 @@ print(*sorted(name for name in ("torch", "scipy", "matplotlib", "jinja2") if nam
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
+@pytest.mark.skipif(find_spec("pandas") is None, reason="pandas is not installed")
+def test_the_checking_process_imports_no_pandas(bundle: Path) -> None:
+    """Which pyarrow would, for a second, wherever it is installed."""
+    done = subprocess.run([sys.executable, "-P", "-X", "importtime", "-m", "vxp.validation", "consistency", "whole"],
+                          input=json.dumps(str(bundle)), capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["verdict"].startswith("no-errors-found"), done.stdout
+    assert re.search(r"\| +torch$", done.stderr, re.M)
+    assert not re.search(r"\| +pandas\.", done.stderr, re.M)  # the search for it is listed, and nothing in it
+
+
 def test_a_command_imports_what_it_needs_only() -> None:
     """Every `vxp` begins so: torch alone takes seconds, and some explainers take as long again."""
     said = """
 import sys, vxp.cli
 print(*sorted({"torch", "scipy", "matplotlib", "jinja2"} & set(sys.modules)))
+import vxp.metrics
+assert "deletion" in vxp.metrics.catalogue()
+print(*sorted({"scipy", "matplotlib"} & set(sys.modules)))
 import vxp.explainers
 assert "saliency" in vxp.explainers.catalogue()
 print(*sorted({"captum", "scipy.stats", "torchvision", "matplotlib", "sklearn", "skimage"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-P", "-c", said], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.splitlines()) == (0, ["", ""]), done.stderr + done.stdout
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["", "", ""]), done.stderr + done.stdout
 
 
 # ------------------------------------------------------------------------------------------------------- the floor plan

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from vxp.runs import commands
+from vxp.core import VxpError
+from vxp.engine import Engine
+from vxp.runs import commands, context
 from vxp.runs.context import Quiet
 
 if TYPE_CHECKING:
@@ -76,6 +78,64 @@ def test_the_command_says_it_and_computes_nothing(tmp_path: Path, run_vxp: Vxp) 
     assert document["ranges"] == 125_000
     assert document["units"] == 125_000 * (1 + 2 * len(document["explainers"]))
     assert "hours" not in document
+    assert document["looks"] == []
     assert {"grad-cam", "random", "oracle"} <= {one["name"] for one in document["explainers"]}
+    stops = ("plan", "shapes", "--explainer", "saliency", "--until", "separated", "--rate", "100")
+    until = run_vxp(*stops, folder=tmp_path).stdout
+    assert "at most 200 in 28 ranges" in until
+    assert "look 7" in until
     assert not list(tmp_path.iterdir())
     assert run_vxp("plan", "shapes", folder=tmp_path).returncode == 2
+
+
+def test_a_metric_is_asked_once_in_a_command_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the batch size is searched, in the run, and at every look of one that stops at a question."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    asked: list[list[str]] = []
+    engines: list[Engine] = []
+    progress = Quiet()
+    may: list[int] = []
+    trace, begin, search = context.traces, Engine.__init__, context.best_batch_size
+
+    def traces(metrics: Any, *rest: Any) -> Any:
+        asked.append([bound.signature for bound in metrics])
+        return trace(metrics, *rest)
+
+    def begun(self: Engine, *given: Any, **more: Any) -> None:
+        engines.append(self)
+        begin(self, *given, **more)
+
+    def searched(*given: Any, rows: int, **more: Any) -> int:
+        may.append(rows)
+        return search(*given, rows=rows, **more)
+
+    monkeypatch.setattr(context, "traces", traces)
+    monkeypatch.setattr(context, "best_batch_size", searched)
+    monkeypatch.setattr(Engine, "__init__", begun)
+    given = order(explainers=("saliency",), metrics=("energy-pointing-game", "deletion|steps:2"), batch_size=None, limit=None,
+                  until="width:0.2:energy-pointing-game")
+    result = json.loads(commands.run_(given, tmp_path / "run", progress)[0].read_text())
+    assert len(result["sequential"]["looks"]) > 1
+    assert len(asked) == 1
+    assert len(asked[0]) == 2
+    assert len([engine for engine in engines if engine.rows == progress.rows]) == 1, "others try explainers and batch sizes"
+    found = commands.plan(given)
+    assert may == [found.passes // context.SHARE], "a search runs a share of what the plan says"
+    # the plan knows where the run may stop, and what it has done by then
+    looks = result["sequential"]["looks"]
+    assert [(look.clusters, look.items) for look in found.looks][:len(looks)] == [(k["clusters"], k["items"]) for k in looks]
+    assert (found.items, found.looks[-1].items, found.looks[-1].ranges) == (200, 200, found.ranges)
+    end = found.looks[len(looks) - 1]
+    assert end.ranges == len(list((tmp_path / "run" / ".units" / "shared").glob("*.sha256")))
+    assert result["cost"]["run"]["rows_run"] * found.items == found.rows_run * end.items
+    assert (end.passes * found.items, found.looks[-1].passes) == (found.passes * end.items, found.passes)
+
+
+def test_a_run_that_stops_is_planned_of_the_task_only() -> None:
+    assert commands.plan(order()).looks == ()
+    with pytest.raises(VxpError, match="--items 40 and --until"):
+        commands.plan(order(limit=None, until="separated"), 40)
+    with pytest.raises(VxpError, match="give one of the two"):
+        commands.plan(order(until="separated"))
+    with pytest.raises(VxpError, match="--until asks for nothing-known"):
+        commands.plan(order(limit=None, until="separated:nothing-known"))

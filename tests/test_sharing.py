@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from vxp import explainers, models, tasks
 from vxp.core import Batch, Case, Edit
+from vxp.datasets import Item, Sample, Source
+from vxp.documents.store import Units
 from vxp.engine import Engine, Job, Wanted, mapless, traces
 from vxp.engine.rows import Rows
 from vxp.metrics import bind_all, catalogue
-from vxp.outputs import CLASSES
-from vxp.runs import run
-from vxp.runs.context import Context, Settings
+from vxp.models.sequences import frame_scores
+from vxp.runs import run, units
+from vxp.runs.context import UNIT, Context, Settings
+from vxp.runs.units import Local, System
 from vxp.tasks import Task
 
+FIGURES = Path(__file__).parent.parent / "docs" / "figures.md"
 SUITE = ("faithfulness-correlation|samples:20", "entropy")
 
 
@@ -33,20 +40,28 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
     quick = {k: v for k, v in {"samples": 3, "steps": 4, "designs": 2}.items() if k in metric.parameters}
     wanted = bind_all([(name, quick)])
     generator = torch.Generator().manual_seed(0)
-    space = (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
+    of_steps = "sequence" in metric.outputs
+    space = (12,) if of_steps else (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
     inputs = torch.rand(2, 3, *space, generator=generator)
+    parts = {"fragment": (torch.arange(12) // 2).expand(2, 12)} if of_steps else {}
     truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
              "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
              "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
     for key in ("mask", "fixations", "other-fixations"):
         truth[key][..., 3:9, 2:9] = True
-    batch = Batch(("a", "b"), inputs, torch.tensor([0, 1]), truth={k: truth[k] for k in truth}, seed=3)
+    known = {"users": torch.ones(2, 3, 12)} if of_steps else truth
+    targets = torch.tensor([-1, -1] if of_steps else [0, 1])
+    batch = Batch(("a", "b"), inputs, targets, truth=known, seed=3, parts=parts)
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4)).eval()
+    flat = torch.nn.Flatten()
+    model = (frame_scores(torch.nn.Sequential(torch.nn.Conv1d(3, 1, 3, padding=1), flat), "bdt") if of_steps
+             else torch.nn.Sequential(flat, torch.nn.Linear(inputs[0].numel(), 4))).eval()
     engine = Engine(model, 8, relabelled=model)
-    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
-    found = traces(wanted, batch.select([0]), case.kind, CLASSES)
-    known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
+    case = (Case(batch, torch.rand(2, 6, generator=generator), "fragment") if of_steps
+            else Case(batch, torch.rand(2, *space, generator=generator), "none"))
+    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    assert found
+    shared = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []
     predict = Rows.predict
 
@@ -55,7 +70,7 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
         predict(self, edits, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Rows, "predict", seen)
-    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), known)
+    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), shared)
     assert [edit for edit in ran if mapless(edit)] == []
 
 
@@ -78,10 +93,60 @@ def test_rows_of_random_subsets_are_run_once_for_all_explainers_and_for_later_on
     marks = {p: p.read_bytes() for p in (tmp_path / "elsewhere" / ".units").rglob("*.sha256")}
     later = results(tmp_path / "elsewhere", ["saliency", "input-x-gradient"])
     assert len(later) == len(first) + 1
-    assert {d["cost"]["run"]["rows_run"] for d in later.values()} == {items * each}
+    whole = [document["cost"]["run"] for document in later.values()]
+    assert whole == [{"explainers": 7, "rows_shared": 168, "rows_run": 168, "rows_asked": 1176}] * 7
+    # as docs/figures.md says
+    assert "ask for 1,176 rows, and 168 are run" in " ".join(FIGURES.read_text().split())
     assert all(path.read_bytes() == content for path, content in marks.items())
     # bytes do not depend on when an explainer came
     together = results(tmp_path / "together", ["saliency", "input-x-gradient"])
     for name in together:
         assert ((tmp_path / "together" / "results" / name / "samples.parquet").read_bytes()
                 == (tmp_path / "elsewhere" / "results" / name / "samples.parquet").read_bytes())
+
+
+@dataclass
+class Counted:
+    """A source that counts how often every item is loaded."""
+
+    source: Source
+    loads: Counter[str] = field(default_factory=Counter)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def load(self, item: Item) -> Sample:
+        self.loads[item.id] += 1
+        return self.source.load(item)
+
+
+def test_an_item_and_what_is_shared_of_it_are_read_once_for_all_explainers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every range: whatever the number of explainers, its items are loaded to run what they share and again to explain and
+    score, and its unit is read for the check of the model's outputs and then once."""
+    source, reads, load = Counted(tasks.load("shapes").source), Counter[str](), Units.load
+    task, model = replace(tasks.load("shapes"), source=source), models.load("shapes-cnn")
+    wanted = run.ready(task, model, [explainers.bind(name) for name in ("saliency", "input-x-gradient", "grad-cam")])
+
+    def counted(self: Units, name: str) -> Any:
+        reads[name] += 1
+        return load(self, name)
+
+    def all_units(out: Path, limit: int) -> list[int]:
+        """Do them, and say how often each item was loaded."""
+        context = Context.of(task, model, out, Settings(limit=limit, threads=1), SUITE)
+        systems = [System.of(context, bound) for bound in run.with_references(task, wanted)]
+        assert len(systems) > len(wanted) == 3
+        assert context.wanted.edits  # one item is loaded to know what the metrics ask
+        source.loads.clear()
+        with run.claimed(context, run.run_document(context, [system.bound for system in systems], None)):
+            run.prepared(context, systems)
+            Local().do(context, systems, units.planned(context, systems, ("explain", "score")))
+        return [source.loads[item.id] for item in context.task.items]
+
+    monkeypatch.setattr(Units, "load", counted)
+    assert all_units(tmp_path / "run", 2 * UNIT) == [2] * 2 * UNIT
+    assert [n for name, n in reads.items() if name.startswith("shared/")] == [2, 2]
+    # with one range, what was loaded to run its rows is still there
+    assert all_units(tmp_path / "small", UNIT) == [1] * UNIT

@@ -339,6 +339,17 @@ def test_a_run_on_features_keeps_videos_of_every_size(desk: Path) -> None:
     assert load_file(by_frame / "payload" / "00000.safetensors")["lengths"].tolist() == [30, 20, 20]
 
 
+def test_what_no_map_decides_is_asked_by_the_size_of_a_video(desk: Path, tmp_path: Path) -> None:
+    task, model = opened(desk)
+    context = Context.of(task, model, tmp_path, Settings(), METRICS.split(","))
+    assert list(context.ranges()) == [(0, 1), (1, 3)]
+    for place, fragments in enumerate((6, 4, 4)):
+        asked = context.wanted_of(place).edits
+        assert asked == (Unchanged(), *(Without(Piece("fragment", k), "zero") for k in range(fragments)))
+    cost = json.loads(next((desk / "run" / "results").glob("*/result.json")).read_text())["cost"]["run"]
+    assert cost["rows_shared"] == 7 + 5 + 5
+
+
 def test_a_run_on_features_is_sealed_validated_and_verified(desk: Path, tmp_path: Path, run_vxp: Vxp) -> None:
     for name in ("first-feature", "by-frame"):
         bundle = sealed(desk / "run", tmp_path / name, name)

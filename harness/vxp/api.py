@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -140,6 +140,7 @@ def score(
     explainer: ExplainerLike | None = None, normalization: Any = None, seed: int = 0, batch_size: int | None = None,
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
     pool: str | None = None, memory: str | int | None = None, fragments: Any = None,
+    labels: Sequence[int | Sequence[int]] | None = None,
 ) -> Scores:
     """Scores of the maps `attributions` [B, h, w] for images `inputs` [B, 3, H, W], or [B, t, h, w] for clips [B, 3, T, H, W],
     per item and metric. A metric that is not defined for such maps is `not-run:kind`.
@@ -161,6 +162,8 @@ def score(
     frames, or clips, there are no targets, and `attributions` [B, K] are scores of fragments, in the order of time. fragments
     says what these are: the fragment of every frame, [B, n] or [n], or half-open ranges of frames that follow on each other.
 
+    labels are the correct classes of every item, one or several, which the fidelities of top frames read.
+
     A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
     (`VxpError`), and no status: `not-run:no-truth` and the like are for the list of a task. Outputs that are probabilities,
     and inputs whose raw values leave [0, 1], give a `VxpWarning`.
@@ -170,6 +173,7 @@ def score(
     with _ready(model, explainer):
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine, fragments)
+        batch = replace(batch, labels=doors.labels(labels, len(batch), batch.inputs.device))
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         kind = kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 Stage = Literal["loading", "building", "imputation", "model", "readout", "explaining", "metrics", "statistics", "files",
-                "report", "other"]
+                "report", "bound", "other"]
+"""`bound` is what a benchmark runs beside the run, to compare it with."""
 
 _open: list[tuple[Stage, float]] = []
 _spent: dict[Stage, float] | None = None

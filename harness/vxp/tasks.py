@@ -54,7 +54,13 @@ class Loaded:
         correct = [torch.tensor(some, dtype=torch.int64) for some in self.labels]
         labels = pad_sequence(correct, batch_first=True, padding_value=-1) if any(self.labels) else None
         return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts(),
-                     labels)
+                     labels, self.segments())
+
+    def segments(self) -> Tensor | None:
+        """The fragments of videos as ranges of frames, int64 [B, K, 2]; None where there is no list of them, and where they are
+        not as many each."""
+        found = [torch.tensor(timeline.fragments, dtype=torch.int64) for timeline in self.timelines]
+        return torch.stack(found) if found and len({one.shape for one in found}) == 1 else None
 
     def parts(self) -> dict[str, Tensor]:
         """int64 [B, steps] by unit: the part that every step of a video belongs to."""
@@ -364,7 +370,7 @@ FRAGMENT_METRICS = (
 )
 """The same for videos of which fragments are scored."""
 
-SUMMARIES: tuple[str, ...] = ()
+SUMMARIES = ("summary-f1", "summary-f1|users:max")
 """What is added for videos with summaries of people."""
 
 CLIP_METRICS = (

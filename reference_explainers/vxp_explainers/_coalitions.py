@@ -31,9 +31,9 @@ def tossed(batch: Batch, i: int, purpose: str, samples: int, n: int) -> Tensor:
 
 
 def paired(batch: Batch, i: int, purpose: str, samples: int, n: int) -> Tensor:
-    """bool [samples, n]: all, none, then pairs of a coalition and what it leaves out, their sizes by the Shapley kernel. Of pair
-    p the size is position p of one draw; the regions are those of the smallest values, ties by index, among positions p*n to
-    p*n + n - 1 of another."""
+    """bool [samples, n]: all, none, then pairs of a coalition and what it leaves out, their sizes by the Shapley kernel. Of
+    pair p the size is position p of one draw; the regions are those of the smallest values, ties by index, among positions p*n
+    to p*n + n - 1 of another."""
     device = batch.inputs.device
     ends = torch.tensor([[True], [False]], device=device).expand(2, n)
     pairs = (samples - 1) // 2
@@ -81,8 +81,8 @@ def least_squares(kept: Tensor, said: Tensor) -> Tensor:
 
 
 def shapley(said: Tensor, n: int) -> Tensor:
-    """float64 [n]: Shapley values by their definition, of what the model says of `every` coalition: the mean over the sizes of a
-    coalition, and over the coalitions of that size, of what the region adds to it."""
+    """float64 [n]: Shapley values by their definition, of what the model says of `every` coalition: the mean over the sizes of
+    a coalition, and over the coalitions of that size, of what the region adds to it."""
     kept = every(n, said.device)
     size = kept.sum(1)
     weight = torch.tensor([1 / (n * math.comb(n - 1, k)) for k in range(n)], dtype=torch.float64, device=said.device)

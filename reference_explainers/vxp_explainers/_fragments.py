@@ -22,8 +22,8 @@ READS = ("column", "diagonal")
 """What of a matrix of attention belongs to a frame."""
 
 Scores = Callable[[int, Tensor], tuple[Tensor, Tensor]]
-"""Of an item's index and the fragments that go, bool [N, S]: the scores of the steps, float64 [N, n], and which steps are there,
-bool [N, n]."""
+"""Of an item's index and the fragments that go, bool [N, S]: the scores of the steps, float64 [N, n], and which steps are
+there, bool [N, n]."""
 Say = Callable[[int, Tensor], Tensor]
 """The same, and one number of the scores: float64 [N]."""
 
@@ -52,7 +52,8 @@ def saying(model: nn.Module, batch: Batch, fill: str, explanandum: str) -> Say:
     """One number of the scores of the steps that are there: `mean-score`, their mean; `rank-order`, tau_b with the scores that
     they have in the whole video, 1 of the video itself.
 
-    tau_b is 0 where it is not defined, since no order is left: of one step or none, and of equal scores.
+    tau_b is 0 where no order is left: of a video all of whose fragments went, of one step, and of equal scores. Under a fill
+    that shows one thing everywhere the scores of the first would be in an order that rounding makes.
     """
     scores = scoring(model, batch, fill)
 
@@ -62,7 +63,8 @@ def saying(model: nn.Module, batch: Batch, fill: str, explanandum: str) -> Say:
         whole, said, there = said[:1], said[1:], there[1:]
         if explanandum == "mean-score":
             return (said * there).sum(1) / there.sum(1)
-        return tau_b(whole.expand_as(said), said, there)[0].to(said.device)
+        found = tau_b(whole.expand_as(said), said, there)[0].to(said.device)
+        return found.masked_fill(removed.all(1), 0)
 
     return say
 
@@ -71,7 +73,7 @@ def attention_of(explainer: str, model: nn.Module, batch: Batch) -> tuple[Scorer
     """The model and its attention [B, n, n], detached; VxpError for a model that says none."""
     if not isinstance(model, Scorer):
         raise VxpError(f"explainer {explainer!r} needs a model that scores steps by attention, got a {type(model).__name__}: "
-                       "wrap it by vxp.models.sequences.frame_scores, or leave the explainer out")
+                       "wrap it by vxp.frame_scores, or leave the explainer out")
     with torch.no_grad():
         return model, model.attention(batch.inputs.detach()).detach()
 

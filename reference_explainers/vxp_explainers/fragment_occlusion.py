@@ -23,12 +23,12 @@ FRAGMENTS = 10
 def fragment_occlusion(model: nn.Module, batch: Batch, *, fill: str = "hold", frame: int = HIGHEST) -> Tensor:
     """How much the score of one frame drops when a fragment is replaced by the fill: why this frame is in the summary.
 
-    frame is the number of a step that the model looks at, -1 that of the highest score, the first of equal ones. A fragment that
-    resembles the frame lowers its score by being there, and has a negative value. The frame's own fragment is replaced with it:
-    its value is what the frame's content is worth over what the fill leaves. fill is any that keeps the steps where they are;
-    `hold` shows the step before the fragment once more. A video of S fragments takes 1 + S passes, of which 11 for ten fragments
-    are the nominal ones. Returns [B, S] float32. Raises VxpError for an unknown fill and for `remove`, for a frame that the
-    videos do not have, and for items that are not divided into fragments.
+    frame is the number of a step that the model looks at, -1 that of the highest score, the first of equal ones. A fragment
+    that resembles the frame lowers its score by being there, and has a negative value. The frame's own fragment is replaced
+    with it: its value is what the frame's content is worth over what the fill leaves. fill is any that keeps the steps where
+    they are; `hold` shows the step before the fragment once more. A video of S fragments takes 1 + S passes, of which 11 for
+    ten fragments are the nominal ones. Returns [B, S] float32. Raises VxpError for an unknown fill and for `remove`, for a
+    frame that the videos do not have, and for items that are not divided into fragments.
     """
     steps, fragments = batch.space[0], int(batch.parts_of("fragment").max()) + 1
     if not HIGHEST <= frame < steps:

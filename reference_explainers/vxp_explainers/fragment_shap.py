@@ -25,16 +25,16 @@ def _passes(*, samples: int, explanandum: str, fill: str) -> int:
 def fragment_shap(
     model: nn.Module, batch: Batch, *, samples: int = 1024, explanandum: str = "rank-order", fill: str = "zero",
 ) -> Tensor:
-    """Shapley values of the fragments of a video: what a fragment adds when it is kept and not removed, averaged over all orders
-    in which the fragments may come.
+    """Shapley values of the fragments of a video: what a fragment adds when it is kept and not removed, averaged over all
+    orders in which the fragments may come.
 
     explanandum is what they add to: `rank-order`, tau_b between the scores of the whole video and those of the perturbed one;
     or `mean-score`, the mean of the scores. The values sum to what the whole says less what is said where every fragment went,
-    exactly. Where a video has so few fragments that 2^S <= samples, all coalitions are asked and the values are those of the
-    definition. Otherwise they are the least squares of `kernel-shap`: two samples are the whole and the empty video, the others
-    pairs of a coalition, its size drawn by the Shapley kernel, and what it leaves out, drawn per item. fill is any fill of
-    sequences. Passes are at most `samples`. Returns [B, S] float32. Raises VxpError for unknown words, samples below 2, and
-    items that are not divided into fragments.
+    exactly; of `rank-order` to 1, since no order is left then. Where a video has so few fragments that 2^S <= samples, all
+    coalitions are asked and the values are those of the definition. Otherwise they are the least squares of `kernel-shap`: two
+    samples are the whole and the empty video, the others pairs of a coalition, its size drawn by the Shapley kernel, and what
+    it leaves out, drawn per item. fill is any fill of sequences. Passes are at most `samples`. Returns [B, S] float32. Raises
+    VxpError for unknown words, samples below 2, and items that are not divided into fragments.
     """
     check_at_least("fragment-shap", 2, samples=samples)
     check_one_of("fragment-shap", "explanandum", explanandum, EXPLANANDA)

@@ -19,10 +19,10 @@ def frame_attention(model: nn.Module, batch: Batch, *, read: str = "column") -> 
 
     Of the matrix of attention, whose rows sum to 1, `read` takes for every frame the mean of its `column`, how much all frames
     look at it, or its element on the `diagonal`, how much it looks at itself, as the authors do. Attention knows no output: it
-    is declared as an explanation of the order of the scores, by which its authors judge it. For models that score steps and have
-    a method `attention(features) -> [B, n, n]` (`vxp.models.sequences.frame_scores`). One pass, of the attention alone. Returns [B, S] float32,
-    at least 0. Raises VxpError for a model without attention or with one of another form, an unknown word, and items that are
-    not divided into fragments.
+    is declared as an explanation of the order of the scores, by which its authors judge it. For models that score steps and
+    have a method `attention(features) -> [B, n, n]` (`vxp.frame_scores`). One pass, of the attention alone. Returns [B, S]
+    float32, at least 0. Raises VxpError for a model without attention or with one of another form, an unknown word, and items
+    that are not divided into fragments.
     """
     check_one_of("frame-attention", "read", read, READS)
     of = batch.parts_of("fragment")

@@ -21,9 +21,9 @@ def gradient_x_attention(model: nn.Module, batch: Batch, *, read: str = "column"
     An entry is large where a frame looks at another and the scores rise with that. `read` takes for every frame the mean of its
     `column`, or its element on the `diagonal`, as the authors do; a fragment has the mean over its frames. The scores are those
     of the model with the attention as an input, its features fixed: for models that score steps and have the methods
-    `attention(features) -> [B, n, n]` and `attended(features, attention)`, the scores with a given one (`vxp.models.sequences.frame_scores`). Two
-    passes. Returns [B, S] float32, negative where what looks at a fragment has lower scores for it. Raises VxpError for a model
-    without these methods, an unknown word, and items that are not divided into fragments.
+    `attention(features) -> [B, n, n]` and `attended(features, attention)`, the scores with a given one (`vxp.frame_scores`).
+    Two passes. Returns [B, S] float32, negative where what looks at a fragment has lower scores for it. Raises VxpError for a
+    model without these methods, an unknown word, and items that are not divided into fragments.
     """
     check_one_of("gradient-x-attention", "read", read, READS)
     of = batch.parts_of("fragment")

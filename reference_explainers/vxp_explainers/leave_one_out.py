@@ -26,12 +26,12 @@ def leave_one_out(
     explanandum is `rank-order`, 1 - tau_b between the scores of the whole video and those without the fragment, in [0, 2]; or
     `mean-score`, the mean score of the whole less that without, negative where a fragment lowers the scores of the others. fill
     is any fill of sequences, of which `remove` leaves the steps out and compares those that are left. A video of S fragments
-    takes 1 + S passes, of which 11 for ten fragments are the nominal ones. Returns [B, S] float32. Raises VxpError for an unknown
-    word or fill, and for items that are not divided into fragments.
+    takes 1 + S passes, of which 11 for ten fragments are the nominal ones. Returns [B, S] float32. Raises VxpError for an
+    unknown word or fill, and for items that are not divided into fragments.
 
-    It is the ceiling of metrics that remove one fragment at a time and read the same explanandum under the same fill: they ask
-    what it answers. It is no ceiling where several go together, since two fragments of the same footage stand in for each other,
-    and each alone is not missed.
+    It is the ceiling of metrics that remove one fragment at a time and read the same explanandum under the same fill, as
+    `disc-plus-2022` does at the defaults: they ask what it answers. It is no ceiling where several go together, since two
+    fragments of the same footage stand in for each other, and each alone is not missed.
     """
     check_one_of("leave-one-out", "explanandum", explanandum, EXPLANANDA)
     fragments = int(batch.parts_of("fragment").max()) + 1

@@ -22,8 +22,8 @@ STREAM = "map"
 def random(model: nn.Module, batch: Batch) -> Tensor:
     """An independent uniform number per position, or per fragment of a video whose steps are scored, keyed by the item.
 
-    Returns [B, *space] float32 in [0, 1), or [B, S]. The model is not called. Raises VxpError for sequences that are not divided
-    into fragments.
+    Returns [B, *space] float32 in [0, 1), or [B, S]. The model is not called. Raises VxpError for sequences that are not
+    divided into fragments.
     """
     of = fragments(model, batch)
     shape = batch.space if of is None else (int(of.max()) + 1,)

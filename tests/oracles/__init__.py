@@ -14,8 +14,10 @@ SAMPLE = {
     "attribution": "float32 [h, w], the stored map on its native grid; of a clip [T, H, W], on the input grid already; of "
                    "scores of parts [n], one per step",
     "target": "int, the explained class, frozen",
-    "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes)",
+    "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes; "
+             "[U, frames] for summaries)",
     "parts": "int [n], the fragment of every step, from 0",
+    "shots": "(start, end) [K], the fragments as half-open ranges of frames of the video",
     "labels": "int [L], the classes that count as correct",
     "truths": "every truth of the item by its key",
     "mean": "per-channel mean of the normalisation: raw = image*std + mean",

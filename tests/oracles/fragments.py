@@ -130,13 +130,17 @@ def rank_correlation(weights: Sequence[float], changes: Sequence[float], *, sign
 
 def summary(scores: Sequence[float], shots: Sequence[tuple[int, int]], *, dialect: str) -> set[int]:
     """Frames of the best set of shots, of all sets; of equally good ones that without the last shot in which they differ."""
-    means = [sum(scores[start:end]) / (end - start) for start, end in shots]
+    return best([sum(scores[start:end]) / (end - start) for start, end in shots], shots, len(scores), dialect=dialect)
+
+
+def best(means: Sequence[float], shots: Sequence[tuple[int, int]], frames: int, *, dialect: str) -> set[int]:
+    """The same of the mean score of every shot of a video of so many frames."""
     worth = [int(1000 * mean) for mean in means] if dialect == "dsnet" else means
-    limit = int((shots[-1][1] if dialect == "ca-sum" else len(scores)) * 0.15)
+    limit = int((shots[-1][1] if dialect == "ca-sum" else frames) * 0.15)
     sets = [taken for taken in itertools.product([False, True], repeat=len(shots))
             if sum(end - start for (start, end), t in zip(shots, taken, strict=True) if t) <= limit]
-    best = min(sets, key=lambda taken: (-sum(w for w, t in zip(worth, taken, strict=True) if t), taken[::-1]))
-    return {frame for (start, end), t in zip(shots, best, strict=True) if t for frame in range(start, end)}
+    chosen = min(sets, key=lambda taken: (-sum(w for w, t in zip(worth, taken, strict=True) if t), taken[::-1]))
+    return {frame for (start, end), t in zip(shots, chosen, strict=True) if t for frame in range(start, end)}
 
 
 def f1(made: set[int], wanted: set[int]) -> float:
@@ -150,7 +154,10 @@ def f1(made: set[int], wanted: set[int]) -> float:
 def summary_f1(
     scores: Sequence[float], shots: Sequence[tuple[int, int]], people: Sequence[set[int]], *, dialect: str, users: str,
 ) -> float:
-    made = summary(scores, shots, dialect=dialect)
+    return agreement(summary(scores, shots, dialect=dialect), people, dialect=dialect, users=users)
+
+
+def agreement(made: set[int], people: Sequence[set[int]], *, dialect: str, users: str) -> float:
     if not made and dialect == "ca-sum":
         raise UndefinedError("empty-summary")
     found = [f1(made, wanted) for wanted in people]

@@ -61,6 +61,7 @@ def sample(case: Case, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "model": lambda image: model(image)[0], "representation": lambda image: model(image)[1],
         "image": read(folder, item["input"]).astype(np.float64), "attribution": shown(case, item, folder, item["map"]),
         "parts": parts["fragment"].tolist() if (parts := divided(item, folder)) else [], "labels": item.get("labels", []),
+        "shots": [tuple(s) for s in read(folder, item["segments"]).tolist()] if "segments" in item else [],
         "target": item["target"], "truth": first, "truths": truths, "mean": case["normalization"]["mean"],
         "std": case["normalization"]["std"], "seed": case["seed"], "item": item["id"],
     }

@@ -44,7 +44,7 @@ Items = list[tuple[str, int | None]]
 TRUTHS: Items = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
     "class-changed": ({}, "touchy", ("flat",)), "constant-scores": ({"explanandum": "rank-order"}, "constant", ("random",)),
-    "single-class": ({}, "single", ("random",)),
+    "empty-summary": ({"dialect": "ca-sum"}, "cnn", ("unfit", "random")), "single-class": ({}, "single", ("random",)),
     "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
     "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
     "zero-variance": ({"similarity": "spearman-abs"}, "cnn", ("signs", "flat", "native")),
@@ -80,7 +80,7 @@ def item(
     i, rule, _ = stock.maps[name]
     ids = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3", 4: "4"}
     suffix = {None: "", 3: " (empty)", 4: " (full)"}[truth]
-    row = {3: 5}.get(i, i) if truth is None else truth
+    row = i if stock.parts else {3: 5}.get(i, i) if truth is None else truth
     # other people's fixations are judged beside those on the image itself
     wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
     found: dict[str, Any] = {
@@ -91,6 +91,8 @@ def item(
     }
     if stock.parts:
         found["parts"] = {unit: reference(f"{unit}/{stock.prefix}{i}") for unit in stock.parts[i]}
+        if "users" in keys:
+            found["segments"] = reference(f"segments/{stock.prefix}{i}")
     if labelled:
         found["labels"] = labels(stock, model, i)
     return found
@@ -139,7 +141,7 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
     # what the items are together matters to a metric of the set
     sound: Items = every if document["level"] == "set" else [(name, None) for name in stock.sound]
     keys: list[str] = [key for key in document["truth"] if key in stock.truths]
-    yield quick, "cnn", every + (TRUTHS if keys else []), keys
+    yield quick, "cnn", every + (TRUTHS if keys and not stock.parts else []), keys
     for variant in variants:
         yield quick | variant, "cnn", sound, keys
     yield defaults, "cnn", sound[:2], keys
@@ -250,7 +252,8 @@ def same(one: Any, other: Any) -> bool:
 
 def reference_cases() -> list[dict[str, Any]]:
     """What is asked of the references. The oracles' truths are an area at the border, a scattered one, single positions, an
-    empty and a full one, and cells alone or beside a mask."""
+    empty and a full one, and cells alone or beside a mask. leave-one-out is asked of scores that tie, of equal ones, and of a
+    single fragment."""
 
     def case(name: str, i: int, tolerance: float, image: int, **rows: int) -> dict[str, Any]:
         return {"id": f"{name}/{i}", "reference": name, "item": ("0", "éléphant/\"b\"")[i % 2], "tolerance": tolerance,
@@ -268,10 +271,21 @@ def reference_cases() -> list[dict[str, Any]]:
         return found | {"id": f"clip/{name}/{i}", "input": {"file": "clips.safetensors", "tensor": f"clip/{i}"}, "truth": mask,
                         "expected": found["expected"] | {"tensor": f"clip/{name}/{i}"}}
 
+    def of_sequence(name: str, i: int, tolerance: float, row: int, model: str | None = None) -> dict[str, Any]:
+        found = case(name, i, tolerance, 0)
+        asked = {} if model is None else {"model": f"models/sequence-{model}.json"}
+        return found | {"id": f"sequence/{name}/{i}", "input": reference(f"input/sequence-{row}"),
+                        "parts": {"fragment": reference(f"fragment/sequence-{row}")}, **asked,
+                        "expected": found["expected"] | {"tensor": f"sequence/{name}/{i}"}}
+
+    left_out = [(0, "cnn"), (2, "cnn"), (1, "linear"), (3, "linear"), (0, "constant")]
     return [*of_images,
             *(of_clip(name, i, 0.0) for name in ("random", "random-coarse") for i in range(2)),
             *(of_clip(name, i, 1e-6) for name in ("centre-gaussian", "edges", "motion") for i in range(2)),
-            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary"))]
+            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary")),
+            *(of_sequence("random", i, 0.0, 2 * i) for i in range(2)),
+            *(of_sequence("centre-gaussian", i, 1e-6, 2 * i) for i in range(2)),
+            *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out))]
 
 
 def write_references(folder: Path) -> None:
@@ -280,6 +294,12 @@ def write_references(folder: Path) -> None:
     for case in cases:
         image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
             kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
+        if "parts" in case:
+            model = implementation.network_of(folder, case["model"]) if "model" in case else None
+            maps[case["id"]] = references.of_fragments(
+                case["reference"], case["item"], SEED, image, implementation.divided(case, folder)["fragment"].tolist(),
+                None if model is None else lambda row, said=model: said(row)[0])
+            continue
         mean, std = (np.array(values).reshape(3, *[1] * (image.ndim - 1)) for values in (MEAN, STD))
         raw = image * std + mean
         maps[case["id"]] = references.made(case["reference"], case["item"], SEED, raw, truth)

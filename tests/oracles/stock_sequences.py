@@ -14,9 +14,21 @@ LENGTHS = ([2, 3, 4, 2, 5, 3, 1, 4], [3, 3, 3, 3, 3, 3, 3], [1, 2, 3, 2, 1, 3, 2
 
 @cache
 def sequences() -> Stock:
-    return Stock("sequence-", inputs(), attributions(), {}, models(), sound=("random", "native", "ties", "frames"),
+    return Stock("sequence-", inputs(), attributions(), {"users": summaries()}, models(),
+                 sound=("random", "native", "ties", "frames", "close"), apart=("unfit",),
                  parts=[{"fragment": divided(lengths), "second": [t // 5 for t in range(sum(lengths))]} for lengths in LENGTHS],
-                 output="sequence")
+                 segments=[ranges(lengths) for lengths in LENGTHS], output="sequence")
+
+
+def ranges(lengths: list[int]) -> np.ndarray:
+    """The fragments as ranges of frames, three for every step."""
+    ends = 3 * np.cumsum(lengths)
+    return np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1).astype(np.int64)
+
+
+def summaries() -> list[np.ndarray]:
+    """Of every sequence the summaries of four people, of four frames for every step: the list of fragments ends before them."""
+    return [drawn(f"sequence-users-{i}", 4, 4 * sum(lengths)) < 0.2 for i, lengths in enumerate(LENGTHS)]
 
 
 def divided(lengths: list[int]) -> list[int]:
@@ -34,7 +46,9 @@ def inputs() -> list[np.ndarray]:
 
 
 def attributions() -> dict[str, tuple[int, str, np.ndarray]]:
-    """Scores of parts by name, with the number of the sequence that each belongs to and their unit."""
+    """Scores of parts by name, with the number of the sequence that each belongs to and their unit.
+
+    close: equal in whole thousandths."""
     counts, steps = [len(lengths) for lengths in LENGTHS], [sum(lengths) for lengths in LENGTHS]
     broken = dyadic("sequence-broken", counts[0])
     broken[2] = np.nan
@@ -47,6 +61,8 @@ def attributions() -> dict[str, tuple[int, str, np.ndarray]]:
         "negative": (1, "fragment", -1 - drawn("sequence-negative", counts[1])),
         "rising": (0, "fragment", np.arange(counts[0]) / 8), "constant": (2, "fragment", np.full(counts[2], 0.3)),
         "broken": (0, "fragment", broken), "one": (3, "fragment", np.ones(counts[3])),
+        "unfit": (3, "fragment", np.full(counts[3], 0.5)),
+        "close": (2, "fragment", 0.5 + np.floor(drawn("sequence-close", counts[2]) * 8) / 8192),
         "three": (4, "fragment", dyadic("sequence-three", counts[4])),
     }
     return {name: (i, rule, values.astype(np.float32)) for name, (i, rule, values) in found.items()}

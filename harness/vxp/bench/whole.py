@@ -22,12 +22,14 @@ from vxp.documents import store
 from vxp.engine import best_batch_size
 from vxp.machine import computing
 from vxp.runs import run
-from vxp.runs.context import Context, Settings
+from vxp.runs.context import Context, Progress, Quiet, Settings
 
 METHODS = ("grad-cam", "saliency", "input-x-gradient")
 """Beside the three references of photos they make six explainers, as in the demo."""
-TIMED = 64
-"""Rows of one measurement of plain passes."""
+BATCHES = 2
+"""Model batches of a run for every plain one that is timed between them."""
+FEWER = 4
+"""Timings of forward passes for every one of forward and backward passes, of which a run has few."""
 SIZES = (2_000, 20_000)
 """Items of the two runs whose memory is compared."""
 APART = 200
@@ -36,7 +38,8 @@ APART = 200
 
 def against_plain_passes(items: int, threads: int = 1) -> list[Line]:
     """CPU time of `vxp run photos` with the card's suite and six explainers, its report included, over the time of its passes
-    at the best batch size with nothing around them, in the same process."""
+    at the best batch size with nothing around them. Plain passes are timed between the model batches of the run, all along
+    it, so that the machine is as fast for them; their own time is taken off that of the run."""
     task = tasks.load("photos")
     model = models.load(task.model)
     wanted = [explainers.bind(name) for name in METHODS]
@@ -44,39 +47,68 @@ def against_plain_passes(items: int, threads: int = 1) -> list[Line]:
         first = task.load(0, 1, model).inputs
         size = best_batch_size(model.module, first, limit=64)
 
-        def context(name: str, n: int) -> Context:
-            return Context.of(task, model, Path(folder) / name, Settings(batch_size=size, threads=threads, limit=n), ())
+        def context(name: str, n: int, progress: Progress) -> Context:
+            settings = Settings(batch_size=size, threads=threads, limit=n)
+            return Context.of(task, model, Path(folder) / name, settings, (), progress)
 
-        run.run(context("warm", 1), wanted)  # what is compiled on first use is not of every run
-        rates = [_rates(model.module, first, size)]
+        # what is compiled on first use is not of every run, nor that the process gets its memory
+        run.run(context("warm", 1, Between(model.module, first, size)), wanted)
+        between = Between(model.module, first, size)
         with clock.timed() as spent:
-            began = time.process_time()
-            paths = run.run(context("run", items), wanted)
+            paths = run.run(context("run", items, between), wanted)
             report.write(Path(folder) / "run")
-            took = time.process_time() - began
-        rates.append(_rates(model.module, first, size))
         results = [store.read_document(path, typed.Result) for path in paths]
-    forward, both = (statistics.median(r[k] for r in rates) for k in (0, 1))
+    del spent["bound"]
     rows, gradients = _passes(results)
-    bound = rows * forward + gradients * both
+    took, forward, both = sum(spent.values()), between.forward, between.both
+    bound = rows * statistics.mean(steadied(forward)) + gradients * statistics.mean(steadied(both))
     whole = results[0]["cost"]["run"]
     group = (f"A whole run: photos, {items} items, {len(results)} explainers, EfficientNet-Lite0, {threads} thread(s), "
              f"batch size {size}")
     lines = [
-        Line(group, "time over plain passes", took / bound, "", "<= 1.15", f"{took:.1f} s, bound {bound:.1f} s: {rows} forward "
-             f"passes of {1000 * forward:.2f} ms, {gradients} forward and backward of {1000 * both:.2f} ms"),
+        Line(group, "time over plain passes", took / bound, "", "<= 1.15", f"{took:.1f} s of CPU, bound {bound:.1f} s"),
+        _spread(group, "plain forward pass", forward, rows),
+        _spread(group, "plain forward and backward pass", both, gradients),
         Line(group, "rows saved", 100 * (1 - whole["rows_run"] / whole["rows_asked"]), "%", "",
              f"{whole['rows_run']} run of {whole['rows_asked']} asked, {whole['rows_shared']} of them for all explainers")]
     return lines + [Line(group, f"{stage}, share of the bound", 100 * spent[stage] / bound, "%", "", f"{spent[stage]:.2f} s")
                     for stage in sorted(spent, key=lambda stage: -spent[stage])]
 
 
-def _rates(module: torch.nn.Module, first: torch.Tensor, size: int) -> tuple[float, float]:
-    """Seconds of a forward pass, and of a forward and backward pass, at this batch size."""
-    inputs = first.repeat(size, *[1] * (first.ndim - 1))
-    rows = -(-TIMED // size) * size
-    return (statistics.median(seconds(lambda: plain(module, inputs, rows), "cpu") for _ in range(5)) / rows,
-            statistics.median(seconds(lambda: plain_gradient(module, inputs, rows), "cpu") for _ in range(5)) / rows)
+class Between(Quiet):
+    """Progress of a run that times plain passes of its model between its model batches: forward and backward ones after every
+    FEWER-th timing of forward ones. Seconds of CPU a row."""
+
+    def __init__(self, module: torch.nn.Module, first: torch.Tensor, size: int) -> None:
+        self.module, self.inputs = module, first.repeat(size, *[1] * (first.ndim - 1))
+        self.forward: list[float] = []
+        self.both: list[float] = []
+        self.left = 0
+
+    def rows(self, n: int) -> None:
+        self.left -= n
+        if self.left > 0:
+            return
+        size = len(self.inputs)
+        self.left += BATCHES * size
+        with clock.stage("bound"), torch.enable_grad():
+            if len(self.forward) % FEWER == 0:
+                self.both.append(seconds(lambda: plain_gradient(self.module, self.inputs, size), "cpu") / size)
+            self.forward.append(seconds(lambda: plain(self.module, self.inputs, size), "cpu") / size)
+
+
+def steadied(found: Sequence[float]) -> list[float]:
+    """For every timing the median of the three around it: a drift stays, a single slow batch does not."""
+    starts = (min(max(i - 1, 0), max(len(found) - 3, 0)) for i in range(len(found)))
+    return [statistics.median(found[start:start + 3]) for start in starts]
+
+
+def _spread(group: str, what: str, found: Sequence[float], passes: int) -> Line:
+    """The time of a pass whose batches were timed all along a run, and how far these are apart."""
+    ms = [1000 * one for one in found]
+    low, middle, high = statistics.quantiles(ms, n=4)
+    return Line(group, what, statistics.mean(steadied(ms)), "ms", "", f"{passes} in the run; of {len(ms)} batches the median "
+                f"{middle:.2f}, half between {low:.2f} and {high:.2f}, all from {min(ms):.2f} to {max(ms):.2f}")
 
 
 def _passes(results: Sequence[typed.Result]) -> tuple[int, int]:

@@ -56,8 +56,8 @@ def bench(
     every: Annotated[bool, typer.Option("--catalogue", help="Also time every metric of the catalogue, and curves of "
                                         "clips.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Also time quantus and captum on the same model and images.")] = False,
-    run_: Annotated[bool, typer.Option("--run", help="A whole run of photos with six explainers instead, stage by "
-                                       "stage.")] = False,
+    run_: Annotated[bool, typer.Option("--run", help="A whole run of photos with six explainers instead, stage by stage: "
+                                       "its CPU time over that of its passes, timed between its batches.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="The memory of runs of 2,000 and 20,000 items instead.")] = False,
     validator_: Annotated[bool, typer.Option("--validator", help="The validator instead, on a bundle of 0.5 GB.")] = False,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,

@@ -78,8 +78,7 @@ def run(
 def plan(
     task: TaskName = None, explainer: Explainers = [], images: Images = None, model: ModelName = None,  # noqa: B006
     metrics: Metrics = None, device: Device = "auto", limit: Limit = None, data: Data = None, clips: Clips = None,
-    features: Features = None,
-    frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, until: Until = None,
     items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
                                                "(rows/s): adds the hours.")] = None,
@@ -92,7 +91,8 @@ def plan(
     those that are run, each once; rows shared are read by all explainers. Model passes are the rows, the explainers' own
     passes and those of maps made again; a backward pass counts as one. Bytes are those of the contents: maps at most, on the
     input grid. A metric that chooses by an answer what it asks next is counted with made-up answers. `--explainer all` takes
-    what declares itself for this model; a run tries each, and may leave some out.
+    what declares itself for this model; a run tries each, and may leave some out. With `--until` a run takes as many items as
+    its question needs: the plan says when it looks, and what it takes at most.
     """
     from vxp.runs import commands
 
@@ -100,24 +100,27 @@ def plan(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips,
-                           features=features)
+                           until=until, features=features)
     found = commands.plan(order, items)
     hours = None if rate is None else found.hours(rate, workers)
     if json:
         said = found.document() | ({} if hours is None else {"rate": rate, "workers": workers, "hours": hours})
         console.print_json(data=said)
         return
-    references = sum(one.reference for one in found.explainers)
-    size = found.bytes
+    references, size, most = sum(one.reference for one in found.explainers), found.bytes, "at most " if found.looks else ""
+    looks = [(f"look {number}", f"after {look.items:,} items of {look.clusters:,} clusters, {look.passes:,} model passes"
+              + ("" if rate is None else f", {found.hours(rate, workers, look.passes):,.2f} hours"))
+             for number, look in enumerate(found.looks, 1)]
     lines = [
-        ("items", f"{found.items:,} in {found.ranges:,} ranges"),
+        ("items", f"{most}{found.items:,} in {found.ranges:,} ranges"), *looks,
         ("explainers", f"{len(found.explainers)}, {references} of them references"),
-        ("units", f"{found.units:,} files of work"),
-        ("rows", f"{found.rows_asked:,} asked, {found.rows_run:,} run, {found.rows_shared:,} of them shared by all explainers"),
-        ("model passes", f"{found.passes:,}"),
+        ("units", f"{most}{found.units:,} files of work"),
+        ("rows", f"{most}{found.rows_asked:,} asked, {found.rows_run:,} run, {found.rows_shared:,} of them shared by all "
+                 "explainers"),
+        ("model passes", f"{most}{found.passes:,}"),
         ("bytes", f"maps at most {decimal(size.maps)}, shared rows {decimal(size.shared)}, scores {decimal(size.scores)}"),
         ("hours", "with --rate ROWS_PER_SECOND" if hours is None or rate is None else
-         f"{hours:,.2f} with {workers} worker{'' if workers == 1 else 's'} of {rate:g} passes/s"),
+         f"{most}{hours:,.2f} with {workers} worker{'' if workers == 1 else 's'} of {rate:g} passes/s"),
     ]
     shown = Table.grid(padding=(0, 2))
     for name, text in lines:

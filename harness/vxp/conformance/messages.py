@@ -66,6 +66,7 @@ class Item(TypedDict):
     truth: dict[str, Reference]
     given: list[Given]
     parts: NotRequired[dict[str, Reference]]
+    segments: NotRequired[Reference]
     labels: NotRequired[list[int]]
 
 

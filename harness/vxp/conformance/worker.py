@@ -133,7 +133,8 @@ def _item(engine: Engine, wanted: Bound, asked: Asked, item: Item, folder: Path)
     batch = Batch((item["id"],), read(folder, item["input"]), torch.tensor([item["target"]]), norm, asked["seed"],
                   {key: read(folder, reference) for key, reference in item["truth"].items()}, (item["cluster"],),
                   {unit: read(folder, reference) for unit, reference in item.get("parts", {}).items()},
-                  torch.tensor([item["labels"]], dtype=torch.int64) if item.get("labels") else None)
+                  torch.tensor([item["labels"]], dtype=torch.int64) if item.get("labels") else None,
+                  read(folder, item["segments"]) if "segments" in item else None)
     case = Case(batch, read(folder, item["map"]), item["resample"], item["signed"])
 
     def replay(edit: Edit, call: Call, targets: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ class Batch:
     score does not depend on an item's neighbours); clusters name what is resampled in statistics (photo, stamp, video); truth
     maps a key (mask, cells, ...) to bool or float [B, *space], which only the oracles and the localisation metrics look at.
     parts: of items in time, the part int64 [B, steps] that every step belongs to, numbered from 0 without a gap, by what the
-    parts are (`fragment`, `second`). labels: the classes that count as correct, int64 [B, L], padded with -1; None where none
-    are known.
+    parts are (`fragment`, `second`); segments: the fragments as half-open ranges of frames of the video, int64 [B, K, 2], None
+    where its frames are the steps. labels: the classes that count as correct, int64 [B, L], padded with -1; None where none are
+    known.
     """
 
     ids: tuple[str, ...]
@@ -36,6 +37,7 @@ class Batch:
     clusters: tuple[str, ...] = ()
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     labels: Tensor | None = None
+    segments: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,6 +101,7 @@ class Batch:
             clusters=tuple(self.clusters[i] for i in index) if self.clusters else (),
             parts={unit: of[where] for unit, of in self.parts.items()},
             labels=None if self.labels is None else self.labels[where],
+            segments=None if self.segments is None else self.segments[where],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -110,4 +113,5 @@ class Batch:
             truth={key: sent(value, device) for key, value in self.truth.items()},
             parts={unit: sent(of, device) for unit, of in self.parts.items()},
             labels=None if self.labels is None else sent(self.labels, device),
+            segments=None if self.segments is None else sent(self.segments, device),
         )

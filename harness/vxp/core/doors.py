@@ -171,7 +171,7 @@ def targets(value: object, n: int, classes: int, device: torch.device) -> Tensor
 
 
 def truth(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4]."""
+    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4], summaries of people [n, U, frames]."""
     given = {} if value is None else dict(value) if isinstance(value, Mapping) else {"mask": value}
     return {key: _truth(key, one, n, tuple(space)).to(device) for key, one in given.items()}
 
@@ -185,6 +185,10 @@ def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
             found = found[:, None]
         if found.ndim != 3 or found.shape[::2] != (n, 4):
             raise VxpError(f"truth 'boxes': got {described(value)}, expected {boxes}")
+        return found
+    if key == "users":
+        if found.ndim != 3 or len(found) != n:
+            raise VxpError(f"truth 'users': got {described(value)}, expected the summaries of people [{n}, U, frames]")
         return found
     if tuple(found.shape) == (n, 1, *space):
         found = found[:, 0]
@@ -223,6 +227,19 @@ def parts(value: object, n: int, steps: int, device: torch.device) -> dict[str, 
         raise VxpError(f"fragments: got items with {counts} fragments, expected one number in a call: score videos with other "
                        "numbers of fragments in other calls")
     return {"fragment": of}
+
+
+def labels(value: object, n: int, device: torch.device) -> Tensor | None:
+    """The correct classes of every item, int64 [n, L] padded with -1: from one class each, or a list of them for every item."""
+    if value is None:
+        return None
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    rows = [one if isinstance(one, Sequence) else [one] for one in given] if isinstance(given, Sequence) else []
+    if len(rows) != n or not all(isinstance(label, int) and label >= 0 for row in rows for label in row):
+        raise VxpError(f"labels: got {described(value)}, expected the correct class of each of {n} items, or a list of them "
+                       "for each")
+    longest = max(1, *(len(row) for row in rows))
+    return torch.tensor([[*row, *[-1] * (longest - len(row))] for row in rows], dtype=torch.int64, device=device)
 
 
 def _of_ranges(ranges: Sequence[Any], steps: int, expected: str) -> Tensor:

@@ -93,6 +93,16 @@ def opened(path: Path) -> tuple[list[Item], Source]:
         about=f"The features of the videos of {path.name}", truth=("users",) if people else (), alike=alike, cluster="video")
 
 
+def copy_of(id: str, about: str, licence: str) -> Source:
+    """A named data set of which the user has such a file; its items are those of the file, which is named by itself."""
+    said = "its features are a file of yours: give it with --features FILE, and the model with --model (docs: howto/video.md)"
+
+    def load(item: Item) -> Sample:
+        raise VxpError(f"data set {id}: {said}")
+
+    return Source(id=id, version=1, load=load, missing=lambda: said, licence=licence, about=about, cluster="video")
+
+
 def _with_users(path: Path, found: dict[str, Video]) -> None:
     """VxpError where only some videos have summaries of people, or where features differ in width."""
     without = [key for key, video in found.items() if video.users is None]

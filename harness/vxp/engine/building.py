@@ -127,9 +127,15 @@ class Builder:
             a, b = self.span(i, edit)
             found = self.order(edit.order).positions[i, a:b].tolist()
             return found
+        order, size = self.order(edit.order), self.batch.positions // T
+        if order.starts is not None and order.starts.shape[1] < T + 1:  # groups of several frames, such as fragments
+            a, b = self.span(i, edit)
+            frames, counts = (order.positions[i, a:b] // size).unique(return_counts=True)
+            if bool((counts != size).any()):
+                raise VxpError(PART_OF_A_FRAME)
+            gone_of_groups: list[int] = frames.tolist()
+            return gone_of_groups
         if edit.order not in self.frames:
-            order = self.order(edit.order)
-            size = self.batch.positions // T
             of = (order.positions // size).unflatten(1, (T, size))
             groups = torch.arange(0, T * size + 1, size, device=of.device)
             if order.starts is None or order.starts.shape[1] != T + 1 or not bool(

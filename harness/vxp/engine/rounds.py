@@ -60,7 +60,8 @@ class Engine(Runner):
         rows.predict(dict.fromkeys(wanted.edits), {}, set(wanted.vectors))
         for n in wanted.regions:
             maps.cut(Segment(n), [Unchanged()])
-        return Shared({edit: rows.read_of[edit] for edit in wanted.edits},
+        # none of frames that are left out, where the model takes one length only
+        return Shared({edit: rows.read_of[edit] for edit in wanted.edits if edit in rows.read_of},
                       {key: rows.vectors[key] for key in wanted.vectors if key in rows.vectors},
                       {n: maps.made[Unchanged(), Segment(n)] for n in wanted.regions}, rows.represented)
 

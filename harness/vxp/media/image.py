@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +31,8 @@ def _blur(batch: Items) -> Tensor:
 def _rise_blur(batch: Items) -> Tensor:
     """A delta of 11x11 diffused by sigma 5 (Petsiuk et al. 2018, published script), applied in the input space with zero
     padding."""
+    from scipy.ndimage import gaussian_filter  # not above: every command would wait for it
+
     delta = np.zeros((RISE_WIDTH, RISE_WIDTH))
     delta[RISE_WIDTH // 2, RISE_WIDTH // 2] = 1
     kernel = sent(torch.from_numpy(gaussian_filter(delta, RISE_SIGMA)).to(batch.inputs.dtype), batch.inputs.device)

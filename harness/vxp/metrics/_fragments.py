@@ -77,34 +77,34 @@ class Fragments:
 # ------------------------------------------------------------------------------------------------------------ rank and rows
 
 
-def tau_b(a: Tensor, b: Tensor, compared: Tensor | None = None) -> Found:
+def tau_b(a: Tensor, b: Tensor, compared: Tensor | None = None, *, rounding: float = ROUNDING) -> Found:
     """Kendall's tau_b along the last dimension of a and b [..., n] (Kendall 1945): sum of sign(a_i - a_j)*sign(b_i - b_j) over
     pairs, by the root of the numbers of pairs that are not tied in a and that are not tied in b.
 
-    A pair is tied where its scores differ by at most ROUNDING*max(1, |a_i|, |a_j|): frames that look alike, as removed ones
+    A pair is tied where its scores differ by at most rounding*max(1, |a_i|, |a_j|): frames that look alike, as removed ones
     do, have scores that differ by how float32 rounds. compared, bool [..., n]: the places that count. Range [-1, 1]. Undefined,
     `constant-scores`, where no pair of one side differs, which includes that fewer than two places count.
     """
     counted = torch.ones_like(a, dtype=torch.bool) if compared is None else compared
-    rows = [_tau_b(x, y, c) for x, y, c in zip(*(t.reshape(-1, t.shape[-1]) for t in (a, b, counted)), strict=True)]
+    rows = [_tau_b(x, y, c, rounding) for x, y, c in zip(*(t.reshape(-1, t.shape[-1]) for t in (a, b, counted)), strict=True)]
     found = torch.stack(rows).reshape(*a.shape[:-1], 2)
     return found[..., 0], {CONSTANT: found[..., 1] == 0}
 
 
-def _tau_b(a: Tensor, b: Tensor, compared: Tensor) -> Tensor:
+def _tau_b(a: Tensor, b: Tensor, compared: Tensor, rounding: float) -> Tensor:
     """tau_b of vectors, and the number of pairs that it divides by."""
     a, b = a[compared].double(), b[compared].double()
     if a.isnan().any() or b.isnan().any():  # whose sign torch takes for 0, a tie
         return torch.full((2,), torch.nan, dtype=torch.float64)
-    up, over = (_signs(x) for x in (a, b))
+    up, over = (_signs(x, rounding) for x in (a, b))
     pairs = ((up * up).sum() * (over * over).sum()).sqrt()
     return torch.stack([(up * over).sum() / torch.where(pairs == 0, torch.ones_like(pairs), pairs), pairs])
 
 
-def _signs(x: Tensor) -> Tensor:
+def _signs(x: Tensor, rounding: float) -> Tensor:
     """[n, n]: whether a score is above another, below it or tied with it."""
     gap, size = x[:, None] - x[None], x.abs().clamp_min(1)
-    return gap.sign().masked_fill(gap.abs() <= ROUNDING * torch.maximum(size[:, None], size[None]), 0.0)
+    return gap.sign().masked_fill(gap.abs() <= rounding * torch.maximum(size[:, None], size[None]), 0.0)
 
 
 def one_by_one(weights: Tensor, ranks: Sequence[int], end: End) -> Tensor:

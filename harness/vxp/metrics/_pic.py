@@ -15,7 +15,6 @@ from torch import Tensor
 from vxp import random
 from vxp.core import Case, Held, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
 from vxp.core.perturb import IMAGES, levels
-from vxp.imputation.interpolation import interpolated
 
 SHOWN = (5, 10, 20, 30, 40, 50, 70, 100, 130, 210, 340, 500, 750)
 """Thousandths of the positions that are shown, the example values of the authors' code."""
@@ -90,6 +89,8 @@ def redrawn(case: Case, share: int, rows: str) -> Held:
     """The name of the images that show this share of the positions, and the random ones."""
 
     def make() -> Tensor:
+        from vxp.imputation.interpolation import interpolated  # and SciPy's geometry with it, which no other metric needs
+
         shown = relevant(case, share) if share else torch.zeros_like(case.order, dtype=torch.bool)
         masks = torch.stack([shown[i] | drawn(case, i) for i in range(len(case.batch))]).view(-1, *case.batch.space)
         made = [interpolated(image, mask, fan=rows == "interpolated")

@@ -6,7 +6,7 @@ from vxp.metrics._fragments import Mode2022
 
 
 @metric("disc-plus-2022", family="faithfulness", better="higher", range=(0, 2), kinds=("temporal",), outputs=("sequence",),
-        undefined=UNDEFINED, source=SOURCE_2022, limits=LIMITS_2022, caveats=CAVEATS)
+        undefined=UNDEFINED, source=SOURCE_2022, limits=LIMITS_2022, caveats=CAVEATS, shows_inversion=True)
 def disc_plus_2022(case: Case, *, mode: Mode2022 = "single", fill: str = "zero") -> Plan:
     """Mean of 1 - tau_b between the scores of the frames and those without the most relevant fragments.
 

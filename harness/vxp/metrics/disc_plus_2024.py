@@ -6,7 +6,7 @@ from vxp.metrics._fragments import Mode2024
 
 
 @metric("disc-plus-2024", family="faithfulness", better="lower", range=(-1, 1), kinds=("temporal",), outputs=("sequence",),
-        undefined=UNDEFINED, source=SOURCE_2024, limits=LIMITS_2024, caveats=CAVEATS)
+        undefined=UNDEFINED, source=SOURCE_2024, limits=LIMITS_2024, caveats=CAVEATS, shows_inversion=True)
 def disc_plus_2024(case: Case, *, rank: int = 1, mode: Mode2024 = "one-by-one", fill: str = "zero") -> Plan:
     """tau_b between the scores of the frames and those without the fragment of this rank, or without all up to it.
 

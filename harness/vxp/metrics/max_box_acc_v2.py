@@ -7,7 +7,6 @@ from math import isqrt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from vxp.core import Case, Outcome, VxpError, metric, outcome
@@ -77,6 +76,8 @@ def _truth_boxes(case: Case, i: int) -> Boxes:
 
 def _around(inside: NDArray[np.bool_], least: int = 1) -> Boxes:
     """The boxes around the 8-connected regions; where there are many, around those of at least so many positions."""
+    from scipy.ndimage import find_objects, label  # not above: every command would wait for it
+
     regions, n = label(inside, AROUND)
     if n > FEW and least > 1:
         large = np.bincount(regions.ravel(), minlength=n + 1) >= least

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -143,14 +143,15 @@ def of_bundle(bundle: Bundle, *, references: bool = True, only: str | None = Non
     return [_samples(document, origin, bundle.described, references=references) for document in documents]
 
 
-def _any(path: Path) -> list[Samples]:
-    if not (path.is_file() and path.suffix != ".json") and not (path / ROOT).is_file():
-        return [read(path)]
-    found = validation.apart(path, "consistency")
-    if found.exit_code != 0:
-        command = shlex.join(["vxp", "validate", str(path)])
-        raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: {command} says why")
-    return of_bundle(open_bundle(path))
+def _all_of(paths: Sequence[Path]) -> Iterator[Samples]:
+    """What results and bundles hold; VxpError for a bundle that does not conform."""
+    bundles = [path for path in paths if (path.is_file() and path.suffix != ".json") or (path / ROOT).is_file()]
+    for path, found in validation.all_apart(bundles, "consistency"):
+        if found.exit_code != 0:
+            command = shlex.join(["vxp", "validate", str(path)])
+            raise VxpError(f"{path} is {found.verdict}, so that its numbers mean nothing: {command} says why")
+    for path in paths:
+        yield from of_bundle(open_bundle(path)) if path in bundles else [read(path)]
 
 
 def _samples(
@@ -225,7 +226,7 @@ def compare(paths: Sequence[Path]) -> list[Group]:
 
     VxpError where nothing can be compared: numbers of other tasks, models or items are not comparable.
     """
-    found = [samples for path in paths for samples in _any(path)]
+    found = list(_all_of(paths))
     if len(found) == 1 and found[0].references:
         return [group(found)]
     if len(found) < 2:
@@ -293,18 +294,23 @@ def _tested(cases: Sequence[Case], intervals: bool) -> list[Row]:
     """The differences of these pairs, with p adjusted over all of them."""
     if cases and cases[0][2].sequential:
         return _looked(cases)
-    found = []
-    for score, a, first, b, second in cases:
-        if score["level"] == "set":
-            tested = _of_set(first, second, score["signature"])
-        else:
-            tested = _of_items(first, second, score["signature"], intervals)
-        if tested is not None:
-            found.append((score, a, b, *tested))
+    each: dict[int, tuple[stats.Paired, float | None] | None] = {}
+    for place in sorted(range(len(cases)), key=lambda place: _unequal(cases[place])):  # as many differences, the same draws
+        score, _, first, _, second = cases[place]
+        each[place] = (_of_set(first, second, score["signature"]) if score["level"] == "set"
+                       else _of_items(first, second, score["signature"], intervals))
+    found = [(score, a, b, *tested) for place, (score, a, _, b, _) in enumerate(cases) if (tested := each[place]) is not None]
     inference = cases[0][2].inference if cases else stats.STANDARD
     adjusted = inference.adjusted([p.p for _, _, _, p, _ in found])
     return [Row(s["signature"], s["level"], a, b, s["better"], p, q, inference.separated(q, p.n_clusters), least)
             for (s, a, b, p, least), q in zip(found, adjusted, strict=True)]
+
+
+def _unequal(case: Case) -> int:
+    """How many items have two numbers that differ."""
+    score, _, first, _, second = case
+    apart = first.values[score["signature"]] - second.values[score["signature"]]
+    return int(np.count_nonzero(np.nan_to_num(apart)))
 
 
 def _looked(cases: Sequence[Case]) -> list[Row]:

@@ -18,7 +18,7 @@ from vxp.documents import RULES
 Floats = NDArray[np.float64]
 Segments = Sequence[Sequence[int]]
 
-W, LEFT, RIGHT = 960, 168, 12
+W, LEFT, RIGHT = 960, 168, 20
 """Width of the picture, and of the margins beside the axis of time."""
 ROW, GAP, SHOTS = 44, 10, 54
 """Heights of a row, between rows, and of the pictures of the shots."""
@@ -117,15 +117,17 @@ def _scores(video: Timeline, y: float) -> list[str]:
 
 
 def _row(video: Timeline, row: Row, y: float) -> list[str]:
+    name, _, setting = row.name.partition("|")
     if row.words:
-        return [_label(row.name, row.words, y)]
+        return [_label(name, row.words, y)]
     top = float(np.abs(row.values).max()) or 1.0
     signed = bool((row.values < 0).any())
     zero = y + (ROW / 2 if signed else ROW)
     tall = ROW / 2 if signed else ROW
     order = np.argsort(-row.values, kind="stable")[:MARKED]
     place = {int(k): str(n + 1) for n, k in enumerate(order) if row.values[k] > 0}
-    found = [_label(row.name, "", y), f'<line class="grid" x1="{LEFT}" x2="{W - RIGHT}" y1="{zero:.1f}" y2="{zero:.1f}"/>']
+    found = [_label(name, setting.replace("explanandum:", ""), y),
+             f'<line class="grid" x1="{LEFT}" x2="{W - RIGHT}" y1="{zero:.1f}" y2="{zero:.1f}"/>']
     for k, ((start, end), value) in enumerate(zip(row.segments, row.values.tolist(), strict=True)):
         x, high = video.across(start), abs(value) / top * tall
         kind = "against" if value < 0 else "reference-for" if row.reference else "for"
@@ -134,8 +136,10 @@ def _row(video: Timeline, row: Row, y: float) -> list[str]:
         found.append(f'<rect class="{kind}" x="{x + 0.75:.1f}" y="{at:.1f}" width="{wide:.1f}" height="{max(high, 0.6):.1f}">'
                      f'<title>{escape(row.name)}, frames {start} to {end - 1}: {value:.4g}</title></rect>')
         if k in place and wide > 10:
-            found.append(f'<text class="rank" x="{x + wide / 2 + 0.75:.1f}" y="{min(at + 12, zero - 3):.1f}" '
-                         f'text-anchor="middle">{place[k]}</text>')
+            # inside of a bar that is high enough, else above it
+            kind, level = ("rank", at + 12) if high >= 15 else ("rank above", at - 3)
+            found.append(f'<text class="{kind}" x="{x + wide / 2 + 0.75:.1f}" y="{level:.1f}" text-anchor="middle">'
+                         f'{place[k]}</text>')
     return found
 
 

@@ -69,13 +69,23 @@ def make(context: Context, start: int, stop: int) -> None:
 
 
 def read(context: Context, start: int) -> Baseline:
-    """What a finished unit holds; VxpError where it is not there, or is of other metrics."""
+    """What a finished unit holds; VxpError where it is not there, or is of other metrics. The last one is kept: all explainers
+    and stages take a range one after another."""
+    last: dict[int, Baseline] = context.last
+    if start not in last:
+        last.clear()
+        last[start] = _read(context, start)
+    return last[start]
+
+
+def _read(context: Context, start: int) -> Baseline:
     unit = context.units.load(name(start))
     if unit is None:
         raise context.units.missing(name(start))
     tensors, notes = unit
     wanted = context.wanted_of(start)
-    rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
+    rows: dict[Edit, Tensor] = {
+        edit: tensors[f"row/{edit!r}"] for edit in wanted.edits if f"row/{edit!r}" in tensors}
     vectors: dict[tuple[Edit, Readout], Tensor] = {
         (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors
         if f"vector/{readout}/{edit!r}" in tensors}

@@ -23,10 +23,10 @@ from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import bind_all
 from vxp.models import Model
-from vxp.runs import cluster, fitting, importing, result, run, trial
+from vxp.runs import cluster, fitting, importing, looking, result, run, trial
 from vxp.runs.cluster import Place
 from vxp.runs.cluster_worker import Told
-from vxp.runs.context import Asked, Context, Progress, Settings, choose_settings, chosen, rows_of
+from vxp.runs.context import Asked, Context, Progress, Quiet, Settings, choose_settings
 from vxp.runs.plan import Plan, planned
 from vxp.runs.sets import read_set
 from vxp.runs.units import Executor, System
@@ -126,9 +126,9 @@ def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
         more = [bound for bound in _able(order, task, model) if bound.name not in {w.name for w in wanted}]
         wanted += more
         order = replace(order, explainers=(*(n for n in order.explainers if n != EVERY), *(bound.id for bound in more)))
-    settings = _settings(order, task, model, out, wanted, True)
-    with _executor(Again(order, out.resolve(), settings)) as executor:
-        return run.run(Context.of(task, model, out, settings, order.metrics, progress), wanted, executor)
+    context = _context(order, task, model, out, progress, wanted)
+    with _executor(Again(order, out.resolve(), context.settings)) as executor:
+        return run.run(context, wanted, executor)
 
 
 def plan(order: Order, items: int | None = None) -> Plan:
@@ -140,7 +140,9 @@ def plan(order: Order, items: int | None = None) -> Plan:
         for bound in map(explainers.bind, explainers.methods()):
             with suppress(VxpError):  # it cannot explain this model
                 wanted += [b for b in run.ready(task, model, [bound]) if b.name not in {w.name for w in wanted}]
-    context = Context.of(task, model, Path(), Settings(device(order.device), limit=order.limit), order.metrics)
+    context = _draft(order, task, model, Path(), Quiet())
+    if context.settings.until is not None:
+        looking.asked(context.task, context.settings.until, context.metrics)  # says what no run can be stopped at
     return planned(context, run.with_references(task, wanted), items or len(context.task.items))
 
 
@@ -149,9 +151,9 @@ def explain(order: Order, out: Path, progress: Progress) -> Path:
     wanted = _explainers(order.explainers)
     task, model = _task(order)
     _try(order, task, model, wanted, out, progress)
-    settings = _settings(order, task, model, out, wanted)
-    with _executor(Again(order, out.resolve(), settings, scored=False)) as executor:
-        return run.explain_set(Context.of(task, model, out, settings, None, progress), wanted[0], executor)
+    context = _context(order, task, model, out, progress, wanted, scored=False)
+    with _executor(Again(order, out.resolve(), context.settings, scored=False)) as executor:
+        return run.explain_set(context, wanted[0], executor)
 
 
 def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list[Path]:
@@ -168,9 +170,8 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
-    settings = _settings(of_set, task, model, out, wanted, True)
-    context = Context.of(task, model, out, settings, order.metrics, progress)
-    with _executor(Again(of_set, out.resolve(), settings, given=set_folder.resolve())) as executor:
+    context = _context(of_set, task, model, out, progress, wanted)
+    with _executor(Again(of_set, out.resolve(), context.settings, given=set_folder.resolve())) as executor:
         return run.score_set(context, set_folder, wanted[0] if wanted else None, executor)
 
 
@@ -227,13 +228,13 @@ def _set_of(folder: Path) -> Path:
 def export(order: Order, out: Path, progress: Progress) -> Path:
     """Write a task's images and the classes to explain."""
     task, model = _task(order)
-    return importing.export(Context.of(task, model, out, _settings(order, task, model, out), None, progress))
+    return importing.export(_context(order, task, model, out, progress, scored=False))
 
 
 def import_(order: Order, maps: Path, method: importing.Method, out: Path, progress: Progress) -> Path:
     """Write the explanation set of maps that were made elsewhere."""
     task, model = _task(order)
-    return importing.import_(Context.of(task, model, out, _settings(order, task, model, out), None, progress), maps, method)
+    return importing.import_(_context(order, task, model, out, progress, scored=False), maps, method)
 
 
 def device(asked: str) -> str:
@@ -358,20 +359,31 @@ def own_task(
     return own.task(model), model
 
 
-def _settings(
-    order: Order, task: Task, model: Model, out: Path, explained: Sequence[BoundExplainer] = (), scored: bool = False
-) -> Settings:
-    """The settings of a run that explains with these explainers; scored: and scores them, the references included."""
-    task = task.limited(order.limit)
-    asked = Asked(device(order.device), precision(order.precision), order.batch_size, order.threads, task.limit,
-                  budget(order.memory), order.compile)
-    rows = 0
-    if order.batch_size is None:
+def _draft(order: Order, task: Task, model: Model, out: Path, progress: Progress, scored: bool = True) -> Context:
+    """The context of a command before it is settled how it computes: enough to plan it."""
+    until = None if order.until is None else _question(order, task)
+    settings = Settings(device(order.device), limit=order.limit, until=until)
+    return Context.of(task, model, out, settings, order.metrics if scored else None, progress)
+
+
+def _context(
+    order: Order, task: Task, model: Model, out: Path, progress: Progress, explained: Sequence[BoundExplainer] = (),
+    scored: bool = True,
+) -> Context:
+    """The context of a command that explains with these explainers; scored: and scores them, the references included."""
+    draft = _draft(order, task, model, out, progress, scored)
+
+    def rows() -> int:
         systems = run.ready(task, model, explained)
         systems = run.with_references(task, systems) if scored else systems
-        rows = rows_of(task, model, chosen(task, order.metrics) if scored else (), systems)
-    settings = choose_settings(task, model, out, asked, rows)
-    return settings if order.until is None else replace(settings, until=_question(order, task))
+        return planned(draft, systems, len(draft.task.items)).passes
+
+    own = draft.settings
+    # items in drawn order are as many as it takes, which nobody has set
+    limit = None if own.until is not None else draft.task.limit
+    asked = Asked(own.device, precision(order.precision), order.batch_size, order.threads, limit, budget(order.memory),
+                  order.compile, own.until)
+    return draft.under(choose_settings(draft.task, model, out, asked, rows))
 
 
 def _question(order: Order, task: Task) -> sequential.Until:

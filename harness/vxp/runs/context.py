@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,6 @@ from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
 from vxp.errors import VxpError
-from vxp.explainers import BoundExplainer
 from vxp.machine import computing
 from vxp.metrics import Bound, bind_all
 from vxp.models import Model
@@ -92,6 +91,21 @@ class Context:
         task = task.limited(settings.limit) if settings.until is None else task.drawn
         return cls(task, model, () if metrics is None else chosen(task, metrics), settings, out, progress or Quiet())
 
+    def under(self, settings: Settings) -> Context:
+        """The same run under these settings; what its metrics ask is known once."""
+        return self._but("relabelled", "traces", "wanted", settings=settings)
+
+    def on(self, task: Task) -> Context:
+        """The same run of more or fewer items of its task in the same order, with its engine and all else that is the same for
+        any number of them."""
+        return self._but("relabelled", "traces", "wanted", "engine", "last", "_loaded", task=task)
+
+    def _but(self, *known: str, **changes: Any) -> Context:
+        """Another context of this run, which has of what was found so far what is named."""
+        other = replace(self, **changes)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in known})
+        return other
+
     @property
     def settings_document(self) -> typed.Settings:
         own = self.settings
@@ -128,12 +142,22 @@ class Context:
     def engine(self) -> Engine:
         """One engine for the run: a randomised copy of the model is made once."""
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
-                      relabelled=models.relabelled(self.model.id, self.settings.device), memory=self.settings.memory,
-                      compile=self.settings.compile)
+                      relabelled=self.relabelled, memory=self.settings.memory, compile=self.settings.compile)
+
+    @cached_property
+    def relabelled(self) -> torch.nn.Module | None:
+        """The twin of the model that was trained on permuted labels, where there is one."""
+        return models.relabelled(self.model.id, self.settings.device)
 
     @cached_property
     def sets(self) -> dict[str, Any]:
         """Sets on disk that were opened so far, by id (`explanations.Stored`)."""
+        return {}
+
+    @cached_property
+    def last(self) -> dict[int, Any]:
+        """What all explainers share of the range that was asked for last, by its start (`baselines.read`): one, so that memory
+        does not grow with the items."""
         return {}
 
     @cached_property
@@ -159,8 +183,9 @@ class Context:
         return self._traced(0)
 
     def _traced(self, place: int) -> dict[str, Trace]:
-        possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.engine.relabelled is not None]
-        return traced(self.task, self.model, possible, place)
+        possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.relabelled is not None]
+        batch = self.task.load(place, place + 1, self.model).batch(torch.zeros(1, dtype=torch.int64))
+        return traces(possible, batch, self.task.kind, outputs.of(self.model.module))
 
     @cached_property
     def wanted(self) -> Wanted:
@@ -203,15 +228,16 @@ class Asked:
     limit: int | None
     memory: int = MEMORY
     compile: bool = False
+    until: Until | None = None
 
 
 SHARE = 20
 """The search for the best batch size runs at most one row for so many of the run."""
 
 
-def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int) -> Settings:
-    """The settings of a run of about so many rows: those stored in `out` where a run is there, else as asked, with the best
-    batch size that the memory for rows holds; VxpError where it holds no row.
+def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: Callable[[], int]) -> Settings:
+    """The settings of a run: those stored in `out` where a run is there, else as asked, with the best batch size that the
+    memory for rows holds; VxpError where it holds no row. rows: how many the run has, which only a search for that size asks.
 
     The best batch size of a model is kept in the user's cache by all that it depends on.
     """
@@ -232,34 +258,18 @@ def choose_settings(task: Task, model: Model, out: Path, asked: Asked, rows: int
         batch_size = machine.kept("batch-sizes", key)
         if batch_size is None:
             engine, inputs = Engine(model.module, precision=asked.precision, compile=asked.compile), first.to(asked.device)
+            may = rows() // SHARE
             with computing(threads), engine.arithmetic(inputs.device):
-                batch_size = best_batch_size(engine.forward, inputs, start=min(8, most), limit=largest, rows=rows // SHARE)
-            if rows // SHARE >= ENOUGH * largest:
+                batch_size = best_batch_size(engine.forward, inputs, start=min(8, most), limit=largest, rows=may)
+            if may >= ENOUGH * largest:
                 machine.keep("batch-sizes", key, batch_size)
             log.info("batch size %d gives the best throughput on %s", batch_size, asked.device)
-    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory,
-                    asked.compile)
+    return Settings(asked.device, asked.precision, min(batch_size, most), threads, asked.limit, asked.memory, asked.compile,
+                    asked.until)
 
 
 ENOUGH = 6
 """Rows of a whole search over its largest batch size: three of each of 1, 1/2, 1/4 ... of it."""
-
-
-def rows_of(task: Task, model: Model, metrics: Sequence[Bound], explainers: Sequence[BoundExplainer]) -> int:
-    """About how many rows a run has: those of its metrics for every explainer, and the passes of the explainers."""
-    found = traced(task, model, metrics).values()
-    own = len({edit for trace in found for edit in trace.own})
-    again = sum(trace.explained for trace in found)
-    limit = task.budget.get("max_passes_per_map", 0)
-    passes = sum(b.passes * (1 + (again if b.passes <= limit else 0)) for b in explainers)
-    return len(task.items) * (own * max(len(explainers), 1) + passes)
-
-
-def traced(task: Task, model: Model, metrics: Sequence[Bound], place: int = 0) -> dict[str, Trace]:
-    """What each metric of the task's kind asks of the item at this place, by signature: the rows of a run are known before
-    it."""
-    batch = task.load(place, place + 1, model).batch(torch.zeros(1, dtype=torch.int64))
-    return traces(metrics, batch, task.kind, outputs.of(model.module))
 
 
 def device_name(device: str) -> str:

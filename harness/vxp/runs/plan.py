@@ -14,7 +14,7 @@ from typing import Any
 from vxp.core import Readout
 from vxp.errors import VxpError
 from vxp.explainers import BoundExplainer
-from vxp.runs import scoring
+from vxp.runs import looking, scoring
 from vxp.runs.context import UNIT, Context
 
 
@@ -43,10 +43,22 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Where a run that stops at a question looks whether it is decided: after so many clusters and items, in so many ranges,
+    with so many passes of the model."""
+
+    clusters: int
+    items: int
+    ranges: int
+    passes: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run of so many items takes. units: files of work, that of a range of items is one of what all share, and of every
     explainer one of maps and one of scores; rows_*: `cost.run` of a result; passes: of the model in all, the predictions of the
-    items included, a backward pass counted as one."""
+    items included, a backward pass counted as one. looks: of a run that stops at a question; all else is then what it takes at
+    most, with all items."""
 
     items: int
     ranges: int
@@ -57,10 +69,11 @@ class Plan:
     passes: int
     bytes: Bytes
     explainers: tuple[Explained, ...]
+    looks: tuple[Look, ...] = ()
 
-    def hours(self, rate: float, workers: int) -> float:
-        """With so many workers, each of which runs so many passes a second all the time."""
-        return self.passes / (rate * workers) / 3600
+    def hours(self, rate: float, workers: int, passes: int | None = None) -> float:
+        """With so many workers, each of which runs so many passes a second all the time; passes: those of a look."""
+        return (self.passes if passes is None else passes) / (rate * workers) / 3600
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -68,19 +81,33 @@ class Plan:
 
 
 def planned(context: Context, systems: Sequence[BoundExplainer], items: int) -> Plan:
-    """The plan of a run of these explainers, the references among them, over so many items of the task."""
+    """The plan of a run of these explainers, the references among them, over so many items like those of the task; VxpError for
+    other items than its own where it stops at a question, which is looked at after so many of its clusters."""
     if items < 1:
         raise VxpError(f"--items {items}: expected at least 1")
-    ranges, wanted = math.ceil(items / UNIT), context.wanted
+    if context.settings.until is not None and items != len(context.task.items):
+        raise VxpError(f"--items {items} and --until: when a run looks depends on the task's own clusters, so leave out one of "
+                       "the two")
+    wanted = context.wanted
+    ranges = math.ceil(items / UNIT) if context.settings.until is None else len(list(context.ranges()))
     explained = tuple(_explained(context, bound, items) for bound in systems)
     shared = items * len(wanted.edits)
+    passes = items + shared + sum(one.passes for one in explained)
     return Plan(
         items=items, ranges=ranges, units=ranges * (1 + 2 * len(systems)),
         rows_asked=sum(one.asked for one in explained), rows_run=shared + sum(one.run for one in explained), rows_shared=shared,
-        passes=items + shared + sum(one.passes for one in explained),
+        passes=passes,
         bytes=Bytes(items * len(systems) * 4 * _positions(context), items * _shared_bytes(context),
                     items * sum(_kept(context, bound) for bound in systems)),
-        explainers=explained)
+        explainers=explained, looks=() if context.settings.until is None else _looks(context, passes // items))
+
+
+def _looks(context: Context, passes: int) -> tuple[Look, ...]:
+    """Where a run may stop; passes: of the model for one item."""
+    clusters = [item.cluster for item in context.task.items]
+    stops = [stop for _, stop in context.ranges()]
+    return tuple(Look(len(set(clusters[:end])), end, sum(stop <= end for stop in stops), end * passes)
+                 for end in looking.ends(context.task))
 
 
 def _explained(context: Context, bound: BoundExplainer, items: int) -> Explained:
@@ -98,6 +125,9 @@ def _kept(context: Context, bound: BoundExplainer) -> int:
 
 
 def _positions(context: Context) -> int:
+    """Values of an item's explanation, at most; of parts of videos as many as the first item has."""
+    if context.task.kind.ragged:
+        return int(context.loaded(0, 1).parts()["fragment"].max()) + 1
     return math.prod(context.model.input_size[-len(context.task.kind.grid):])
 
 
@@ -105,9 +135,11 @@ def _shared_bytes(context: Context) -> int:
     """Bytes of an item's baseline: readouts are float64, labels one byte. The length of a representation is taken for that of
     the logits."""
     wanted, classes = context.wanted, int(context.model.document["classes"]["count"])
+    if not context.engine.output.targets:  # one number per step
+        classes = context.loaded(0, 1).inputs.shape[2]
     vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
     numbers = len(context.engine.output.readouts) * len(wanted.edits) + classes * len(vectors)
     return 8 * numbers + len(wanted.regions) * _positions(context)
 
 
-__all__ = ["Bytes", "Explained", "Plan", "planned"]
+__all__ = ["Bytes", "Explained", "Look", "Plan", "planned"]

@@ -129,7 +129,7 @@ def _decided(
     asked = looking.asked(task, question, context.metrics)
     signatures = [score["signature"] for score in asked]
     for clusters in sequential.looks(len({item.cluster for item in task.items}), task.inference.min_clusters):
-        context = dataclasses.replace(context, task=task.first(clusters))
+        context = context.on(task.first(clusters))
         prepared(context, systems, executor)
         _do(context, systems, ("explain", "score"), executor)
         looked = looking.look(context.task, question, asked, [

@@ -78,7 +78,7 @@ def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict
             not_run[wanted.signature] = "output"
         elif again and bound.explainer.reference and not wanted.metric.references:
             not_run[wanted.signature] = "reference"
-        elif wanted.metric.needs_relabelled and context.engine.relabelled is None:
+        elif wanted.metric.needs_relabelled and context.relabelled is None:
             not_run[wanted.signature] = "no-relabelled-model"
         elif again and not bound.available:
             not_run[wanted.signature] = "no-explainer"

@@ -22,7 +22,7 @@ def test_an_explainer_says_where_across() -> None:
     maps = explain(MODEL, IMAGES, brightness, normalization=vxp.Normalization())
     assert maps.tolist() == [[0.0, 0.25, 0.5, 0.75]] * 2
     with pytest.raises(VxpError, match="'brightness' makes columns, and clips need heatmap3d"):
-        explain(nn.Sequential(nn.Flatten(), nn.Linear(3 * 2 * 8 * 4, 2)), IMAGES[:, :, None].expand(-1, -1, 2, -1, -1), brightness)
+        explain(nn.Sequential(nn.Flatten(), nn.Linear(3 * 2 * 8 * 4, 2)), torch.stack([IMAGES, IMAGES], 2), brightness)
 
 
 @pytest.mark.parametrize(("rule", "columns"), [("bilinear", [0.0, 0.5, 1.5, 2.0]), ("nearest", [0.0, 0.0, 2.0, 2.0])])

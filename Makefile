@@ -123,7 +123,7 @@ kind:
 	$(BIN)/python -m vxp.maintain.registry metrics
 	$(BIN)/python docs/_generate.py
 
-registry: $(VENV)/.demo
+registry: $(VENV)/.all
 	$(BIN)/python -m vxp.maintain.registry
 
 # Documents as types, from the schemas; `make types` checks types

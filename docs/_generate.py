@@ -210,12 +210,19 @@ def _explainer(explainer: Explainer) -> list[str]:
     listed = facts((
         ("Parameters and defaults", settings(explainer.parameters)), ("Family", _family(explainer)),
         ("Explanations", ", ".join(map(code, explainer.kinds))),
+        ("Models whose output is", ", ".join(map(code, explainer.outputs))),
+        *([("What of the output", _explanandum(explainer))] if "temporal" in explainer.kinds else []),
         ("Values", "signed: negative is evidence against" if explainer.signed else "unsigned"),
         ("Resampled to the input grid", explainer.resample), ("Depends on the target", _yes(explainer.target_specific)),
         ("Needs", ", ".join(sorted(explainer.needs)) or "nothing but the model's outputs"),
         ("Passes per map", str(_passes(explainer))), ("Source", prose(explainer.source)),
     ))
     return [f"## {explainer.id}", described(explainer.explain), listed]
+
+
+def _explanandum(explainer: Explainer) -> str:
+    named = explainer.explanandum in explainer.parameters
+    return f"the parameter {code(explainer.explanandum)} says it" if named else explainer.explanandum
 
 
 def _yes(flag: bool) -> str:
@@ -380,7 +387,8 @@ WIDTH = 100
 """Columns of a signature on one line; a longer one has a line per parameter."""
 PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
     "In a notebook": [("explain", vxp.explain), ("score", vxp.score), ("show", vxp.show), ("Scores", vxp.Scores),
-                      ("Score", vxp.Score), ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
+                      ("Score", vxp.Score), ("frame_scores", vxp.frame_scores), ("frame_events", vxp.frame_events),
+                      ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
                       ("VxpWarning", vxp.VxpWarning)],
     "Declaring metrics and explainers": [
         ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],
@@ -490,9 +498,9 @@ def _explainers_row() -> str:
 
 
 def _of(found: Sequence[Metric | Explainer]) -> str:
-    """How many are of images, and how many of clips."""
-    images, clips = (sum(kind in one.kinds for one in found) for kind in ("heatmap2d", "heatmap3d"))
-    return f"{images} of images and {clips} of clips"
+    """How many are of images, of clips, and of the parts of videos."""
+    images, clips, parts = (sum(kind in one.kinds for one in found) for kind in ("heatmap2d", "heatmap3d", "temporal"))
+    return f"{images} of images, {clips} of clips and {parts} of parts of videos"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> str:

@@ -28,7 +28,7 @@ LONG = (
     "test_tutorial", "test_audit", "test_docs", "test_howto_metric", "test_howto_explainer", "test_howto_task",
     "test_howto_kind", "test_cluster", "test_conformance", "test_mutations", "test_leaderboard",
     "test_kills", "test_signing", "test_run", "test_explainers", "test_explainers_more", "test_bench", "test_metric_faults",
-    "test_divergence", "test_agreement", "test_properties", "test_red_team", "test_stamps_video")
+    "test_divergence", "test_agreement", "test_properties", "test_red_team", "test_stamps_video", "test_cuts")
 """Files that take about half a minute and more, the longest first."""
 MEAN, STD = (0.48, 0.45, 0.4), (0.23, 0.22, 0.25)
 

@@ -24,7 +24,9 @@ T, H, W = 5, 9, 11
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))
 QUICK: dict[str, Any] = {"steps": 7, "samples": 2}
 OF_CLIPS = {id: metric for id, metric in of_kind(HEATMAP3D.id).items() if not metric.re_explains}
-ONLY_CLIPS = [id for id, metric in OF_CLIPS.items() if metric.kinds == (HEATMAP3D.id,)]
+ONLY_CLIPS = [id for id, metric in OF_CLIPS.items() if HEATMAP2D.id not in metric.kinds]
+LABELS = torch.tensor([[0, -1], [1, 3], [-1, -1]])
+"""The correct classes of the three clips: one, two, and none."""
 
 
 class Motion(nn.Module):
@@ -85,7 +87,7 @@ def batch(seed: int = 7, frames: int = T) -> Batch:
     inputs = NORM.to_inputs(seeded(3, 3, T, H, W, seed=9), 3)[:, :, :frames]
     with torch.no_grad():
         targets = Motion()(inputs).argmax(1)
-    return Batch(("a", "b", "é"), inputs, targets, NORM, seed, {"mask": mask()[:, :frames]}, ("a", "b", "a"))
+    return Batch(("a", "b", "é"), inputs, targets, NORM, seed, {"mask": mask()[:, :frames]}, ("a", "b", "a"), labels=LABELS)
 
 
 def scored(name: str, parameters: dict[str, Any], case: Case, batch_size: int = 16) -> Any:
@@ -111,6 +113,7 @@ def expected(name: str, parameters: dict[str, Any], case: Case, i: int) -> tuple
         "attribution": implementation.on_grid(native, some.space, rule), "target": int(some.targets[i]), "mean": NORM.mean,
         "std": NORM.std, "seed": some.seed, "item": some.ids[i],
         "segments": lambda n: slic(some.select([i]), n)[0].numpy(),
+        "labels": [label for label in some.known_labels()[i].tolist() if label >= 0],
     }
     assert {p.name for p in signature(implementation.oracle_of(name)).parameters.values()
             if p.kind is Parameter.POSITIONAL_OR_KEYWORD} <= set(sample)

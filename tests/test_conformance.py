@@ -97,9 +97,12 @@ def test_references_are_the_maps_of_the_vectors(case: dict[str, Any]) -> None:
     document = references_of_the_vectors()
     normalization = Normalization(tuple(document["normalization"]["mean"]), tuple(document["normalization"]["std"]))
     truth = {kind: torch.from_numpy(implementation.read(VECTORS, at))[None] for kind, at in case["truth"].items()}
+    parts = {unit: torch.from_numpy(of)[None] for unit, of in implementation.divided(case, VECTORS).items()}
     inputs = torch.from_numpy(implementation.read(VECTORS, case["input"]))[None]
-    batch = Batch((case["item"],), inputs, torch.zeros(1, dtype=torch.long), normalization, document["seed"], truth)
-    got = explainers.bind(case["reference"])(torch.nn.Identity(), batch)[0]
+    model = conformance_worker.network(VECTORS, case["model"]) if "model" in case else torch.nn.Identity()
+    batch = Batch((case["item"],), inputs, torch.zeros(1, dtype=torch.long), normalization, document["seed"], truth,
+                  parts=parts)
+    got = explainers.bind(case["reference"])(model, batch)[0]
     expected = torch.from_numpy(implementation.read(VECTORS, case["expected"]))
     torch.testing.assert_close(got, expected, rtol=case["tolerance"], atol=case["tolerance"])
 

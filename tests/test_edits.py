@@ -43,7 +43,9 @@ from vxp.core import (
 )
 from vxp.engine import Engine, Job, Wanted, traces
 from vxp.engine.building import Builder
+from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound
+from vxp.outputs import CLASSES
 
 H, W = 12, 10
 
@@ -58,6 +60,11 @@ def batch() -> Batch:
 @pytest.fixture
 def case(batch: Batch) -> Case:
     return Case(batch, torch.rand(3, H, W, generator=torch.Generator().manual_seed(4)), "none")
+
+
+def wanted_of(wanted: tuple[Bound, ...], case: Case) -> Wanted:
+    found = traces(wanted, case.batch.select([0]), HEATMAP2D, CLASSES)
+    return Wanted.of(trace.wanted for trace in found.values())
 
 
 def net() -> nn.Module:
@@ -182,7 +189,7 @@ def test_rows_without_a_part_are_shared_by_all_explainers(batch: Batch) -> None:
         return outcome(answer.sum(1))
 
     engine, wanted = Engine(net(), 4), (Bound(asks, {}),)
-    known = engine.shared(one.batch, Wanted.of(t.wanted for t in traces(wanted, one.batch.select([0]), 2).values()))
+    known = engine.shared(one.batch, wanted_of(wanted, one))
     assert engine.tally.run == 30  # and the unchanged items
     for case in (one, two):
         engine.score(Job(case, wanted), known)
@@ -334,7 +341,7 @@ def test_regions_are_cut_once_per_image_and_numbered_from_zero(case: Case) -> No
 
     two = Case(case.batch, torch.rand(3, H, W), "none")
     wanted = tuple(Bound(asks, {"n": n}) for n in (3, 5))
-    known = engine.shared(case.batch, Wanted.of(t.wanted for t in traces(wanted, case.batch.select([0]), 2).values()))
+    known = engine.shared(case.batch, wanted_of(wanted, case))
     found = [engine.score(Job(c, wanted), known) for c in (case, two)]
     assert [f[key].values.tolist() for f in found for key in f] == [[2.0] * 3, [4.0] * 3] * 2
     assert calls == [3, 5]

@@ -36,10 +36,11 @@ from vxp.core import (
     metric,
 )
 from vxp.core.perturb import IMAGES, levels
-from vxp.engine import Engine, Job, Wanted, best_batch_size, readouts, traces
+from vxp.engine import Engine, Job, Wanted, best_batch_size, traces
 from vxp.engine.building import Builder, difference
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import Bound, bind, bind_all
+from vxp.outputs import CLASSES
 
 
 class Linear(nn.Module):
@@ -199,7 +200,7 @@ def test_two_explainers_share_what_does_not_depend_on_the_map(batch: Batch) -> N
     for c in cases:
         apart.score(Job(c, wanted))
     together = Engine(Linear(360), 8)
-    known = together.shared(batch, Wanted.of(t.wanted for t in traces(wanted, batch.select([0]), 2).values()))
+    known = together.shared(batch, Wanted.of(t.wanted for t in traces(wanted, batch.select([0]), HEATMAP2D, CLASSES).values()))
     both = [together.score(Job(c, wanted), known) for c in cases]
     assert apart.tally.run - together.tally.run == 2 * len(batch)
     assert not torch.equal(both[0]["deletion@1|steps:4|fill:mean"].values, both[1]["deletion@1|steps:4|fill:mean"].values)
@@ -218,7 +219,7 @@ def test_known_rows_are_not_run_again(case: Case) -> None:
 
 def test_readouts_by_hand() -> None:
     logits = torch.tensor([[0.0, 1.0, 3.0]])
-    log_p, log_rest, logit, argmax = readouts(logits, torch.tensor([1]))[0].tolist()
+    log_p, log_rest, logit, argmax = CLASSES.read(logits, torch.tensor([1]))[0].tolist()
     p = math.e / (1 + math.e + math.e**3)
     assert math.exp(log_p) == pytest.approx(p, rel=1e-12)
     assert math.exp(log_rest) == pytest.approx(1 - p, rel=1e-12)
@@ -227,7 +228,7 @@ def test_readouts_by_hand() -> None:
 
 def test_complement_does_not_cancel() -> None:
     """1 - p of a very sure model is far below float64's distance from 1, and still a number."""
-    assert readouts(torch.tensor([[60.0, 0.0]]), torch.tensor([0]))[0, 1].item() == pytest.approx(-60.0)
+    assert CLASSES.read(torch.tensor([[60.0, 0.0]]), torch.tensor([0]))[0, 1].item() == pytest.approx(-60.0)
 
 
 def test_difference_of_spans() -> None:
@@ -433,7 +434,7 @@ def test_the_outputs_of_a_model_in_float64_are_float32(case: Case) -> None:
 
 
 def test_readouts_of_a_row_with_an_infinite_logit() -> None:
-    found = readouts(torch.tensor([[1.0, 2.0, float("inf")]] * 2), torch.tensor([1, 2]))
+    found = CLASSES.read(torch.tensor([[1.0, 2.0, float("inf")]] * 2), torch.tensor([1, 2]))
     assert found[0].isnan().tolist() == [True, True, False, True]
     assert float(found[0, 2]) == 2.0
     assert found[1].isnan().all()

@@ -15,9 +15,9 @@ WHOLE = (
     "tests/test_spec.py::test_labels_are_defined_once_and_stand_in_their_clause",
     "tests/test_spec.py::test_nothing_generated_is_missing",
     "tests/test_clips.py::test_explainers_say_what_they_make",
-    "tests/test_imports.py::test_imports_point_up_the_layers[kinds/temporal.py]",
+    "tests/test_imports.py::test_imports_point_up_the_layers[kinds/columns.py]",
     "tests/test_imports.py::test_no_cycles",
-    "tests/test_temporal.py",
+    "tests/test_columns.py",
 )
 """The tests that look at documents, pages and imports as a whole, and those of the page."""
 EDITED = {"harness/vxp/documents/__init__.py", "schemas/vxp_schemas/v1/defs.schema.json", "spec/03-explanations.md"}
@@ -33,5 +33,5 @@ def test_what_the_page_says_makes_a_kind(tmp_path: Path) -> None:
     assert {path for path, content in copy.state().items() if before.get(path) != content} == EDITED
     assert copy.made("kind") == (set(), {"schemas/vxp_schemas/typed.py"})
     copy.checked(WHOLE, (), ())
-    done([sys.executable, "-m", "ruff", "check", "--no-cache", "tests/test_temporal.py", "harness/vxp/kinds",
+    done([sys.executable, "-m", "ruff", "check", "--no-cache", "tests/test_columns.py", "harness/vxp/kinds",
           "harness/vxp/documents"], copy.folder, copy.environment)

@@ -23,6 +23,7 @@ LAYERS = [
     {"media"},
     {"kinds"},
     {"core"},
+    {"outputs"},
     {"metrics", "models", "datasets"},
     {"engine", "explainers", "stats"},
     {"division"},

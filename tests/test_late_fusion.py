@@ -25,6 +25,8 @@ from vxp.runs.context import Context, Settings
 
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))
 K = 6
+TOP_FRAMES = tuple(f"{name}|top:2|removal:{removal}" for removal in ("hold", "remove")
+                   for name in ("top-p-average-drop", "top-p-increase", "fidelity-minus", "fidelity-plus"))
 FRAME_CURVES = [f"frame-{which}|fill:{fill}" for which in ("deletion", "insertion") for fill in CLIP.fills]
 
 
@@ -135,8 +137,9 @@ def test_predictions_are_of_the_frames_that_are_kept() -> None:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_scores_are_those_of_plain_passes(fusion: str) -> None:
     batch, model = clips(5), vxp.late_fusion(OfFrames(), fusion)
+    batch = replace(batch, labels=torch.arange(len(batch))[:, None] % 2)
     wanted = bound(*FRAME_CURVES, *(f"st-{which}|steps:7|fill:{fill}" for which in ("deletion", "insertion", "srg")
-                                    for fill in VOXEL_FILLS), "tube-deletion|steps:4")
+                                    for fill in VOXEL_FILLS), "tube-deletion|steps:4", *TOP_FRAMES)
     some = cases(batch, 2)
     engine = Engine(model, 7)
     for case in some:
@@ -147,6 +150,13 @@ def test_scores_are_those_of_plain_passes(fusion: str) -> None:
             torch.testing.assert_close(found[name].values, plain[name].values, atol=1e-6, rtol=0)
             if plain[name].curve is not None:
                 torch.testing.assert_close(found[name].curve, plain[name].curve, atol=1e-6, rtol=0)
+
+
+def test_top_frames_take_no_frame_that_the_clip_has_not() -> None:
+    batch, model = clips(6, items=3), vxp.late_fusion(OfFrames())
+    engine = Engine(model, 4)
+    engine.score(Job(cases(batch, 1)[0], bound(*TOP_FRAMES)))
+    assert engine.tally.frames == 3 * 6
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

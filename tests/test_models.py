@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vxp import models, random
 from vxp.core import Normalization, VxpError
 from vxp.models import identity, loading, torchvision_models
+from vxp.outputs import CLASSES
 
 LITE0_FEATURES = 1280
 
@@ -461,7 +462,7 @@ def test_passes_leave_nothing_behind_after_an_exception() -> None:
 ])
 def test_what_is_no_logits_is_refused(got: object, words: str) -> None:
     with pytest.raises(VxpError, match=words):
-        models.check_logits(got, 2)
+        CLASSES.checked(got, torch.zeros(2, 3, 4, 4))
 
 
 def test_predict_refuses_what_has_no_finite_output_at_all() -> None:

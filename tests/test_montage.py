@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vxp import models
 from vxp.core import VxpError
 from vxp.datasets import Item, montage, photos
+from vxp.documents import shots
 from vxp.maintain import freeze, train_montage
 from vxp.models import frame_features, loading
 from vxp.models.frame_features import Features, features, fragment_of, picked
@@ -68,7 +69,7 @@ def test_shots_partition_the_frames_and_their_list_has_a_digest() -> None:
         assert all(one[1] == other[0] for one, other in pairwise(segments))
         assert all(montage.SHORTEST <= end - start <= montage.LONGEST for start, end in segments)
         text = json.dumps([list(s) for s in segments], separators=(",", ":")).encode()
-        assert item.recipe["segments_digest"] == f"sha256:{hashlib.sha256(text).hexdigest()}"
+        assert shots.digest(segments) == f"sha256:{hashlib.sha256(text).hexdigest()}"
     lengths = {end - start for item in proposed().values() for start, end in montage.segments(item)}
     assert lengths == set(range(montage.SHORTEST, montage.LONGEST + 1))
 
@@ -94,11 +95,11 @@ def test_a_video_is_its_photos_moved_by_whole_pixels() -> None:
         item = proposed()[name]
         video = montage.load(item).image
         assert (video.dtype, tuple(video.shape)) == (torch.uint8, (3, montage.FRAMES, montage.SIZE, montage.SIZE))
-        for shot in item.recipe["shots"]:
+        for shot, (start, end) in zip(item.recipe["shots"], montage.segments(item), strict=True):
             path = photos.located(montage.PHOTOS[item.recipe["split"]][shot["photo"]][0])
             assert path is not None
             scene = np.asarray(Image.open(path).convert("RGB"))
-            (start, end), (left, top), (across, down) = shot["frames"], shot["window"], shot["pan"]
+            (left, top), (across, down) = shot["window"], shot["pan"]
             for t in range(start, end):
                 x, y = left + across * (t - start), top + down * (t - start)
                 assert min(x, y) >= 0

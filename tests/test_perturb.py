@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from vxp import imputation as solver
 from vxp import random
 from vxp.core import Batch, Normalization, VxpError, perturb
+from vxp.imputation.grids import grids_of
 
 NORM = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
 MEAN = NORM.mean
@@ -214,6 +215,62 @@ def test_the_preconditioner_is_positive_definite(seed: int) -> None:
     answers = cycle(unit.view(1, -1, 224, 224))[0].flatten(1)[:, holes]
     assert torch.allclose(answers, answers.T, atol=1e-12)
     assert float(torch.linalg.eigvalsh(answers)[0]) > 0
+
+
+def hard(size: tuple[int, int]) -> dict[str, Tensor]:
+    """Removed positions [H, W] of which the known ones are few, far away, thin or scattered."""
+    i, j = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    bottom, right = i == size[0] - 1, j == size[1] - 1
+    top, left = i == 0, j == 0
+    return {
+        "all but two corners": ~((top & left) | (bottom & right)),
+        "all but the corners": ~((top | bottom) & (left | right)),
+        "all but two neighbours": ~(top & (j < 2)),
+        "all but the border": ~(top | bottom | left | right),
+        "all but one side": ~left,
+        "all but the middle": ~((i == size[0] // 2) & (j == size[1] // 2)),
+        "all but far dots": ~((i % 32 == 0) & (j % 32 == 0)),
+        "stripes": j % 3 > 0,
+        "thin stripes": i % 2 > 0,
+        "chessboard": (i + j) % 2 > 0,
+        "wide chessboard": (i // 8 + j // 8) % 2 > 0,
+        "the last pixel": bottom & right,
+    }
+
+
+@pytest.mark.parametrize("size", [(224, 224), (33, 65), (2, 40), (40, 1), (1, 40)])
+@pytest.mark.parametrize("kind", ["photo", "black and white"])
+def test_hard_cases_are_the_direct_solve(size: tuple[int, int], kind: str) -> None:
+    raw = photo(size, 7)
+    if kind == "black and white":
+        raw = (raw > raw.median()).float()
+    for name, removed in hard(size).items():
+        if not bool(removed.any()) or bool(removed.all()):
+            continue
+        expected = imputation.direct(raw[0].double().numpy(), removed.numpy())
+        for tolerance, most in ((solver.TOLERANCE, 1e-4), (1e-6, 5e-6)):
+            out = solver.nli(raw, removed[None], mean=MEAN, tolerance=tolerance)[0].numpy()
+            assert np.abs(out - expected).max() < most, name
+
+
+@pytest.mark.parametrize(("size", "kind", "share"), [
+    ((64, 48), "blobs", 0.5), ((33, 65), "random", 0.3), ((40, 57), "random", 0.97),
+])
+def test_both_solvers_make_the_same_grids(size: tuple[int, int], kind: str, share: float) -> None:
+    removed = hidden(size, share, kind)
+    free = removed[:, None].double()
+    cycle = solver._cycle(solver.Fine(free, solver._weight(free)))
+    compiled = grids_of(removed[0].numpy())
+    for level, (grid, (h, w)) in enumerate(zip(cycle.grids[1:], cycle.sizes[1:], strict=True), 1):
+        assert isinstance(grid, solver.Coarse)
+        height, width, length, begin, _ = compiled.table[level].astype(int)
+        assert (height, width) == (h, w)
+        place = begin + np.arange(h)[:, None] * length + np.arange(w)
+        solved = grid.free[0, 0].numpy() > 0
+        for k, ours in ((4, compiled.centre), (5, compiled.east), (6, compiled.southwest), (7, compiled.south),
+                        (8, compiled.southeast)):
+            assert np.abs(ours[place] - grid.stencil[0, k].numpy())[solved].max() < 1e-5
+        assert np.abs(compiled.smooth[place] - (grid.jacobi * grid.free)[0, 0].numpy()).max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [(1, 224), (3, 224), (224, 224)])

@@ -18,6 +18,7 @@ from vxp.documents.store import Units
 from vxp.engine import Engine, Job, Wanted, mapless, traces
 from vxp.engine.rows import Rows
 from vxp.metrics import bind_all, catalogue
+from vxp.models.sequences import frame_scores
 from vxp.runs import run, units
 from vxp.runs.context import UNIT, Context, Settings
 from vxp.runs.units import Local, System
@@ -39,19 +40,28 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
     quick = {k: v for k, v in {"samples": 3, "steps": 4, "designs": 2}.items() if k in metric.parameters}
     wanted = bind_all([(name, quick)])
     generator = torch.Generator().manual_seed(0)
-    space = (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
+    of_steps = "sequence" in metric.outputs
+    space = (12,) if of_steps else (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
     inputs = torch.rand(2, 3, *space, generator=generator)
+    parts = {"fragment": (torch.arange(12) // 2).expand(2, 12)} if of_steps else {}
     truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
              "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
              "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
     for key in ("mask", "fixations", "other-fixations"):
         truth[key][..., 3:9, 2:9] = True
-    batch = Batch(("a", "b"), inputs, torch.tensor([0, 1]), truth={k: truth[k] for k in truth}, seed=3)
+    known = {"users": torch.ones(2, 3, 12)} if of_steps else truth
+    targets = torch.tensor([-1, -1] if of_steps else [0, 1])
+    batch = Batch(("a", "b"), inputs, targets, truth=known, seed=3, parts=parts)
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 4)).eval()
+    flat = torch.nn.Flatten()
+    model = (frame_scores(torch.nn.Sequential(torch.nn.Conv1d(3, 1, 3, padding=1), flat), "bdt") if of_steps
+             else torch.nn.Sequential(flat, torch.nn.Linear(inputs[0].numel(), 4))).eval()
     engine = Engine(model, 8, relabelled=model)
-    found = traces(wanted, batch.select([0]), len(space))
-    known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
+    case = (Case(batch, torch.rand(2, 6, generator=generator), "fragment") if of_steps
+            else Case(batch, torch.rand(2, *space, generator=generator), "none"))
+    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    assert found
+    shared = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []
     predict = Rows.predict
 
@@ -60,8 +70,7 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
         predict(self, edits, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Rows, "predict", seen)
-    case = Case(batch, torch.rand(2, *space, generator=generator), "none")
-    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), known)
+    engine.score(Job(case, wanted, lambda module, some: some.inputs.mean(1)), shared)
     assert [edit for edit in ran if mapless(edit)] == []
 
 

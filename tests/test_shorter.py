@@ -81,7 +81,7 @@ def test_frames_that_are_left_keep_their_order() -> None:
     some = case(batch())
     name = _time.by_frame(some)
     builder = Builder(some.batch, {some.key: some})
-    left = without(builder, 1, Removed(name, 1, 3, "remove"))
+    left = without(builder, 1, builder.frames_gone(1, Removed(name, 1, 3, "remove")))
     assert torch.equal(left, some.batch.inputs[1][:, [0, 1]])
 
 
@@ -89,7 +89,7 @@ def test_a_part_of_a_frame_is_not_left_out() -> None:
     some = case(batch())
     builder = Builder(some.batch, {some.key: some})
     with pytest.raises(VxpError, match="leaves whole frames out, and part of a frame was removed"):
-        without(builder, 0, Removed(some.ranked, 0, 7, "remove"))
+        builder.frames_gone(0, Removed(some.ranked, 0, 7, "remove"))
 
 
 def test_a_model_of_one_length_costs_the_scores_that_leave_frames_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -129,7 +129,9 @@ def test_out_of_memory_halves_the_batch_of_shorter_clips() -> None:
 
 def test_the_fill_is_for_whole_frames_only() -> None:
     limits = {id: metric.limits.get("fill", ()) for id, metric in catalogue().items()}
-    assert {id for id, words in limits.items() if "remove" in words} == {"frame-deletion", "frame-insertion"}
+    assert {id for id, words in limits.items() if "remove" in words} == {
+        "frame-deletion", "frame-insertion", "disc-plus-2022", "disc-minus-2022", "sv-2022", "disc-plus-2024",
+        "disc-minus-2024", "sv-2024", "fragment-deletion", "rank-correlation"}
     with pytest.raises(VxpError, match="remove"):
         bind("st-deletion|fill:remove")
     with pytest.raises(VxpError, match="`remove` leaves frames out, so it shows nothing in their place"):

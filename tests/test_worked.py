@@ -31,11 +31,12 @@ from vxp.core import (
     Translated,
     perturb,
 )
-from vxp.engine import Engine, Job, readouts
+from vxp.engine import Engine, Job
 from vxp.engine.building import Builder
 from vxp.kinds import HEATMAP2D
 from vxp.metrics import _masked, bind
 from vxp.models import randomise
+from vxp.outputs import CLASSES, EVENTS
 
 CHAPTER = Path(__file__).parents[1] / "spec" / "05-common.md"
 H, W, P = 24, 32, 768
@@ -142,7 +143,7 @@ def drawn_cells() -> list[int]:
 
 
 def outputs() -> Tensor:
-    return readouts(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 3.0]]), torch.tensor([1, 1]))
+    return CLASSES.read(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 3.0]]), torch.tensor([1, 1]))
 
 
 SUBSET = (0, "item", "sensitivity-n@1", "subset-0")
@@ -180,6 +181,7 @@ HARNESS: Mapping[str, Callable[[], Iterable[Any]]] = {
     "f = 1, 0.5, 0.25 with k = 0, 1, 3 and P = 3": lambda: [perturb.trapezoid(torch.tensor([[1, 0.5, 0.25]]), [0, 1, 3])],
     "logits 1, 2, 3, class 1: p and 1 − p": lambda: [outputs()[0, :2].exp()],
     "predicted class of logits 1, 3, 3": lambda: [outputs()[1, 3]],
+    "logits 1, 2, 3, frame 1: p and 1 − p": lambda: [EVENTS.read(torch.tensor([[1.0, 2, 3]]), torch.tensor([1]))[0, :2].exp()],
     'key of `[0, "", "randomise@1", "all/w"]`, normals: elements 0 to 5': lambda: [
         randomise._normal(random.key(0, "", "randomise@1", "all/w"), torch.zeros(2, 3))],
     'key of `[0, "item", "sensitivity-n@1", "subset-0"]`, draw 5: 4 of 12 things': lambda: [
@@ -270,6 +272,7 @@ ORACLES: Mapping[str, Callable[[], Iterable[Any]]] = dict(zip(HARNESS, (
     lambda: [curves.probability(lambda x: np.array([1.0, 2, 3]), np.zeros(1), 1),
              curves.complement(lambda x: np.array([1.0, 2, 3]), np.zeros(1), 1)],
     lambda: [int(np.argmax([1, 3, 3]))],
+    lambda: [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))],
     lambda: [randomise_oracle.normal("w", 6, "all", 0)],
     lambda: [sorted(subsets.subset(philox.key(*SUBSET), 5, 12, 4))],
     lambda: [math.floor(philox.uniforms(philox.key(*SUBSET), 5, 1)[0, 0] * 999)],

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
     from vxp.core import Batch, Explainer, Metric, Normalization, explainer, metric
     from vxp.errors import VxpError, VxpWarning
-    from vxp.models.clips import frames_first, late_fusion
+    from vxp.models.clips import frame_events, frames_first, late_fusion
+    from vxp.models.sequences import frame_scores
     from vxp.report.figure import show
 
     __version__: str
 
 __all__ = [
     "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
-    "explainer", "frames_first", "late_fusion", "metric", "score", "show",
+    "explainer", "frame_events", "frame_scores", "frames_first", "late_fusion", "metric", "score", "show",
 ]
 HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.report.figure",
-         **dict.fromkeys(("frames_first", "late_fusion"), "vxp.models.clips"),
+         **dict.fromkeys(("frame_events", "frames_first", "late_fusion"), "vxp.models.clips"),
+         "frame_scores": "vxp.models.sequences",
          **dict.fromkeys(("VxpError", "VxpWarning"), "vxp.errors"),
          **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "explainer", "metric"), "vxp.core")}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vxp import explainers, kinds, metrics, models, stats
-from vxp.core import OK, Batch, Case, Explainer, Outcome, VxpError, VxpWarning, doors, doubts
+from vxp import explainers, kinds, metrics, models, outputs, stats
+from vxp.core import OK, Batch, Case, Explainer, Outcome, Resample, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, budget, with_statuses
 from vxp.explainers import foreign
 
@@ -113,21 +113,22 @@ class Scores(Mapping[str, Score]):
 def explain(
     model: nn.Module, inputs: Given, explainer: ExplainerLike = "grad-cam", targets: TargetsLike | None = None,
     layer: str | nn.Module | None = None, *, parameters: Mapping[str, Any] | None = None, normalization: Any = None,
-    truth: Any = None, seed: int = 0, pool: str | None = None,
+    truth: Any = None, seed: int = 0, pool: str | None = None, fragments: Any = None,
 ) -> Tensor:
-    """Maps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips.
+    """Maps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips, or scores [B, K] of the fragments of
+    videos.
 
-    model maps images [B, 3, H, W], or clips [B, 3, T, H, W], to logits [B, K]; inputs, targets, normalization and truth are as
-    in `score`. explainer is a name, a function (model, batch) -> maps, a function (model, inputs, targets) of arrays, or an
-    object of captum or pytorch-grad-cam that was made for the model; pool says how channels of its maps become one. layer names
-    the CAM layer or is that layer (by default the last spatial features). Further parameters of the explainer go into
-    `parameters`. An item of which the model's output is not finite, and that has no target, has a map of NaN.
+    model maps images [B, 3, H, W], or clips [B, 3, T, H, W], to logits [B, K]; inputs, targets, normalization, truth and
+    fragments are as in `score`. explainer is a name, a function (model, batch) -> maps, a function (model, inputs, targets) of
+    arrays, or an object of captum or pytorch-grad-cam that was made for the model; pool says how channels of its maps become
+    one. layer names the CAM layer or is that layer (by default the last spatial features). Further parameters of the explainer
+    go into `parameters`. An item of which the model's output is not finite, and that has no target, has a map of NaN.
     """
     given = dict(parameters or {}) | ({} if layer is None else {"layer": layer})
     given = {name: doors.layer(model, value) for name, value in given.items()}
     bound = explainers.bind(foreign.adapted(explainer, model, pool), given)
     with _ready(model, explainer):
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, None)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, None, fragments)
         maps = bound(model, batch)
         maps[untold] = float("nan")
         return maps
@@ -138,7 +139,8 @@ def score(
     truth: Given | Mapping[str, Given] | None = None, metrics: Sequence[MetricLike] = ("deletion", "insertion"),
     explainer: ExplainerLike | None = None, normalization: Any = None, seed: int = 0, batch_size: int | None = None,
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
-    pool: str | None = None, memory: str | int | None = None,
+    pool: str | None = None, memory: str | int | None = None, fragments: Any = None,
+    labels: Sequence[int | Sequence[int]] | None = None,
 ) -> Scores:
     """Scores of the maps `attributions` [B, h, w] for images `inputs` [B, 3, H, W], or [B, t, h, w] for clips [B, 3, T, H, W],
     per item and metric. A metric that is not defined for such maps is `not-run:kind`.
@@ -156,6 +158,12 @@ def score(
     the speed only. clusters name what belongs together (photo, stamp; by default every item alone), for
     metrics of the set. relabelled is the model of the same architecture trained on permuted labels, for label-randomisation.
 
+    A model that gives a score to every frame of a video is `vxp.frame_scores(model)`; inputs are then features [B, D, n] of n
+    frames, or clips, there are no targets, and `attributions` [B, K] are scores of fragments, in the order of time. fragments
+    says what these are: the fragment of every frame, [B, n] or [n], or half-open ranges of frames that follow on each other.
+
+    labels are the correct classes of every item, one or several, which the fidelities of top frames read.
+
     A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
     (`VxpError`), and no status: `not-run:no-truth` and the like are for the list of a task. Outputs that are probabilities,
     and inputs whose raw values leave [0, 1], give a `VxpWarning`.
@@ -164,11 +172,12 @@ def score(
     again = None if explainer is None else explainers.bind(foreign.adapted(explainer, model, pool))
     with _ready(model, explainer):
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
-        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine)
+        batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine, fragments)
+        batch = replace(batch, labels=doors.labels(labels, len(batch), batch.inputs.device))
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         kind = kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
-        rule = kind.rule("bilinear" if again is None else again.explainer.resample)
+        rule = kind.rule(_rule(batch, maps) if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
         case = Case(batch, maps, rule, signed)
         found = engine.score(Job(case, wanted, again))
@@ -176,6 +185,13 @@ def score(
     if len(names) != len(batch):
         raise VxpError(f"clusters: got {len(names)} names for {len(batch)} items, expected one per item")
     return Scores({b.signature: _score(b, _told(found[b.signature], untold), names, seed) for b in wanted})
+
+
+def _rule(batch: Batch, maps: Tensor) -> Resample:
+    """How maps or scores of parts that are given go to the input grid: scores of frames are as many as there are frames."""
+    if maps.ndim > 2 or ("fragment" in batch.parts and maps.shape[1] == int(batch.parts_of("fragment").max()) + 1):
+        return "bilinear"
+    return "frame"
 
 
 @contextlib.contextmanager
@@ -227,25 +243,28 @@ def check_needs(
 
 def _batch(
     model: nn.Module, inputs: object, targets: object, truth: object, normalization: Any, seed: int,
-    ids: Sequence[str] | None, engine: Engine | None,
+    ids: Sequence[str] | None, engine: Engine | None, fragments: object,
 ) -> tuple[Batch, list[int]]:
     """The batch, and the items that have no target, since the model's output for them is not finite. Warns, once per call, of
     what is probably not meant; engine: that by which maps of it are to be scored, where they are."""
-    images = doors.inputs(inputs, model)
+    output = outputs.of(model)
+    images = doors.inputs(inputs, model, sequences=not output.targets)
     norm = doors.normalization(normalization, images.shape[1])
     names = doors.names(ids, len(images))
     logits = models.predict(model, images) if engine is None else engine.predict_all(images)
     models.check_some_finite(logits)
-    doubts.check_classes(logits.shape[1])
+    said = output.doubts(logits, "the model")
     finite = torch.isfinite(logits).all(1)
+    if targets is not None and not output.targets:
+        raise VxpError(f"targets: got {doors.described(targets)}, expected none: the model scores frames and has no classes")
     if targets is None:
-        chosen = models.predicted(logits)
+        chosen = output.predicted(logits)
     else:
         chosen = doors.targets(targets, len(images), logits.shape[1], images.device)
-    batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device))
+    batch = Batch(names, images, chosen, norm, seed, doors.truth(truth, len(images), images.shape[2:], images.device),
+                  parts=doors.parts(fragments, len(images), images.shape[2], images.device))
     broken = torch.nonzero(~finite).flatten().tolist()
-    said = doubts.of_outputs(logits)
-    if engine is not None or normalization is not None:  # most explainers look at no raw pixels, all fills do
+    if images.ndim > 3 and (engine is not None or normalization is not None):  # most explainers look at no raw pixels
         said += doubts.of_inputs(batch, normalization is not None)
     if broken:
         what = "their scores from it are" if targets is not None else "nothing is predicted of them, and their scores are"

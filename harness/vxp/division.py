@@ -10,7 +10,7 @@ from functools import cache
 import vxp_schemas
 from vxp_schemas import typed
 
-from vxp.documents import OPEN, OPEN_CLIPS, Taken
+from vxp.documents import OPEN, Taken, own_items
 
 NAMED = 3
 """Metrics that are named of those that were left out."""
@@ -92,8 +92,7 @@ def reasons(
     """
     card = _card(task)
     if card is None or card["status"] != "active":
-        own = "own clips" if task["id"].startswith(OPEN_CLIPS) else "own images"
-        words = own if task["id"].startswith(OPEN) else (
+        words = f"own {own_items(task['id'])}" if task["id"].startswith(OPEN) else (
             "a template, whose items are drawn from a copy of one's own" if card else "no task of the registry")
         yield Reason(words, "/task", "an active task of the registry")
     if taken is not None and taken.drawn:

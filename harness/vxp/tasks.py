@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,8 +29,9 @@ from vxp.models import Model
 class Loaded:
     """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
 
-    inputs [B, C, *space] float; frozen is the class that the task gives an item, None where it is the one that the model
-    predicts; the rest is as in a `Batch`.
+    inputs [B, C, *space] float; timelines are of videos; frozen is the class that the task gives an item, None where it is the
+    one that the model predicts; labels are those that count as correct, () where they are not known; the rest is as in a
+    `Batch`.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +41,8 @@ class Loaded:
     seed: int
     truth: Mapping[str, Tensor]
     clusters: tuple[str, ...]
+    timelines: tuple[datasets.Timeline, ...] = ()
+    labels: tuple[tuple[int, ...], ...] = ()
 
     def targets(self, predictions: Tensor) -> Tensor:
         """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
@@ -47,7 +51,21 @@ class Loaded:
 
     def batch(self, targets: Tensor) -> Batch:
         """The items, these classes of which are explained."""
-        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters)
+        correct = [torch.tensor(some, dtype=torch.int64) for some in self.labels]
+        labels = pad_sequence(correct, batch_first=True, padding_value=-1) if any(self.labels) else None
+        return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts(),
+                     labels, self.segments())
+
+    def segments(self) -> Tensor | None:
+        """The fragments of videos as ranges of frames, int64 [B, K, 2]; None where there is no list of them, and where they are
+        not as many each."""
+        found = [torch.tensor(timeline.fragments, dtype=torch.int64) for timeline in self.timelines]
+        return torch.stack(found) if found and len({one.shape for one in found}) == 1 else None
+
+    def parts(self) -> dict[str, Tensor]:
+        """int64 [B, steps] by unit: the part that every step of a video belongs to."""
+        found = [timeline.parts() for timeline in self.timelines]
+        return {unit: torch.stack([of[unit] for of in found]) for unit in (found[0] if found else ())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +181,17 @@ class Task:
         return replace(self, items=self.items[:n],
                        selection=replace(self.selection, items=n, clusters=len(names)))
 
+    def runs_alike(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The items start..stop in ranges of items of one size, which go through a model together."""
+        size = self.source.alike
+        if size is None:
+            return [(start, stop)] if start < stop else []
+        found = []
+        for _, same in groupby(range(start, stop), lambda i: size(self.items[i])):
+            places = list(same)
+            found.append((places[0], places[-1] + 1))
+        return found
+
     def batch(self, start: int, stop: int, model: Model) -> Batch:
         """Items start..stop as the model takes them, on the CPU, with the task's own targets.
 
@@ -178,18 +207,33 @@ class Task:
     def load(self, start: int, stop: int, model: Model) -> Loaded:
         """Items start..stop as the model takes them, whether or not the task says which class of each is explained."""
         items = self.items[start:stop]
-        samples = [self.source.load(item) for item in items]
-        raw = torch.stack([sample.image for sample in samples]).float() / 255
+        samples = [_seen(self.source.load(item), model) for item in items]
+        raw = torch.stack([sample.image for sample in samples])
+        raw = raw if raw.is_floating_point() else raw.float() / 255
         return Loaded(
             ids=tuple(item.id for item in items),
             inputs=model.normalization.to_inputs(raw, raw.ndim - 2),
+            timelines=tuple(sample.timeline for sample in samples if sample.timeline is not None),
             frozen=tuple(item.target for item in items),
             normalization=model.normalization,
             seed=self.seed,
             # boxes are padded with empty ones, which are no boxes
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
+            labels=tuple(tuple(item.label) for item in items),
         )
+
+
+def _seen(sample: datasets.Sample, model: Model) -> datasets.Sample:
+    """The sample as the model takes it: of a video the features of its frames, where the model is one of sequences."""
+    made = {2: "sequence", 3: "image", 4: "clip"}[sample.image.ndim]
+    if made == "clip" and model.sees is not None and sample.timeline is not None:
+        features, picks = model.sees(sample.image)
+        return replace(sample, image=features, timeline=replace(sample.timeline, picks=picks))
+    if made != model.medium and ("sequence" in (made, model.medium) or sample.timeline is not None):
+        raise VxpError(f"model {model.id} takes {model.medium}s, and the items are {made}s: choose another model (vxp list "
+                       "models)")
+    return sample
 
 
 def names() -> list[str]:
@@ -252,12 +296,30 @@ def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[
         "cluster_key": "cluster" if grouped else "clip"})
 
 
+def opened_features(features: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+    """An unregistered task of features of one's own videos, in a file. VxpError for a model that takes no features, or
+    others."""
+    items, source = datasets.h5_features.opened(features)
+    if model.medium != "sequence":
+        raise VxpError(f"model {model.id} takes {model.medium}s, and --features are features of videos: give a model of "
+                       "features, a factory that returns (module, {'output': 'sequence', 'features': D})")
+    got, expected = source.load(items[0]).image.shape[0], model.input_size[1]
+    if got != expected:
+        raise VxpError(f"{features}: got {got} features per step, and model {model.id} takes {expected}: give the features "
+                       "that it was trained on")
+    name = _slug(features.with_suffix(""), "features")
+    return _own(model, items, source, seed, {
+        "id": f"{documents.OPEN_FEATURES}{name}"[:54].rstrip("-"), "dataset": f"features-{name}"[:54].rstrip("-"),
+        "kinds": ["temporal"], "metrics": list(metrics) or [*FRAGMENT_METRICS, *(SUMMARIES if source.truth else ())],
+        "cluster_key": "video"})
+
+
 def _slug(place: Path, otherwise: str) -> str:
     return re.sub("[^a-z0-9]+", "-", place.resolve().name.lower()).strip("-") or otherwise
 
 
 class Facts(TypedDict):
-    """What differs between tasks of one's own images and clips."""
+    """What differs between tasks of one's own images, clips and features."""
 
     id: str
     dataset: str
@@ -275,7 +337,8 @@ def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, 
         "status": "unregistered",
         "dataset": {"id": facts["dataset"], "version": 1, "digest": content},
         "model": vxp_schemas.reference(model.document), "input_size": list(model.input_size),
-        "targets": "list" if any(item.target is not None for item in items) else "predicted",
+        "targets": ("list" if any(item.target is not None for item in items)
+                    else "none" if model.document.get("output") == "sequence" else "predicted"),
         "truth": truth, "kinds": facts["kinds"], "metrics": facts["metrics"],
         "primary_family": "faithfulness", "cluster_key": facts["cluster_key"], "seed": seed,
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
@@ -298,6 +361,17 @@ LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 
 BOXES = ("max-box-acc-v2",)
 """What is added where there are boxes."""
+
+FRAGMENT_METRICS = (
+    "disc-plus-2022", "disc-minus-2022", "sv-2022", "disc-plus-2022|mode:batch", "disc-minus-2022|mode:batch",
+    "sv-2022|mode:batch", "disc-plus-2024", "disc-minus-2024", "sv-2024", "sv-2024|mode:sequential",
+    "rank-correlation|explanandum:rank-order", "rank-correlation|sign:absolute|explanandum:rank-order",
+    "rank-correlation", "rank-correlation|sign:absolute", "fragment-deletion",
+)
+"""The same for videos of which fragments are scored."""
+
+SUMMARIES = ("summary-f1", "summary-f1|users:max")
+"""What is added for videos with summaries of people."""
 
 CLIP_METRICS = (
     "st-deletion|steps:28", "st-insertion|steps:28", "st-srg|steps:28", "tube-deletion|steps:28", "frame-deletion",

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vxp import models
+from vxp import models, outputs
 from vxp.core import Batch, VxpError
 from vxp.core.perturb import cells
 from vxp.core.segments import slic
 from vxp.explainers import ORACLE_TRUTH
+from vxp.media import SEQUENCE
 
 ROWS, POSITIONS = 64, 64 * 224 * 224
 """Rows per forward where one map needs many, and the positions that they may have together: this bounds memory, and results
@@ -31,6 +32,13 @@ REGIONS = ("slic", "grid")
 def leaf(inputs: Tensor) -> Tensor:
     """A copy of the inputs to differentiate by: the batch's own tensor keeps its requires_grad and grad."""
     return inputs.detach().clone().requires_grad_()
+
+
+def fragments(model: nn.Module, batch: Batch) -> Tensor | None:
+    """int64 [B, n]: the fragment of every step where explanations are scores of fragments, which are those of sequences and of
+    models that score steps; None where they are maps. VxpError for such items that are not divided into fragments."""
+    temporal = batch.medium is SEQUENCE or outputs.of(model) is outputs.SEQUENCE
+    return batch.parts_of("fragment") if temporal else None
 
 
 def luminance(batch: Batch) -> Tensor:
@@ -164,15 +172,17 @@ def unused(name: str) -> VxpError:
     return VxpError(f"layer {name!r} is not used by the model's forward: name another layer, or none to have it found")
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Softmax over classes [N, K] in float64, as the metrics read a model."""
-    return F.log_softmax(logits.to(torch.float64), dim=1).exp()
+def probabilities(model: nn.Module, logits: Tensor) -> Tensor:
+    """Probabilities [N, K] in float64 as the metrics read a model: softmax over classes, of events the sigmoid of every frame's
+    logit."""
+    precise = logits.to(torch.float64)
+    return precise.sigmoid() if outputs.of(model) is outputs.EVENTS else F.log_softmax(precise, dim=1).exp()
 
 
 def read(model: nn.Module, inputs: Tensor, target: Tensor, readout: str) -> Tensor:
     """The target's probability or logit [N], float64, of inputs [N, C, *space]; readout is one of READOUTS."""
     logits: Tensor = model(inputs)
-    said: Tensor = (probabilities(logits) if readout == "probability" else logits.double())[:, target]
+    said: Tensor = (probabilities(model, logits) if readout == "probability" else logits.double())[:, target]
     return said
 
 

@@ -21,16 +21,16 @@ def saying(model: nn.Module, batch: Batch, fill: str, readout: str) -> Say:
     They are replaced by any fill of the medium, also by one that imputes from what is left, such as `hold`. VxpError for an
     unknown fill.
     """
-    without = _without(batch, fill)
+    leaving = without(batch, fill)
 
     def say(i: int, removed: Tensor) -> Tensor:
-        return torch.cat([read(model, without(i, removed[part].expand(-1, *batch.space)), batch.targets[i], readout)
+        return torch.cat([read(model, leaving(i, removed[part].expand(-1, *batch.space)), batch.targets[i], readout)
                           for part in rows(len(removed), batch.space)])
 
     return say
 
 
-def _without(batch: Batch, fill: str) -> Callable[[int, Tensor], Tensor]:
+def without(batch: Batch, fill: str) -> Callable[[int, Tensor], Tensor]:
     """Rows [N, C, *space] of an item without the positions removed, bool [N, *space]."""
     found = batch.medium.fill(fill)
     if isinstance(found, Imputed):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 from vxp.random import key, uniforms
 
+from vxp_explainers._coalitions import every, shapley
 from vxp_explainers._common import READOUTS, check_at_least, check_one_of
 from vxp_explainers._removal import Say, saying
 
@@ -53,17 +52,8 @@ def frame_shapley(
 
 
 def _exact(say: Say, i: int, T: int, device: torch.device) -> Tensor:
-    """float64 [T]: by the definition, over the coalitions that a frame may join. Coalition c shows frame t where bit t is 1."""
-    coalitions = torch.arange(1 << T, device=device)
-    shown = (coalitions[:, None] >> torch.arange(T, device=device)) & 1 == 1
-    said = say(i, ~shown[:, :, None, None])
-    size = shown.sum(1)
-    weight = torch.tensor([1 / (T * math.comb(T - 1, k)) for k in range(T)], dtype=torch.float64, device=device)
-    values = []
-    for t in range(T):
-        joined = coalitions[~shown[:, t]]
-        values.append((weight[size[joined]] * (said[joined + (1 << t)] - said[joined])).sum())
-    return torch.stack(values)
+    """float64 [T]: by the definition, over all coalitions of frames that are shown."""
+    return shapley(say(i, ~every(T, device)[:, :, None, None]), T)
 
 
 def _sampled(say: Say, batch: Batch, i: int, pairs: int) -> Tensor:

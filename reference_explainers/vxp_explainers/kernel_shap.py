@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
 from vxp.models import evaluating
-from vxp.random import key, uniforms
 
 from vxp_explainers import _common
+from vxp_explainers._coalitions import least_squares, paired
 from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
 
 PURPOSE = "kernel-shap@1"
@@ -45,39 +45,7 @@ def kernel_shap(
     maps = []
     with evaluating(model):
         for i, found in enumerate(labels):
-            kept = _coalitions(batch, i, samples, int(found.max()) + 1)
+            kept = paired(batch, i, PURPOSE, samples, int(found.max()) + 1)
             said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], found, kept, readout)
-            maps.append(_values(kept.double(), said)[found].float())
+            maps.append(least_squares(kept, said)[found].float())
     return torch.stack(maps)
-
-
-def _coalitions(batch: Batch, i: int, samples: int, n: int) -> Tensor:
-    """bool [samples, n]: all, none, then pairs. Of pair p the size is position p of one draw; the regions are those of the
-    smallest values, ties by index, among positions p*n to p*n + n - 1 of another."""
-    device = batch.inputs.device
-    ends = torch.tensor([[True], [False]], device=device).expand(2, n)
-    pairs = (samples - 1) // 2
-    if n == 1 or not pairs:  # nothing lies between all and none: the ends are asked again
-        return ends.repeat(samples // 2 + 1, 1)[:samples]
-    size = torch.arange(1, n, dtype=torch.float64)
-    chance = 1 / (size * (n - size))
-    below = (chance / chance.sum()).cumsum(0)[:-1]
-    drawn = uniforms(key(batch.seed, batch.ids[i], PURPOSE, "size"), 0, pairs)[0].double()
-    sizes = 1 + torch.searchsorted(below, drawn, right=True).to(device)
-    values = uniforms(key(batch.seed, batch.ids[i], PURPOSE, "regions"), 0, pairs * n, device=device).view(pairs, n)
-    chosen = values.argsort(dim=1, stable=True).argsort(dim=1) < sizes[:, None]
-    return torch.cat([ends, torch.stack([chosen, ~chosen], 1).flatten(0, 1)])[:samples]
-
-
-def _values(kept: Tensor, said: Tensor) -> Tensor:
-    """float64 [M]: the least squares of said - none - kept @ value with sum(value) = all - none; rows 0 and 1 are the ends.
-
-    Drawn by the kernel, coalitions have equal weights. The sum is met by taking value = total/M + rest, sum(rest) = 0.
-    """
-    total, n = said[0] - said[1], kept.shape[1]
-    even = total / n
-    # rest ranges over the vectors of sum 0: centred columns leave their sum free, the smallest solution has sum 0
-    z = kept[2:] - kept[2:].mean(1, keepdim=True)
-    y = said[2:] - said[1] - kept[2:].sum(1) * even
-    rest: Tensor = torch.linalg.pinv(z.T @ z, hermitian=True) @ (z.T @ y)
-    return even + rest - rest.mean()

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
 from vxp.models import evaluating
-from vxp.random import key, uniforms
 
 from vxp_explainers import _common
+from vxp_explainers._coalitions import coefficients, tossed
 from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
 
 PURPOSE = "lime@1"
@@ -50,28 +50,7 @@ def lime(
     maps = []
     with evaluating(model):
         for i, found in enumerate(labels):
-            kept = _kept(batch, i, samples, int(found.max()) + 1)
+            kept = tossed(batch, i, PURPOSE, samples, int(found.max()) + 1)
             said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], found, kept, readout)
-            maps.append(_coefficients(kept.double(), said, kernel_width, ridge)[found].float())
+            maps.append(coefficients(kept, said, kernel_width, ridge)[found].float())
     return torch.stack(maps)
-
-
-def _kept(batch: Batch, i: int, samples: int, n: int) -> Tensor:
-    """bool [samples, n]: region r of sample s is position s*n + r of the draw; sample 0 keeps all."""
-    draw = uniforms(key(batch.seed, batch.ids[i], PURPOSE, "kept"), 0, samples * n, device=batch.inputs.device)
-    kept = (draw < 0.5).view(samples, n)
-    kept[0] = True
-    return kept
-
-
-def _coefficients(kept: Tensor, said: Tensor, kernel_width: float, ridge: float) -> Tensor:
-    """float64 [M]: argmin over beta of the weighted squares of said - intercept - kept @ beta, plus ridge*|beta|^2."""
-    distance = 1 - kept.mean(1).sqrt()  # the cosine of a bit vector of n ones with M ones is sqrt(n/M)
-    weight = (-(distance / kernel_width) ** 2 / 2).exp()
-    weight = weight / weight.amax()
-    share = weight / weight.sum()
-    # centred by the weighted means, which takes out the intercept
-    z, y = kept - share @ kept, said - share @ said
-    gram = z.T @ (weight[:, None] * z) + ridge * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    coefficients: Tensor = torch.linalg.pinv(gram, hermitian=True) @ (z.T @ (weight * y))
-    return coefficients

@@ -43,7 +43,7 @@ def occlusion(
 
     def read(inputs: Tensor) -> Tensor:
         logits: Tensor = model(inputs)
-        return probabilities(logits) if readout == "probability" else logits.double()
+        return probabilities(model, logits) if readout == "probability" else logits.double()
 
     with evaluating(model):
         drops: Tensor = Occlusion(read).attribute(

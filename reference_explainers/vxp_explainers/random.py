@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from vxp import outputs
 from vxp.core import Batch, explainer
-from vxp.kinds import MAPS
+from vxp.kinds import EVERY
 from vxp.random import key, uniforms
+
+from vxp_explainers._common import fragments
 
 PURPOSE = "random@1"
 STREAM = "map"
 
 
 @explainer("random", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=MAPS, source="VXP 6.4.2")
+           family="reference", kinds=EVERY, outputs=outputs.IDS, explanandum="rank-order", source="VXP 6.4.2")
 def random(model: nn.Module, batch: Batch) -> Tensor:
-    """An independent uniform number per position, keyed by the item.
+    """An independent uniform number per position, or per fragment of a video whose steps are scored, keyed by the item.
 
-    Returns [B, *space] float32 in [0, 1). The model is not called.
+    Returns [B, *space] float32 in [0, 1), or [B, S]. The model is not called. Raises VxpError for sequences that are not
+    divided into fragments.
     """
-    maps = [uniforms(key(batch.seed, item, PURPOSE, STREAM), 0, batch.positions, device=batch.inputs.device)
+    of = fragments(model, batch)
+    shape = batch.space if of is None else (int(of.max()) + 1,)
+    maps = [uniforms(key(batch.seed, item, PURPOSE, STREAM), 0, math.prod(shape), device=batch.inputs.device)
             for item in batch.ids]
-    return torch.stack(maps).view(len(batch), *batch.space)
+    return torch.stack(maps).view(len(batch), *shape)

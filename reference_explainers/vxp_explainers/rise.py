@@ -53,7 +53,7 @@ def _weighted(model: nn.Module, batch: Batch, i: int, fill: Tensor, masks: int, 
     grids, shifts = _grids(batch, i, masks, cells, keep), _shifts(batch, i, masks, cells)
     for part in rows(masks, batch.space):
         upsampled = _upsampled(grids[part], shifts[part], batch.space)
-        probability = probabilities(model(blended(batch.inputs[i], fill, upsampled)))[:, batch.targets[i]]
+        probability = probabilities(model, model(blended(batch.inputs[i], fill, upsampled)))[:, batch.targets[i]]
         total += probability @ upsampled.flatten(1).double()
     return total.view(*batch.space)
 

@@ -70,4 +70,4 @@ def _scores(model: nn.Module, inputs: Tensor, fill: Tensor, target: int, activat
     masks = F.interpolate(activation[:, None], size=inputs.shape[1:], mode="bilinear", align_corners=False)[:, 0]
     low, high = (edge.view(-1, 1, 1) for edge in masks.flatten(1).aminmax(dim=1))
     logits = model(blended(inputs, fill, (masks - low) / (high - low)))
-    return (probabilities(logits) if weights == "probability" else logits.double())[:, target]
+    return (probabilities(model, logits) if weights == "probability" else logits.double())[:, target]

@@ -12,10 +12,11 @@ Status = Literal["ok", "undefined:constant-map", "undefined:constant-groups", "u
     "undefined:one-frame", "undefined:no-positive-mass", "undefined:zero-map", "undefined:zero-variance",
     "undefined:zero-difference", "undefined:no-mass", "undefined:too-few-regions", "undefined:class-changed",
     "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class",
-    "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory",
-    "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget", "not-run:no-truth",
-    "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
-    "not-run:fixed-length", "not-run:kind"]
+    "undefined:constant-scores", "undefined:too-few-fragments", "undefined:too-few-frames", "undefined:no-label",
+    "undefined:empty-summary", "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map",
+    "failed:out-of-memory", "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget",
+    "not-run:no-truth", "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
+    "not-run:fixed-length", "not-run:output", "not-run:kind"]
 """The state of one score, from the registry's one list of codes."""
 
 StatusCounts = dict[str, int]
@@ -38,12 +39,17 @@ Better = Literal["higher", "lower", "neither"]
 Division = Literal["closed", "open"]
 """closed: registered model, preprocessing, items, targets and core metrics; open: anything else."""
 
-Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none"]
+Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none", "fragment", "frame", "second"]
 """From the native grid to the input grid: of images bilinear (align_corners false, no antialiasing), of clips trilinear, or
-frames (bilinear, and nearest in time); nearest; or none where the grids are equal."""
+frames (bilinear, and nearest in time); nearest; or none where the grids are equal. Of scores of the parts of a video the unit
+of the parts: a fragment of its list of shots, a frame that the model looks at, or a second."""
 
-ExplanationKind = Literal["heatmap2d", "heatmap3d"]
+ExplanationKind = Literal["heatmap2d", "heatmap3d", "temporal"]
 """Kind of explanation, which fixes the tensors of the payload."""
+
+Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]
+"""What is explained: the target class; the score of one frame; the mean score of all frames; or the order of the frames by
+score."""
 
 ExplainerFamily = Literal["gradient", "cam", "perturbation", "attention", "concept", "counterfactual", "prototype", "temporal",
     "reference", "other"]
@@ -142,6 +148,7 @@ class Explainer(TypedDict):
     target_specific: bool
     reference: bool
     family: ExplainerFamily
+    explanandum: NotRequired[Explanandum]
 
 
 class Ci(TypedDict):
@@ -237,9 +244,9 @@ class Task(TypedDict):
     also_models: NotRequired[list[Ref]]
     items: NotRequired[RegistryFile]
     items_digest: NotRequired[str]
-    targets: Literal["predicted", "label", "list"]
+    targets: Literal["predicted", "label", "list", "none"]
     input_size: list[int]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "density"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]
     kinds: list[ExplanationKind]
     metrics: list[str]
     primary_family: str
@@ -294,7 +301,7 @@ class Dataset(TypedDict):
     n_items: NotRequired[int]
     content_digest: NotRequired[str]
     decoder: NotRequired[Generator]
-    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density"]]]
+    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]]
     cluster_key: NotRequired[str]
     splits: NotRequired[list[str]]
     croissant: NotRequired[str]
@@ -344,7 +351,7 @@ class Model(TypedDict):
     num_params: NotRequired[int]
     eval_mode: NotRequired[bool]
     input: ModelInput
-    output: NotRequired[Literal["classes", "sequence"]]
+    output: NotRequired[Literal["classes", "events", "sequence"]]
     fusion: NotRequired[Literal["log-mean-exp", "mean", "max"]]
     classes: ModelClasses
     probe: NotRequired[ModelProbe]
@@ -442,11 +449,12 @@ class Metric(TypedDict):
     clause: str
     family: str
     kinds: list[ExplanationKind]
+    outputs: NotRequired[list[Literal["classes", "events", "sequence"]]]
     level: Literal["sample", "set"]
     better: Better
     range: list[float | None]
     parameters: list[MetricParameter]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users"]]
     re_explains: NotRequired[int | str]
     needs_relabelled: NotRequired[bool]
     undefined: list[str]

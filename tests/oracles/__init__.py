@@ -8,11 +8,17 @@ clusters' names. `VARIANTS` lists the parameters it is compared under, `TOLERANC
 """
 
 SAMPLE = {
-    "model": "image [3, H, W] or clip [3, T, H, W] in the model's input space -> logits float64 [K]",
-    "image": "float64 [3, H, W], model input space; of a clip [3, T, H, W]",
-    "attribution": "float32 [h, w], the stored map on its native grid; of a clip [T, H, W], on the input grid already",
+    "model": "image [3, H, W] or clip [3, T, H, W] in the model's input space -> logits float64 [K]; sequence [D, n] "
+             "-> scores of its steps [n]",
+    "image": "float64 [3, H, W], model input space; of a clip [3, T, H, W], of a sequence [D, n]",
+    "attribution": "float32 [h, w], the stored map on its native grid; of a clip [T, H, W], on the input grid already; of "
+                   "scores of parts [n], one per step",
     "target": "int, the explained class, frozen",
-    "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes)",
+    "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes; "
+             "[U, frames] for summaries)",
+    "parts": "int [n], the fragment of every step, from 0",
+    "shots": "(start, end) [K], the fragments as half-open ranges of frames of the video",
+    "labels": "int [L], the classes that count as correct",
     "truths": "every truth of the item by its key",
     "mean": "per-channel mean of the normalisation: raw = image*std + mean",
     "std": "per-channel standard deviation of the normalisation",

@@ -18,14 +18,20 @@ from oracles import UndefinedError
 Rescored = Callable[[Collection[int]], Sequence[float]]
 
 
+def above(x: float, y: float) -> bool:
+    """Whether x is above y by more than a float32 number is known to."""
+    return x - y > 1e-6 * max(1.0, abs(x), abs(y))
+
+
 def tau_b(a: Sequence[float], b: Sequence[float]) -> float:
     """Concordant less discordant pairs, by the root of the pairs that a does not tie times those that b does not."""
     concordant = discordant = in_a = in_b = 0
     for i, j in itertools.combinations(range(len(a)), 2):
-        concordant += (a[i] < a[j] and b[i] < b[j]) or (a[i] > a[j] and b[i] > b[j])
-        discordant += (a[i] < a[j] and b[i] > b[j]) or (a[i] > a[j] and b[i] < b[j])
-        in_a += a[i] != a[j]
-        in_b += b[i] != b[j]
+        a_rises, a_falls, b_rises, b_falls = above(a[j], a[i]), above(a[i], a[j]), above(b[j], b[i]), above(b[i], b[j])
+        concordant += (a_rises and b_rises) or (a_falls and b_falls)
+        discordant += (a_rises and b_falls) or (a_falls and b_rises)
+        in_a += a_rises or a_falls
+        in_b += b_rises or b_falls
     if not in_a * in_b:
         raise UndefinedError("constant-scores")
     return (concordant - discordant) / math.sqrt(in_a * in_b)
@@ -69,7 +75,7 @@ def sv_2022(
     weights: Sequence[float], scores: Sequence[float], rescored: Rescored, of: Sequence[int] | None = None, *, mode: str,
 ) -> float:
     plus, minus = (disc_2022(weights, scores, rescored, of, end=end, mode=mode) for end in ("most", "least"))
-    return 0.0 if minus < plus else 1.0
+    return 0.0 if minus < plus - 1e-9 else 1.0
 
 
 def disc_2024(
@@ -89,7 +95,7 @@ def sv_2024(
     violations = 0
     for rank in (1, 2, 3):
         plus, minus = (disc_2024(weights, scores, rescored, of, end=end, rank=rank, mode=mode) for end in ("most", "least"))
-        violations += minus < plus
+        violations += minus < plus - 1e-9
     return violations / 3
 
 
@@ -107,7 +113,9 @@ def change(
 ) -> float:
     if explanandum == "rank-order":
         return 1 - tau_without(scores, rescored, [fragment], of)
-    return float(np.mean(scores) - np.mean(kept_of(rescored([fragment]), of, [fragment])))
+    whole = float(np.mean(scores))
+    lost = whole - float(np.mean(kept_of(rescored([fragment]), of, [fragment])))
+    return 0.0 if abs(lost) <= 1e-6 * max(1.0, abs(whole)) else lost
 
 
 def rank_correlation(weights: Sequence[float], changes: Sequence[float], *, sign: str) -> float:
@@ -117,60 +125,22 @@ def rank_correlation(weights: Sequence[float], changes: Sequence[float], *, sign
     return float(spearmanr(a, b).statistic)
 
 
-# ------------------------------------------------------------------------------------------------------------------ frames
-
-
-def probability(logits: Sequence[float], target: int, readout: str) -> float:
-    if readout == "sigmoid":
-        return 1 / (1 + math.exp(-logits[target]))
-    return math.exp(logits[target]) / sum(math.exp(z) for z in logits)
-
-
-def top_frames(weights: Sequence[float], top: int) -> tuple[list[int], list[int]]:
-    """The frames that are kept alone, and the rest; in their order in time."""
-    if not 0 < top < len(weights):
-        raise UndefinedError("too-few-frames")
-    order = ranked(weights)
-    return sorted(order[:top]), sorted(order[top:])
-
-
-Logits = Callable[[Sequence[int]], Sequence[float]]
-
-
-def top_p_average_drop(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
-    kept, _ = top_frames(weights, top)
-    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
-    if before < 1e-12:
-        raise UndefinedError("saturated")
-    return max(0.0, before - after) / before
-
-
-def top_p_increase(weights: Sequence[float], target: int, logits: Logits, *, top: int, readout: str) -> float:
-    kept, _ = top_frames(weights, top)
-    before, after = (probability(logits(frames), target, readout) for frames in (range(len(weights)), kept))
-    return float(after > before)
-
-
-def fidelity(weights: Sequence[float], labels: Collection[int], logits: Logits, *, top: int, part: str) -> float:
-    if not labels:
-        raise UndefinedError("no-label")
-    kept, rest = top_frames(weights, top)
-    right = [int(np.argmax(logits(frames))) in labels for frames in (range(len(weights)), kept if part == "minus" else rest)]
-    return float(right[0]) - float(right[1])
-
-
 # ----------------------------------------------------------------------------------------------------------------- summary
 
 
 def summary(scores: Sequence[float], shots: Sequence[tuple[int, int]], *, dialect: str) -> set[int]:
     """Frames of the best set of shots, of all sets; of equally good ones that without the last shot in which they differ."""
-    means = [sum(scores[start:end]) / (end - start) for start, end in shots]
+    return best([sum(scores[start:end]) / (end - start) for start, end in shots], shots, len(scores), dialect=dialect)
+
+
+def best(means: Sequence[float], shots: Sequence[tuple[int, int]], frames: int, *, dialect: str) -> set[int]:
+    """The same of the mean score of every shot of a video of so many frames."""
     worth = [int(1000 * mean) for mean in means] if dialect == "dsnet" else means
-    limit = int((shots[-1][1] if dialect == "ca-sum" else len(scores)) * 0.15)
+    limit = int((shots[-1][1] if dialect == "ca-sum" else frames) * 0.15)
     sets = [taken for taken in itertools.product([False, True], repeat=len(shots))
             if sum(end - start for (start, end), t in zip(shots, taken, strict=True) if t) <= limit]
-    best = min(sets, key=lambda taken: (-sum(w for w, t in zip(worth, taken, strict=True) if t), taken[::-1]))
-    return {frame for (start, end), t in zip(shots, best, strict=True) if t for frame in range(start, end)}
+    chosen = min(sets, key=lambda taken: (-sum(w for w, t in zip(worth, taken, strict=True) if t), taken[::-1]))
+    return {frame for (start, end), t in zip(shots, chosen, strict=True) if t for frame in range(start, end)}
 
 
 def f1(made: set[int], wanted: set[int]) -> float:
@@ -184,7 +154,10 @@ def f1(made: set[int], wanted: set[int]) -> float:
 def summary_f1(
     scores: Sequence[float], shots: Sequence[tuple[int, int]], people: Sequence[set[int]], *, dialect: str, users: str,
 ) -> float:
-    made = summary(scores, shots, dialect=dialect)
+    return agreement(summary(scores, shots, dialect=dialect), people, dialect=dialect, users=users)
+
+
+def agreement(made: set[int], people: Sequence[set[int]], *, dialect: str, users: str) -> float:
     if not made and dialect == "ca-sum":
         raise UndefinedError("empty-summary")
     found = [f1(made, wanted) for wanted in people]

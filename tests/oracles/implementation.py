@@ -60,13 +60,23 @@ def sample(case: Case, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "model": lambda image: model(image)[0], "representation": lambda image: model(image)[1],
         "image": read(folder, item["input"]).astype(np.float64), "attribution": shown(case, item, folder, item["map"]),
+        "parts": parts["fragment"].tolist() if (parts := divided(item, folder)) else [], "labels": item.get("labels", []),
+        "shots": [tuple(s) for s in read(folder, item["segments"]).tolist()] if "segments" in item else [],
         "target": item["target"], "truth": first, "truths": truths, "mean": case["normalization"]["mean"],
         "std": case["normalization"]["std"], "seed": case["seed"], "item": item["id"],
     }
 
 
+def divided(item: Mapping[str, Any], folder: Path) -> dict[str, np.ndarray]:
+    """The part of every step, by unit."""
+    return {unit: read(folder, reference) for unit, reference in item.get("parts", {}).items()}
+
+
 def shown(case: Case, item: Mapping[str, Any], folder: Path, reference: Mapping[str, str]) -> np.ndarray:
-    """The map that a reference names, as the oracles take it."""
+    """The map that a reference names, as the oracles take it; of scores of parts the one of every step."""
+    if item["resample"] in ("fragment", "frame", "second"):
+        values, of = read(folder, reference), divided(item, folder)
+        return values if item["resample"] == "frame" else np.asarray(values[of[item["resample"]]])
     return on_grid(read(folder, reference), read(folder, item["input"]).shape[1:], item["resample"])
 
 

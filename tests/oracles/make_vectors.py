@@ -22,9 +22,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from oracles import edits, implementation, references
-from oracles.stock import MEAN, STD, Stock, drawn, made_map, made_segments, target
-from oracles.stock_clips import clips
+from oracles.stock import CLASSES, MEAN, STD, Stock, drawn, made_map, made_segments, target
+from oracles.stock_clips import clips, timed
 from oracles.stock_images import images
+from oracles.stock_sequences import sequences
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "spec" / "vectors"
@@ -42,7 +43,8 @@ Items = list[tuple[str, int | None]]
 """Items: the name of the map, and the truth where it is not the image's own, 3 the empty and 4 the full one."""
 TRUTHS: Items = [("random", 3), ("random", 4), ("negative", 3), ("zeros", 3)]
 SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
-    "class-changed": ({}, "touchy", ("flat",)), "single-class": ({}, "single", ("random",)),
+    "class-changed": ({}, "touchy", ("flat",)), "constant-scores": ({"explanandum": "rank-order"}, "constant", ("random",)),
+    "empty-summary": ({"dialect": "ca-sum"}, "cnn", ("unfit", "random")), "single-class": ({}, "single", ("random",)),
     "saturated": ({"rows": "filled"}, "constant", ("ties",)), "too-few-regions": ({}, "cnn", ("flat",)),
     "zero-difference": ({"fill": "mean"}, "cnn", ("flat",)),
     "zero-variance": ({"similarity": "spearman-abs"}, "cnn", ("signs", "flat", "native")),
@@ -51,8 +53,9 @@ SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
 model and items."""
 FACTS = ("id", "parameters", "model", "items", "tolerance", "expected")
 """What is locked of a case: what it asks and expects, not who computed it."""
-STOCKS = {"heatmap2d": images, "heatmap3d": clips}
-"""What there is of every kind of explanation."""
+STOCKS = {("heatmap2d", "classes"): images, ("heatmap3d", "classes"): clips, ("temporal", "classes"): timed,
+          ("temporal", "sequence"): sequences}
+"""What there is of every kind of explanation, by what the models say."""
 
 
 # ----------------------------------------------------------------------------------------------------- clips of references
@@ -70,20 +73,37 @@ def small_clips() -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------------- cases
 
 
-def item(stock: Stock, name: str, model: str, keys: Sequence[str], *, truth: int | None = None) -> dict[str, Any]:
-    """One item of a case with its truths of these keys; the ids are such that their bytes as JSON matter."""
+def item(
+    stock: Stock, name: str, model: str, keys: Sequence[str], *, truth: int | None = None, labelled: bool = False,
+) -> dict[str, Any]:
+    """One item of a case with its truths of these keys, and its labels; the ids are such that their bytes as JSON matter."""
     i, rule, _ = stock.maps[name]
-    ids = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3"}
+    ids = {0: "0", 1: "éléphant/\"b\"", 2: "photo c", 3: "3", 4: "4"}
     suffix = {None: "", 3: " (empty)", 4: " (full)"}[truth]
-    row = {3: 5}.get(i, i) if truth is None else truth
+    row = i if stock.parts else {3: 5}.get(i, i) if truth is None else truth
     # other people's fixations are judged beside those on the image itself
     wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
-    return {
+    found: dict[str, Any] = {
         "id": f"{ids[i]}|{name}{suffix}", "cluster": CLUSTERS.get(name, name), "target": target(stock, model, i),
         "input": reference(f"input/{stock.prefix}{i}"), "map": reference(f"map/{stock.prefix}{name}"),
         "resample": rule, "signed": True,
         "truth": {key: reference(f"{key}/{stock.prefix}{row}") for key in stock.truths if key in wanted}, "given": [],
     }
+    if stock.parts:
+        found["parts"] = {unit: reference(f"{unit}/{stock.prefix}{i}") for unit in stock.parts[i]}
+        if "users" in keys:
+            found["segments"] = reference(f"segments/{stock.prefix}{i}")
+    if labelled:
+        found["labels"] = labels(stock, model, i)
+    return found
+
+
+def labels(stock: Stock, model: str, i: int) -> list[int]:
+    """The correct classes of an input: the predicted one, two others for the second, none for the third."""
+    if i == 2:
+        return []
+    predicted = target(stock, model, i)
+    return [(predicted + 1) % CLASSES, (predicted + 2) % CLASSES] if i == 1 else [predicted]
 
 
 def reference(tensor: str) -> dict[str, str]:
@@ -95,17 +115,18 @@ def cases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     module = implementation.module_of(document["id"])
     found: dict[str, dict[str, Any]] = {}
     for kind in document["kinds"]:
-        stock = STOCKS[kind]()
+        stock = STOCKS[kind, document.get("outputs", ["classes"])[0]]()
         for parameters, model, items, keys in questions(document, stock):
             asked = {"parameters": parameters, "model": f"models/{stock.prefix}{model}.json",
-                     "items": [item(stock, name, model, keys, truth=truth) for name, truth in items]}
+                     "items": [item(stock, name, model, keys, truth=truth, labelled=takes(document, "labels"))
+                               for name, truth in items]}
             # the same question about fewer items says nothing more
             apart = [name for name, _ in items if name in stock.apart]
             found.setdefault(json.dumps([kind, parameters, model, keys, apart], sort_keys=True), {
                 "id": f"{document['id']}@{document['version']}/{len(found) + 1}", "metric": document["id"],
                 "version": document["version"], "level": document["level"], "clause": document["clause"],
                 "truth": document["truth"], "undefined": document["undefined"], "seed": SEED,
-                "normalization": {"mean": MEAN, "std": STD}, "tolerance": tolerance(module, parameters), **asked,
+                "normalization": stock.normalization, "tolerance": tolerance(module, parameters), **asked,
             })
     return list(found.values())
 
@@ -120,7 +141,7 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
     # what the items are together matters to a metric of the set
     sound: Items = every if document["level"] == "set" else [(name, None) for name in stock.sound]
     keys: list[str] = [key for key in document["truth"] if key in stock.truths]
-    yield quick, "cnn", every + (TRUTHS if keys else []), keys
+    yield quick, "cnn", every + (TRUTHS if keys and not stock.parts else []), keys
     for variant in variants:
         yield quick | variant, "cnn", sound, keys
     yield defaults, "cnn", sound[:2], keys
@@ -133,7 +154,7 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
             for variant in variants:
                 yield quick | variant, "linear", sound, keys
     for code in document["undefined"]:
-        if code in SHOWN and SHOWN[code][1] in stock.models:
+        if code in SHOWN and SHOWN[code][1] in stock.models and set(SHOWN[code][2]) <= stock.maps.keys():
             changes, model, names = SHOWN[code]
             fitting = {key: value for key, value in changes.items() if key in defaults}
             yield quick | fitting, model, [(name, None) for name in names], keys
@@ -143,7 +164,12 @@ def runs_the_model(document: Mapping[str, Any]) -> bool:
     """Whether the score of an item depends on the model itself; oracles of the set do not say what they take."""
     if document["level"] == "set":
         return bool(document["family"] == "faithfulness")
-    return bool({"model", "representation"} & set(signature(implementation.oracle_of(document["id"])).parameters))
+    return takes(document, "model", "representation")
+
+
+def takes(document: Mapping[str, Any], *what: str) -> bool:
+    """Whether the oracle of a metric looks at one of these."""
+    return bool(set(what) & set(signature(implementation.oracle_of(document["id"])).parameters))
 
 
 def tolerance(module: Any, parameters: Mapping[str, Any]) -> float:
@@ -226,7 +252,8 @@ def same(one: Any, other: Any) -> bool:
 
 def reference_cases() -> list[dict[str, Any]]:
     """What is asked of the references. The oracles' truths are an area at the border, a scattered one, single positions, an
-    empty and a full one, and cells alone or beside a mask."""
+    empty and a full one, and cells alone or beside a mask. leave-one-out is asked of scores that tie, of equal ones, and of a
+    single fragment."""
 
     def case(name: str, i: int, tolerance: float, image: int, **rows: int) -> dict[str, Any]:
         return {"id": f"{name}/{i}", "reference": name, "item": ("0", "éléphant/\"b\"")[i % 2], "tolerance": tolerance,
@@ -244,10 +271,21 @@ def reference_cases() -> list[dict[str, Any]]:
         return found | {"id": f"clip/{name}/{i}", "input": {"file": "clips.safetensors", "tensor": f"clip/{i}"}, "truth": mask,
                         "expected": found["expected"] | {"tensor": f"clip/{name}/{i}"}}
 
+    def of_sequence(name: str, i: int, tolerance: float, row: int, model: str | None = None) -> dict[str, Any]:
+        found = case(name, i, tolerance, 0)
+        asked = {} if model is None else {"model": f"models/sequence-{model}.json"}
+        return found | {"id": f"sequence/{name}/{i}", "input": reference(f"input/sequence-{row}"),
+                        "parts": {"fragment": reference(f"fragment/sequence-{row}")}, **asked,
+                        "expected": found["expected"] | {"tensor": f"sequence/{name}/{i}"}}
+
+    left_out = [(0, "cnn"), (2, "cnn"), (1, "linear"), (3, "linear"), (0, "constant")]
     return [*of_images,
             *(of_clip(name, i, 0.0) for name in ("random", "random-coarse") for i in range(2)),
             *(of_clip(name, i, 1e-6) for name in ("centre-gaussian", "edges", "motion") for i in range(2)),
-            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary"))]
+            *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary")),
+            *(of_sequence("random", i, 0.0, 2 * i) for i in range(2)),
+            *(of_sequence("centre-gaussian", i, 1e-6, 2 * i) for i in range(2)),
+            *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out))]
 
 
 def write_references(folder: Path) -> None:
@@ -256,6 +294,12 @@ def write_references(folder: Path) -> None:
     for case in cases:
         image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
             kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
+        if "parts" in case:
+            model = implementation.network_of(folder, case["model"]) if "model" in case else None
+            maps[case["id"]] = references.of_fragments(
+                case["reference"], case["item"], SEED, image, implementation.divided(case, folder)["fragment"].tolist(),
+                None if model is None else lambda row, said=model: said(row)[0])
+            continue
         mean, std = (np.array(values).reshape(3, *[1] * (image.ndim - 1)) for values in (MEAN, STD))
         raw = image * std + mean
         maps[case["id"]] = references.made(case["reference"], case["item"], SEED, raw, truth)
@@ -288,9 +332,12 @@ def write_data(folder: Path) -> None:
     found = {name: np.ascontiguousarray(value) for stock in stocks for name, value in stock.tensors().items()}
     save_file(found, folder / "data.safetensors")
     save_file(small_clips(), folder / "clips.safetensors")
-    for name, (operations, weights) in ((f"{s.prefix}{name}", model) for s in stocks for name, model in s.models.items()):
+    for stock, name, (operations, weights) in ((s, f"{s.prefix}{name}", model) for s in stocks
+                                               for name, model in s.models.items()):
         save_file(weights, folder / "models" / f"{name}.safetensors")
-        write_json(folder / "models" / f"{name}.json", {"operations": operations, "weights": f"models/{name}.safetensors"})
+        output = {} if stock.output == "classes" else {"output": stock.output}
+        write_json(folder / "models" / f"{name}.json",
+                   {**output, "operations": operations, "weights": f"models/{name}.safetensors"})
 
 
 def write_cases(document: Mapping[str, Any], folder: Path) -> str:

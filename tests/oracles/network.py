@@ -10,8 +10,8 @@ Weights = Mapping[str, np.ndarray]
 
 
 def forward(image: np.ndarray, operations: Sequence[Mapping[str, Any]], weights: Weights) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [K] of an image [C, H, W] or a clip [C, T, H, W], and the representation: the input of the last linear
-    operation."""
+    """Logits [K] of an image [C, H, W] or a clip [C, T, H, W], or scores [n] of a sequence [C, n]; and the representation: the
+    input of the last linear operation."""
     x, representation = image.astype(np.float64), np.zeros(0)
     for operation in operations:
         if operation["op"] == "linear":
@@ -21,7 +21,7 @@ def forward(image: np.ndarray, operations: Sequence[Mapping[str, Any]], weights:
 
 
 def convolution(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.ndarray:
-    """Cross-correlation with zero padding, over two axes or three: weight [O, C, k, k] or [O, C, k, k, k], bias [O]."""
+    """Cross-correlation with zero padding, over one axis, two or three: weight [O, C, k, ...], bias [O]."""
     axes = range(1, x.ndim)
     pad, steps = operation["padding"], [slice(None, None, operation["stride"])] * len(axes)
     weight = weights[operation["weight"]].astype(np.float64)
@@ -42,7 +42,8 @@ def linear(x: np.ndarray, operation: Mapping[str, Any], weights: Weights) -> np.
 
 
 OPERATIONS: dict[str, Any] = {
-    "conv2d": convolution, "conv3d": convolution, "average-pool": average_pool, "linear": linear,
+    "conv1d": convolution, "conv2d": convolution, "conv3d": convolution, "average-pool": average_pool, "linear": linear,
+    "centre": lambda x, operation, weights: x - x.mean(-1, keepdims=True),
     "tanh": lambda x, operation, weights: np.tanh(x),
     "flatten": lambda x, operation, weights: x.ravel(),
 }

@@ -1,16 +1,17 @@
 """The fixed reference explanations of clauses 6.4.2 and 6.4.4, in plain loops.
 
-A space is (H, W) of an image or (T, H, W) of a clip; maps are arrays over it.
+A space is (H, W) of an image or (T, H, W) of a clip; maps are arrays over it. Of a sequence [D, n] of n steps they are scores
+of its fragments, [S]; parts is the fragment of every step.
 """
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from oracles import philox
+from oracles import UndefinedError, fragments, philox, sequences
 
 Space = tuple[int, ...]
 
@@ -39,6 +40,30 @@ def centre_gaussian(space: Space) -> np.ndarray:
     found = np.zeros(space)
     for place in positions(space):
         found[place] = math.prod(bell(i, n) for i, n in zip(place, space, strict=True))
+    return found
+
+
+def centre_of_fragments(parts: Sequence[int]) -> np.ndarray:
+    n = len(parts)
+    found = np.zeros(max(parts) + 1)
+    for k in range(len(found)):
+        steps = [t for t in range(n) if parts[t] == k]
+        middle = float(np.float32(sum(steps) / len(steps)))
+        found[k] = math.exp(-(((middle - (n - 1) / 2) / (0.25 * n)) ** 2) / 2)
+    return found
+
+
+def leave_one_out(features: np.ndarray, parts: Sequence[int], model: sequences.Scorer) -> np.ndarray:
+    rescored = sequences.rescored(model, features, parts, "zero")
+    scores = rescored([])
+    found = np.zeros(max(parts) + 1)
+    if len(set(scores)) == 1:
+        return found
+    for k in range(len(found)):
+        try:
+            found[k] = 1 - (fragments.tau_without(scores, rescored, [k]) if len(found) > 1 else 0)
+        except UndefinedError:
+            found[k] = 1
     return found
 
 
@@ -99,6 +124,18 @@ def oracle(truth: np.ndarray) -> np.ndarray:
 
 def oracle_binary(truth: np.ndarray) -> np.ndarray:
     return truth.astype(float)
+
+
+def of_fragments(
+    reference: str, item: str, seed: int, features: np.ndarray, parts: Sequence[int], model: sequences.Scorer | None,
+) -> np.ndarray:
+    """The scores of a reference for the fragments of a sequence, float32."""
+    if reference == "leave-one-out" and model is not None:
+        found = leave_one_out(features, parts, model)
+    else:
+        found = {"random": lambda: random((max(parts) + 1,), item, seed),
+                 "centre-gaussian": lambda: centre_of_fragments(parts)}[reference]()
+    return found.astype(np.float32)
 
 
 def made(reference: str, item: str, seed: int, raw: np.ndarray, truth: Mapping[str, Any]) -> np.ndarray:

@@ -23,7 +23,8 @@ class Stock:
     inputs: four, in input space. maps: by name the number of the input, the rule of resampling and the values. truths: by key
     one for each of the first three inputs, an empty one, a full one, and one for the fourth input. models: cnn,
     linear, constant and others. sound: the maps of the cases of further parameters. apart: the maps that only the case of one
-    status has.
+    status has. parts: of every input the part of each of its steps, by unit; segments: its fragments as ranges of frames, of
+    the truth `users` as well, of which there is then one for every input. output: what the models say.
     """
 
     prefix: str
@@ -33,18 +34,31 @@ class Stock:
     models: Mapping[str, Model]
     sound: tuple[str, ...]
     apart: tuple[str, ...] = ()
+    parts: Sequence[Mapping[str, Sequence[int]]] = ()
+    segments: Sequence[np.ndarray] = ()
+    output: str = "classes"
+
+    @property
+    def normalization(self) -> dict[str, list[float]]:
+        """That of pixels; features have none."""
+        return {"mean": MEAN, "std": STD} if self.output == "classes" else {"mean": [0.0], "std": [1.0]}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All but the models, by the names that cases refer to."""
         found = {f"input/{self.prefix}{i}": values for i, values in enumerate(self.inputs)}
         found |= {f"map/{self.prefix}{name}": values for name, (_, _, values) in self.maps.items()}
+        found |= {f"{unit}/{self.prefix}{i}": np.array(of) for i, units in enumerate(self.parts) for unit, of in units.items()}
+        found |= {f"segments/{self.prefix}{i}": ranges for i, ranges in enumerate(self.segments)}
         return found | {f"{key}/{self.prefix}{row}": value
                         for key, rows in self.truths.items() for row, value in enumerate(rows)}
 
 
 @cache
 def target(stock: Stock, model: str, i: int) -> int:
-    """The predicted class of an input, and another one for the third: a target need not be the prediction."""
+    """The predicted class of an input, and another one for the third: a target need not be the prediction. -1 where there are
+    no classes."""
+    if stock.output != "classes":
+        return -1
     operations, weights = stock.models[model]
     logits = network.forward(stock.inputs[i].astype(np.float64), operations, weights)[0]
     return (int(np.argmax(logits)) + (i == 2)) % len(logits)

@@ -15,6 +15,25 @@ def clips() -> Stock:
 
 
 @cache
+def timed() -> Stock:
+    """The same clips with scores of their parts."""
+    return Stock("clip-", inputs(), timed_attributions(), {}, models(), sound=("timed", "timed-ties", "timed-seconds"), parts=[
+        {"fragment": [0, 1, 1, 2], "second": [0, 0, 1, 1]}, {"fragment": [0, 0, 0, 1], "second": [0, 0, 1, 1]},
+        {"fragment": [0, 1, 2, 3], "second": [0, 0, 0, 1]}, {"fragment": [0], "second": [0]}])
+
+
+def timed_attributions() -> dict[str, tuple[int, str, np.ndarray]]:
+    """Scores of fragments, of frames and of seconds; some tie, some are all below 0."""
+    found = {
+        "timed": (0, "fragment", [0.25, -0.5, 1.0]), "timed-ties": (2, "fragment", [0.5, 1.0, 0.5, 1.0]),
+        "timed-seconds": (1, "second", [-0.5, 0.25]), "timed-frames": (1, "frame", [0.125, 0.75, -1.0, 0.5]),
+        "timed-negative": (0, "fragment", [-0.5, -0.25, -1.0]), "timed-constant": (2, "fragment", [0.5] * 4),
+        "timed-broken": (1, "fragment", [0.5, np.nan]), "timed-still": (3, "fragment", [1.0]),
+    }
+    return {name: (i, rule, np.array(values, np.float32)) for name, (i, rule, values) in found.items()}
+
+
+@cache
 def inputs() -> list[np.ndarray]:
     """Three clips [3, T, H, W] in input space, float32: noise over a smooth ground that moves by a pixel a frame, then a clip
     of one frame."""

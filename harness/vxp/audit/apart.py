@@ -21,13 +21,14 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
+from vxp import outputs
 from vxp.audit import statement
 from vxp.core import Batch, Explainer, VxpError
 from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
-from vxp.kinds import MAPS
+from vxp.kinds import EVERY
 from vxp.models.own import SPEC
 from vxp.runs import explain_worker
 from vxp.runs.explain_worker import Asked, Message, Order
@@ -77,7 +78,7 @@ def running(
             return tensors["maps"].to(batch.inputs.device)
 
         declared = Explainer(str(said.get("id")), explain, {}, facts["signed"], facts["resample"], facts["target_specific"],
-                             family=facts["family"], kinds=MAPS)
+                             family=facts["family"], kinds=EVERY, outputs=outputs.IDS)
         yield BoundExplainer(declared, {}, system), isolation
 
 

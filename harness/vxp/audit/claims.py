@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from vxp.core import VxpError
 from vxp.documents import Taken
 from vxp.models import Model
 from vxp.runs import commands
+from vxp.runs.context import UNIT
 from vxp.tasks import Task
 from vxp.validation import arrays
 
@@ -79,6 +80,12 @@ class Claim:
     def name(self) -> str:
         return str(self.document["result_id"])
 
+    def together(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
+        """These rows in units of items of one size."""
+        some = dataclasses.replace(self.task, items=tuple(self.task.items[i] for i in rows))
+        for start, stop in some.runs_alike(0, len(rows)):
+            yield from (rows[first : min(first + UNIT, stop)] for first in range(start, stop, UNIT))
+
     def maps(self, rows: Sequence[int]) -> Tensor:
         """The stored maps of these rows, float32, read from their places. The table of items, which is in memory, binds each
         by its digest, so that no shard has to be held: ChangedError where bytes have another."""
@@ -121,8 +128,9 @@ def task_of(
 ) -> tuple[Task, Model, str]:
     """Task and model of this machine that have the digests of the result, and the name that the model was loaded by."""
     name = f"{document['task']['id']}@{document['task']['version']}"
-    if order.images is not None or order.clips is not None:
-        task, model = commands.own_task(order.images, order.clips, order.model, order.device)
+    given = commands.Own(order.images, order.clips, order.features)
+    if given:
+        task, model = commands.own_task(given, order.model, order.device)
         source = str(order.model) if order.clips is None else models.settled(str(order.model), model)
         if own is not None and own["dataset"]["digest"] == task.dataset["digest"]:
             task = dataclasses.replace(task, document=own)  # the same images or clips in a folder of another name

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from vxp import explainers, stats
-from vxp.audit.recomputing import Again, parts
+from vxp.audit.recomputing import Again
 from vxp.core import OK
 from vxp.engine import Job
 from vxp.metrics import Bound
@@ -17,6 +17,8 @@ TRIED = 32
 """Items on which inverted and moved maps are tried."""
 IMAGE_DEPENDENT = ("edges", "motion", *explainers.ORACLES)
 """References that only the image, or its truth, can tell; the others show without it."""
+MOVES = (("VXP-F004", "negated", -1, 0), ("VXP-F008", "of the next row", 1, 1), ("VXP-F008", "of the row before", 1, -1))
+"""What may score better than the maps: the flag, the words, the sign, and the row that they are taken from."""
 ALIKE = 0.99
 
 
@@ -34,10 +36,10 @@ def raise_flags(again: Again) -> None:
     own = np.array([float(again.claim.samples[chosen.signature][row]) for row in rows])
     clusters = [str(again.claim.items["cluster"][row]) for row in rows]
     n = again.claim.items.rows
-    for code, what, sign, step in (("VXP-F004", "negated", -1, 0), ("VXP-F008", "of the next row", 1, 1),
-                                   ("VXP-F008", "of the row before", 1, -1)):
-        other = np.concatenate([_scored(again, chosen, unit, sign * again.claim.maps([(i + step) % n for i in unit]))
-                                for unit in parts(rows)])
+    # scores of parts of one video do not fit another
+    for code, what, sign, step in MOVES[: 1 if again.claim.task.kind.ragged else None]:
+        other = np.concatenate([_scored(again, chosen, unit, sign * again.maps(unit, [(i + step) % n for i in unit]))
+                                for unit in again.claim.together(rows)])
         found = stats.paired(other, own, clusters) if np.isfinite(other - own).sum() >= stats.FEW_CLUSTERS else None
         if found is None:
             continue
@@ -53,7 +55,7 @@ def _likeness(again: Again, rows: Sequence[int]) -> None:
     admitted = explainers.references(again.claim.task.truth, again.claim.task.kind.id)
     for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
         like = []
-        for unit in parts(rows):
+        for unit in again.claim.together(rows):
             maps = again.claim.maps(unit)
             made = explainers.bind(name)(again.claim.model.module, again.batch(unit)).cpu()
             pooled = again.claim.task.kind.pooled(made, maps.shape[1:])

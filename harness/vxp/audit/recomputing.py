@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +18,11 @@ from vxp.audit import tolerances
 from vxp.audit.claims import Claim, held
 from vxp.audit.statement import Audit
 from vxp.core import OK, Batch, Case, Outcome, Unchanged
-from vxp.engine import READOUTS, Engine, Job, Wanted, with_statuses
+from vxp.engine import Engine, Job, Wanted, with_statuses
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound, bind, catalogue
 from vxp.runs.baselines import BROKEN
-from vxp.runs.context import UNIT, Progress
+from vxp.runs.context import Progress
 from vxp.runs.explanations import explained
 from vxp.validation import arrays
 
@@ -97,9 +97,9 @@ class Again:
         return len(self.rows) == self.claim.items.rows
 
     def compare(self) -> None:
-        for first in range(0, len(self.rows), UNIT):
-            self._unit(self.rows[first : first + UNIT])
-            self.progress.items(len(self.rows[first : first + UNIT]))
+        for rows in self.claim.together(self.rows):
+            self._unit(rows)
+            self.progress.items(len(rows))
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The items of these rows with the bundle's targets."""
@@ -107,6 +107,15 @@ class Again:
         some = dataclasses.replace(claim.task, items=tuple(claim.task.items[i] for i in rows))
         targets = torch.tensor([int(claim.items["target"][i]) for i in rows])
         return some.load(0, len(rows), claim.model).batch(targets).to(self.audit.order.device)
+
+    def maps(self, rows: Sequence[int], of: Sequence[int] | None = None) -> Tensor:
+        """The stored maps of these rows; of: of other rows in their place. Scores of parts are stored at the length of the
+        longest row."""
+        maps = self.claim.maps(rows if of is None else of)
+        if not self.claim.task.kind.ragged:
+            return maps
+        batch, unit = self.batch(rows), self.claim.document["explainer"]["resample"]
+        return maps[:, : batch.space[0] if unit == "frame" else int(batch.parts_of(unit).max()) + 1]
 
     def case(self, batch: Batch, maps: Tensor) -> Case:
         facts = self.claim.document["explainer"]
@@ -117,7 +126,7 @@ class Again:
         batch = self.batch(rows)
         known = self.engine.shared(batch, Wanted())
         self._unchanged(rows, batch, known.rows[Unchanged()])
-        maps = claim.maps(rows)
+        maps = self.maps(rows)
         made = [i for i, row in enumerate(rows) if claim.items["status"][row] == OK]
         if self.explainer.available:
             if made:
@@ -134,7 +143,8 @@ class Again:
         """Prediction and target score of the unchanged input."""
         claim, tolerance = self.claim, tolerances.of_target_score(self.precisions)
         logits = self.engine.predict(batch.inputs)
-        probability = known[:, READOUTS.index("log-probability")].exp().tolist()
+        output = self.engine.output
+        level = output.of(known, output.level).tolist()
         path = f"{claim.folder}/{claim.manifest['items']['path']}"
         for i, row in enumerate(rows):
             stated, predicted = float(claim.items["target_score"][row]), int(claim.items["prediction"][row])
@@ -143,11 +153,12 @@ class Again:
             if broken == bool(torch.isfinite(logits[i]).all()):
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, status", claim.items["status"][row],
                                         "the output here is finite" if broken else f"{BROKEN}: the output here is not finite")
-            elif abs(stated - probability[i]) > tolerance:
+            elif abs(stated - level[i]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, target_score", f"{stated:.6g}, here "
-                                        f"{probability[i]:.6g}", f"a difference of at most {tolerance:g}")
+                                        f"{level[i]:.6g}", f"a difference of at most {tolerance:g}")
             # two classes as likely as each other may change places
-            elif best != predicted and float(logits[i].softmax(0)[best] - logits[i].softmax(0)[predicted]) > tolerance:
+            elif output.targets and best != predicted and float(
+                    logits[i].softmax(0)[best] - logits[i].softmax(0)[predicted]) > tolerance:
                 self.audit.findings.add("VXP-R003", path, f"{self.where(row)}, prediction", f"class {predicted}, here {best}",
                                         "the model's prediction for the task's image")
 
@@ -232,7 +243,3 @@ class Again:
             if not off <= limit:
                 self.apart[signature].append((path, f"{self.where(row)}, {signature}", f"{off:.3g} off",
                                               f"at most {limit:g}"))
-
-
-def parts(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (rows[first : first + UNIT] for first in range(0, len(rows), UNIT))

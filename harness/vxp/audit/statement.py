@@ -27,7 +27,8 @@ ALL_MINUTES = 10.0
 @dataclass(frozen=True)
 class Order:
     """What the reviewer asked for. sample: items of each set, None for all; all_within: all of them too where the results state
-    that computing them took at most so many minutes; images, clips and model: for unregistered tasks; explain_timeout: seconds
+    that computing them took at most so many minutes; images, clips, features and model: for unregistered
+    tasks; explain_timeout: seconds
     of the explainer for a batch."""
 
     sample: int | None = SAMPLE
@@ -43,6 +44,7 @@ class Order:
     all_within: float = 0.0
     clips: Path | None = None
     explain_timeout: float = TIMEOUT
+    features: Path | None = None
 
 
 @dataclass(eq=False)

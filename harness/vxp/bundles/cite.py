@@ -12,7 +12,7 @@ import vxp_schemas
 from vxp_schemas import typed
 
 from vxp.bundles import ROOT, open_bundle
-from vxp.documents import OPEN_CLIPS, store
+from vxp.documents import own_items, store
 from vxp.documents.findings import plain
 from vxp.errors import VxpError
 from vxp.origin import OWN_FILE
@@ -25,8 +25,8 @@ def command(
     *, task: typed.Ref, model: typed.Ref, systems: Sequence[typed.System], metrics: Sequence[str],
     settings: typed.Settings, scored: bool = False,
 ) -> str:
-    """The command that makes results again. IMAGES, MODEL, DATA, SET and DIR stand for what only the reader has, and so do
-    the files of explainers.
+    """The command that makes results again. IMAGES, CLIPS, FEATURES, MODEL, DATA, SET and DIR stand for what only the
+    reader has, and so do the files of explainers.
 
     task, model: references. systems: the documents of the methods; scored: their maps were made before.
     """
@@ -34,7 +34,8 @@ def command(
     parts = ["vxp", "score", "SET"] if scored else ["vxp", "run"]
     card = vxp_schemas.registry("tasks").get(f"{task['id']}@{task['version']}")
     if card is None:
-        parts += ["--clips", "CLIPS"] if task["id"].startswith(OPEN_CLIPS) else ["--images", "IMAGES"]
+        own = own_items(task["id"])
+        parts += [f"--{own}", own.upper()]
     elif not scored:
         parts.append(task["id"])
     if card is not None and card["status"] == "template":

@@ -14,6 +14,7 @@ from vxp.cli.options import (
     Clips,
     Data,
     Device,
+    Features,
     Frames,
     Fusion,
     Images,
@@ -110,7 +111,7 @@ def verify(
                                              "bundle.")] = None,
     device: Device = "auto", precision: Precision = "fp32", batch_size: Annotated[int, typer.Option(min=1)] = 16,
     threads: Threads = None, images: Images = None, model: ModelName = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Compute scores of a bundle again, from its maps and, where named, from its explainer. 0 reproduced, 1 not, 3 something
     that a verdict needs could not be computed."""
@@ -130,7 +131,7 @@ def verify(
     model = commands.formed(model, frames, layout, fusion)
     order = audit.Order(None if every else sample or audit.SAMPLE, drawn, regenerate, commands.device(device),
                             commands.precision(precision), batch_size, threads or os.cpu_count() or 1, data, images, model,
-                            0.0 if every or sample is not None else audit.ALL_MINUTES, clips, explain_timeout)
+                            0.0 if every or sample is not None else audit.ALL_MINUTES, clips, explain_timeout, features)
     with progress.shown(errors) as shown:
         code = audit.main(console, bundle, order, out, shown)
     raise typer.Exit(code)

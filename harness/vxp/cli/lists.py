@@ -270,6 +270,7 @@ def _explainer_page(one: Facts) -> Page:
     yield "name", one["id"]
     yield "family", one["family"]
     yield "of", _of(one["kinds"])
+    yield "models whose output is", ", ".join(one["outputs"])
     yield "values", "signed: negative is evidence against" if one["signed"] else "unsigned"
     yield "resampled", one["resample"]
     yield "depends on the target", "yes" if one["target_specific"] else "no"

@@ -61,8 +61,10 @@ GpusPerWorker = Annotated[float | None, typer.Option(min=0.0, help="GPUs of a wo
 Images = Annotated[Path | None, typer.Option(help="Your own images instead of TASK (an open task): a folder, a manifest (.csv, "
                                              ".parquet), or ID:DIR, your copy of a data set such as voc, coco or "
                                              "imagenet-val.")]
-Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK (an open task): a folder of video files, or a "
-                                            "manifest (.csv, .parquet); needs the extra `video`.")]
+Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK (an open task): a folder of video files, "
+                                            "or a manifest (.csv, .parquet); needs the extra `video`.")]
+Features = Annotated[Path | None, typer.Option(help="Features of your own videos instead of TASK (an open task): an .h5 file "
+                                               "as for TVSum and SumMe; needs the extra `h5`.")]
 Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip that the model is shown; by default the model's own "
                                             "number, or 16.")]
 Layout = Annotated[str | None, typer.Option(help="How your model takes clips: bcthw, or btchw as those of transformers.")]

@@ -22,6 +22,7 @@ from vxp.cli.options import (
     Device,
     Executor,
     Explainers,
+    Features,
     Frames,
     Fusion,
     GpusPerWorker,
@@ -55,8 +56,8 @@ def run(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-run"), images: Images = None,  # noqa: B006
     model: ModelName = None, metrics: Metrics = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
-    channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False, channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
     address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
@@ -67,7 +68,7 @@ def run(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where, until)
+                           batch_size, threads, memory, clips, compile, channels_last, where, until, features)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -77,7 +78,7 @@ def run(
 def plan(
     task: TaskName = None, explainer: Explainers = [], images: Images = None, model: ModelName = None,  # noqa: B006
     metrics: Metrics = None, device: Device = "auto", limit: Limit = None, data: Data = None, clips: Clips = None,
-    frames: Frames = None, layout: Layout = None, fusion: Fusion = None, until: Until = None,
+    features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, until: Until = None,
     items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
                                                "(rows/s): adds the hours.")] = None,
@@ -99,7 +100,7 @@ def plan(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips,
-                           until=until)
+                           until=until, features=features)
     found = commands.plan(order, items)
     hours = None if rate is None else found.hours(rate, workers)
     if json:
@@ -138,7 +139,8 @@ def explain(
     task: TaskName = None, explainer: Explainers = [], out: Out = Path("vxp-set"), images: Images = None,  # noqa: B006
     model: ModelName = None, device: Device = "auto", precision: Precision = "fp32", limit: Limit = None,
     batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
@@ -150,7 +152,7 @@ def explain(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips, compile, channels_last, where)
+                           memory, clips, compile, channels_last, where, features=features)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -189,7 +191,8 @@ def score(
     out: Out = Path("vxp-scores"), metrics: Metrics = None, explainer: Explainers = [],  # noqa: B006
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None, compile: Compile = False,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
@@ -199,7 +202,7 @@ def score(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where)
+                           batch_size, threads, memory, clips, compile, channels_last, where, features=features)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -209,13 +212,15 @@ def score(
 def import_(
     task: TaskName = None,
     maps: Annotated[Path | None, typer.Option(help="A .safetensors or .npy with all maps [N, h, w], of clips [N, t, h, w], in "
-                                              "the task's order, or a folder with a file for each item.")] = None,
+                                              "the task's order, or a folder with a file for each item; of scores of parts of "
+                                              "videos a .json or .csv.")] = None,
     name: Annotated[str, typer.Option(help="Id of the method: a-z 0-9 . _ -.")] = "",
     signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Whether negative values mean evidence "
                                                 "against.")] = None,
     out: Out = Path("vxp-set"),
     resample: Annotated[str, typer.Option(help="How maps grow to the input: bilinear, nearest or none; frames of maps of "
-                                       "clips whose steps of time stay apart.")] = "bilinear",
+                                       "clips whose steps of time stay apart. Of parts of videos their unit: fragment, frame "
+                                       "or second.")] = "bilinear",
     class_independent: Annotated[bool, typer.Option("--class-independent", help="Maps do not depend on the class.")] = False,
     family: Annotated[str, typer.Option(help="gradient, cam, perturbation, attention, ... or other.")] = "other",
     source: Annotated[str, typer.Option(help="The paper or other source of the method.")] = "",
@@ -226,9 +231,13 @@ def import_(
     backwards: Annotated[int, typer.Option(min=0, help="Backward passes per map.")] = 0,
     milliseconds: Annotated[float, typer.Option("--ms", min=0, help="Milliseconds per map.")] = 0.0,
     draws: Annotated[bool, typer.Option("--draws", help="The method draws random numbers.")] = False,
+    explanandum: Annotated[str | None, typer.Option(help="What scores of the parts of videos explain: mean-score, rank-order, "
+                                                    "frame-score or class; where their file does not say.")] = None,
+    inclusive: Annotated[bool, typer.Option("--inclusive", help="Ends of parts are inclusive, where their file does not "
+                                            "say.")] = False,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Make an explanation set of maps that were made elsewhere (vxp data export writes the images and classes)."""
     from vxp.runs import commands, importing
@@ -237,9 +246,10 @@ def import_(
         raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
     given = dict(pair(text) for text in parameter or [])
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
-                                  backwards, milliseconds, not draws)
+                                  backwards, milliseconds, not draws, explanandum, inclusive)
     model = commands.formed(model, frames, layout, fusion)
-    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips)
+    order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips,
+                           features=features)
     with progress.shown(errors) as shown:
         path = commands.import_(order, maps, method, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -257,16 +267,20 @@ def get(name: Annotated[str, typer.Argument(help="What to get: stamps.")]) -> No
 def export(
     task: TaskName = None, out: Out = Path("vxp-items"), images: Images = None, model: ModelName = None,
     device: Device = "auto", limit: Limit = None, data: Data = None,
-    clips: Clips = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
+    clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
 ) -> None:
     """Write a task's images, or frames of clips, as PNG and the classes to explain as CSV, for methods outside Python."""
     from vxp.runs import commands
 
     model = commands.formed(model, frames, layout, fusion)
-    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, None, clips)
+    order = commands.Order(task, images, model, data, (), (), device, "fp32", limit, 16, None, None, clips,
+                           features=features)
     with progress.shown(errors) as shown:
         path = commands.export(order, out, shown)
-    next_(f"Wrote {path}\nWrite a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)",
+    what = (f"a row per part of a video into {out / 'scores.csv'}: video,start,end,score, with its item_id and half-open frames"
+            if (out / "videos.json").exists() else
+            f"a map per row into {out / 'maps'}: 00000.npy, ... (or .safetensors, or grey .png)")
+    next_(f"Wrote {path}\nWrite {what}",
           "Maps come back with (--unsigned where they have no negative evidence)", commands.to_import(order, out))
 
 

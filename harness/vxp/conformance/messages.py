@@ -65,6 +65,9 @@ class Item(TypedDict):
     signed: bool
     truth: dict[str, Reference]
     given: list[Given]
+    parts: NotRequired[dict[str, Reference]]
+    segments: NotRequired[Reference]
+    labels: NotRequired[list[int]]
 
 
 class Channels(TypedDict):
@@ -137,10 +140,11 @@ class Operation(TypedDict):
 
 
 class Network(TypedDict):
-    """A model of the vectors: its operations in order, and the file of its weights."""
+    """A model of the vectors: its operations in order, the file of its weights, and what it says where that is no logits."""
 
     operations: list[Operation]
     weights: str
+    output: NotRequired[Literal["sequence"]]
 
 
 __all__ = ["Asked", "Case", "EditWords", "Expected", "Given", "Item", "Message", "Network", "Operation", "Reference",

@@ -44,6 +44,7 @@ from vxp.core import (
 )
 from vxp.engine import Engine, Job
 from vxp.metrics import Bound, bind, catalogue
+from vxp.models.sequences import Scorer
 
 
 @cache
@@ -69,7 +70,15 @@ def average_pool(grid: Sequence[int]) -> nn.Module:
     return nn.AdaptiveAvgPool2d(tuple(grid)) if len(grid) == 2 else nn.AdaptiveAvgPool3d(tuple(grid))
 
 
-LAYERS: Mapping[str, Callable[..., nn.Module]] = {"linear": nn.Linear, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d}
+class Centre(nn.Module):
+    """Every channel less its mean over the steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(-1, keepdim=True)
+
+
+LAYERS: Mapping[str, Callable[..., nn.Module]] = {"linear": nn.Linear, "conv1d": nn.Conv1d, "conv2d": nn.Conv2d,
+                                                  "conv3d": nn.Conv3d}
 
 
 @cache
@@ -77,18 +86,21 @@ def network(folder: Path, name: str) -> nn.Module:
     """The model of a case, from its list of operations."""
     described: Network = vxp_schemas.loads(inside(folder, name).read_bytes())
     weights = tensors(inside(folder, described["weights"]))
-    return nn.Sequential(*(_layer(operation, weights) for operation in described["operations"])).eval()
+    module = nn.Sequential(*(_layer(operation, weights) for operation in described["operations"]))
+    return (Scorer(module, "bdt") if described.get("output") == "sequence" else module).eval()
 
 
 def _layer(operation: Operation, weights: Mapping[str, Tensor]) -> nn.Module:
     match operation["op"]:
         case "tanh":
             return nn.Tanh()
+        case "centre":
+            return Centre()
         case "flatten":
             return nn.Flatten()
         case "average-pool":
             return average_pool(operation["grid"])
-        case "linear" | "conv2d" | "conv3d" as kind:
+        case "linear" | "conv1d" | "conv2d" | "conv3d" as kind:
             weight, bias = weights[operation["weight"]], weights[operation["bias"]]
             more = () if kind == "linear" else (weight.shape[2], operation["stride"], operation["padding"])
             layer = LAYERS[kind](weight.shape[1], weight.shape[0], *more)
@@ -119,7 +131,10 @@ def scored(asked: Asked, folder: Path) -> Expected:
 def _item(engine: Engine, wanted: Bound, asked: Asked, item: Item, folder: Path) -> Outcome:
     norm = Normalization(tuple(asked["normalization"]["mean"]), tuple(asked["normalization"]["std"]))
     batch = Batch((item["id"],), read(folder, item["input"]), torch.tensor([item["target"]]), norm, asked["seed"],
-                  {key: read(folder, reference) for key, reference in item["truth"].items()}, (item["cluster"],))
+                  {key: read(folder, reference) for key, reference in item["truth"].items()}, (item["cluster"],),
+                  {unit: read(folder, reference) for unit, reference in item.get("parts", {}).items()},
+                  torch.tensor([item["labels"]], dtype=torch.int64) if item.get("labels") else None,
+                  read(folder, item["segments"]) if "segments" in item else None)
     case = Case(batch, read(folder, item["map"]), item["resample"], item["signed"])
 
     def replay(edit: Edit, call: Call, targets: Tensor) -> Tensor:

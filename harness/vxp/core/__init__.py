@@ -18,6 +18,7 @@ from vxp.core.requests import (
     Noised,
     Offset,
     Part,
+    Piece,
     Predict,
     Randomised,
     Readout,
@@ -42,7 +43,8 @@ from vxp.media import Normalization
 __all__ = [
     "OK", "Batch", "Better", "Blended", "Call", "Case", "Cell", "Compensated", "Edit", "Explain", "Explainer", "Filled",
     "Held", "Limits", "Metric", "ModelChangedError", "Noised", "Normalization", "NotExplainedError", "NotWrittenError",
-    "Offset", "Order", "Outcome", "Part", "Plan", "Predict", "Randomised", "Readout", "Redrawn", "Reduce", "Relabelled",
-    "Removed", "Request", "Resample", "Scattered", "Segment", "SomeCells", "Square", "State", "Stream", "Training",
-    "Translated", "Unchanged", "VxpError", "VxpWarning", "Without", "explainer", "keyword_defaults", "metric", "outcome",
+    "Offset", "Order", "Outcome", "Part", "Piece", "Plan", "Predict", "Randomised", "Readout", "Redrawn", "Reduce",
+    "Relabelled", "Removed", "Request", "Resample", "Scattered", "Segment", "SomeCells", "Square", "State", "Stream",
+    "Training", "Translated", "Unchanged", "VxpError", "VxpWarning", "Without", "explainer", "keyword_defaults", "metric",
+    "outcome",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from vxp.errors import VxpError
 from vxp.machine import sent
 from vxp.media import RAW, Medium, Normalization, of_axes
 
@@ -16,11 +17,15 @@ from vxp.media import RAW, Medium, Normalization, of_axes
 class Batch:
     """Some items of a task as the model takes them.
 
-    inputs [B, C, *space] float, space (H, W) of images and (T, H, W) of clips; targets int64 [B], the explained class of every
-    item, known and frozen before any perturbation (items of which it is not known yet are `vxp.tasks.Loaded`, and no batch);
-    ids name the items (they key every random draw, so a score does not depend on an item's neighbours); clusters name what is
-    resampled in statistics (photo, stamp, video); truth maps a key (mask, cells, ...) to bool or float [B, *space],
-    which only the oracles and the localisation metrics look at.
+    inputs [B, C, *space] float, space (H, W) of images, (T, H, W) of clips and (n,) of sequences; targets int64 [B], the
+    explained class of every item (-1 where the model's output has no classes), known and frozen before any perturbation (items
+    of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the items (they key every random draw, so a
+    score does not depend on an item's neighbours); clusters name what is resampled in statistics (photo, stamp, video); truth
+    maps a key (mask, cells, ...) to bool or float [B, *space], which only the oracles and the localisation metrics look at.
+    parts: of items in time, the part int64 [B, steps] that every step belongs to, numbered from 0 without a gap, by what the
+    parts are (`fragment`, `second`); segments: the fragments as half-open ranges of frames of the video, int64 [B, K, 2], None
+    where its frames are the steps. labels: the classes that count as correct, int64 [B, L], padded with -1; None where none are
+    known.
     """
 
     ids: tuple[str, ...]
@@ -30,6 +35,9 @@ class Batch:
     seed: int = 0
     truth: Mapping[str, Tensor] = field(default_factory=dict)
     clusters: tuple[str, ...] = ()
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
+    segments: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,12 +66,28 @@ class Batch:
 
     @property
     def space(self) -> tuple[int, ...]:
-        """The input grid, (H, W) or (T, H, W); its product is P, the number of positions."""
+        """The input grid, (H, W), (T, H, W) or (n,); its product is P, the number of positions."""
         return tuple(self.inputs.shape[2:])
 
     @property
     def positions(self) -> int:
         return int(self.inputs[0, 0].numel())
+
+    def parts_of(self, unit: str) -> Tensor:
+        """The part int64 [B, steps] of every step; VxpError where the items are not divided into such parts, or not into as
+        many each."""
+        if unit not in self.parts:
+            raise VxpError(f"the items are not divided into {unit}s, which is asked for: give the list of them ({unit}s=)")
+        of = self.parts[unit]
+        ends = of.amax(1)
+        if bool((ends != ends[0]).any()):
+            raise VxpError(f"the items have {sorted({int(end) + 1 for end in ends})} {unit}s each, expected one number in a "
+                           "batch: take them one by one")
+        return of
+
+    def known_labels(self) -> Tensor:
+        """The classes that count as correct, int64 [B, L], -1 where there is none."""
+        return self.targets.new_full((len(self), 1), -1) if self.labels is None else self.labels
 
     def select(self, index: Sequence[int], inputs: Tensor | None = None) -> Batch:
         """The items at these places, in this order; with other inputs, where they are given."""
@@ -75,6 +99,9 @@ class Batch:
             targets=self.targets[where],
             truth={key: value[where] for key, value in self.truth.items()},
             clusters=tuple(self.clusters[i] for i in index) if self.clusters else (),
+            parts={unit: of[where] for unit, of in self.parts.items()},
+            labels=None if self.labels is None else self.labels[where],
+            segments=None if self.segments is None else self.segments[where],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -84,4 +111,7 @@ class Batch:
             inputs=sent(self.inputs, device),
             targets=sent(self.targets, device),
             truth={key: sent(value, device) for key, value in self.truth.items()},
+            parts={unit: sent(of, device) for unit, of in self.parts.items()},
+            labels=None if self.labels is None else sent(self.labels, device),
+            segments=None if self.segments is None else sent(self.segments, device),
         )

@@ -77,12 +77,20 @@ class Order:
     starts: Tensor | None = None
 
 
+def means_of_parts(steps: Tensor, of: Tensor) -> Tensor:
+    """The mean [B, K, ...] over the steps of every part, of steps [B, n, ...]; of int64 [B, n]: the part of every step."""
+    counted = F.one_hot(of).to(steps.dtype)
+    sums = torch.einsum("bnk,bn...->bk...", counted, steps)
+    # divided once, so that parts whose steps have one value have it, however many they are
+    return sums / counted.sum(1).view(*sums.shape[:2], *[1] * (sums.ndim - 2))
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """All that a metric may look at: one batch and the stored maps of one explainer for it.
 
-    native [B, h, w] or [B, t, h, w] is the payload as read back; map [B, *space] is the evaluation map, resampled by the set's
-    rule.
+    native [B, h, w], [B, t, h, w] or [B, K] is the payload as read back; map [B, *space] is the evaluation map, resampled by
+    the set's rule.
     A map with a value that is not finite is replaced by zeros here and its items get `undefined:non-finite-map`
     from the engine, so that the others are untouched.
     """
@@ -102,7 +110,7 @@ class Case:
 
     def on_input_grid(self, native: Tensor) -> Tensor:
         """Maps [B, *grid] on the input grid, by the set's rule."""
-        return self.kind.resampled(native, self.batch.space, self.resample)
+        return self.kind.resampled(native, self.batch.space, self.resample, self.batch.parts)
 
     @cached_property
     def finite(self) -> Tensor:
@@ -119,6 +127,14 @@ class Case:
     def map(self) -> Tensor:
         """The evaluation map [B, *space] float32."""
         return self.on_input_grid(self.clean)
+
+    def weights(self, unit: str = "fragment") -> Tensor:
+        """The relevance float64 [B, K] of the parts of this unit: as it is stored, or the mean over the steps of a part.
+        VxpError where the items are not divided into such parts."""
+        if self.kind.ragged and self.kind.rule(self.resample) == unit:
+            return self.clean.double()
+        steps = self.map.double().flatten(2).mean(2) if self.map.ndim > 2 else self.map.double()
+        return means_of_parts(steps, self.batch.parts_of(unit))
 
     @cached_property
     def constant(self) -> Tensor:

@@ -15,10 +15,14 @@ from vxp.kinds import Kind, Resample
 
 Better = Literal["higher", "lower", "neither"]
 """Which direction is better. A metric of which neither is describes the map: it is never compared or ranked."""
-Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density"]
+Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users"]
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
 """Per parameter its least and greatest value (None: no bound), or the words it may be."""
+Says = Literal["classes", "events", "sequence"]
+"""What a model says (see vxp.outputs). What is declared for classes is defined for events too."""
+Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]
+"""What of a model's output is explained."""
 Reduce = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The set's number from statistics [N, D], clusters int64 [N] and how often each item counts, float64 [R, N]: float64 [R],
 NaN where there is none. R resamples of the clusters are R rows of counts."""
@@ -49,6 +53,7 @@ class Metric:
     references: bool = True
     shows_inversion: bool = False
     axis: str = "share removed"
+    outputs: tuple[Says, ...] = ("classes",)
 
     @property
     def name(self) -> str:
@@ -66,6 +71,7 @@ def metric(
     binary: bool = False, version: int = 1, reduce: Reduce | None = None, needs_relabelled: bool = False,
     limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[Kind] = ("heatmap2d",),
     references: bool = True, shows_inversion: bool = False, axis: str = "share removed",
+    outputs: Sequence[Says] = ("classes",),
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
     """Declare a metric. Its keyword-only arguments with their defaults are the protocol's parameters; limits says for
     each what it may be, and a value outside is refused before anything runs.
@@ -76,13 +82,14 @@ def metric(
     it a metric of the set: its outcome's `statistics` go in, one number per set comes out. needs_relabelled: it asks for
     the model that was trained on permuted labels. fills: those that it uses whatever its parameter `fill` says.
     kinds: the explanations that it is defined for. references: whether the fixed references, where it explains again, are
-    scored by it. shows_inversion: an inverted map, or that of another item, shows in it. axis: what the x of its curve counts.
+    scored by it. shows_inversion: an inverted map, or that of another item, shows in it. axis: what the x of its
+    curve counts. outputs: what models may say for it (see vxp.outputs).
     """
 
     def declare(plan: Callable[..., Plan | Outcome]) -> Metric:
         return Metric(id, family, better, range, plan, keyword_defaults(plan), tuple(truth), re_explains,
                       tuple(undefined), source, tuple(caveats), binary, version, reduce, needs_relabelled,
-                      limits or {}, tuple(fills), tuple(kinds), references, shows_inversion, axis)
+                      limits or {}, tuple(fills), tuple(kinds), references, shows_inversion, axis, tuple(outputs))
 
     return declare
 
@@ -127,19 +134,28 @@ class Explainer:
     source: str = ""
     training: Training | None = None
     kinds: tuple[Kind, ...] = ("heatmap2d",)
+    outputs: tuple[Says, ...] = ("classes",)
+    explanandum: str = "class"
+
+    def explains(self, parameters: Mapping[str, Any]) -> Explanandum:
+        """What it explains with these parameters."""
+        found: Explanandum = parameters.get(self.explanandum, self.explanandum)
+        return found
 
 
 def explainer(
     id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
     needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
     source: str = "", training: Training | None = None, kinds: Sequence[Kind] = ("heatmap2d",),
+    outputs: Sequence[Says] = ("classes",), explanandum: str = "class",
 ) -> Callable[[Callable[..., Tensor]], Explainer]:
     """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name. kinds: what it
-    makes, by the medium of the items."""
+    makes, by the medium of the items. outputs: what models may say for it. explanandum: what of it is explained, or the
+    name of the parameter that says it."""
 
     def declare(explain: Callable[..., Tensor]) -> Explainer:
         return Explainer(id, explain, keyword_defaults(explain), signed, resample, target_specific, frozenset(needs),
-                         reference, passes, family, source, training, tuple(kinds))
+                         reference, passes, family, source, training, tuple(kinds), tuple(outputs), explanandum)
 
     return declare
 

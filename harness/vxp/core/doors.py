@@ -47,13 +47,17 @@ def tensor(value: object, name: str, expected: str) -> Tensor:
 # ------------------------------------------------------------------------------------------------------ images and clips
 
 
-def inputs(value: object, model: nn.Module) -> Tensor:
-    """Images [B, C, H, W] or clips [B, C, T, H, W] as float32, where they are or, of an array, on the model's device.
+def inputs(value: object, model: nn.Module, *, sequences: bool = False) -> Tensor:
+    """Images [B, C, H, W] or clips [B, C, T, H, W] as float32, where they are or, of an array, on the model's device; of a
+    model that scores steps sequences [B, D, n] or clips.
 
     Half and double precision are converted: the standard's inputs are float32. VxpError for another shape or type, for none
     and for values that are not finite.
     """
-    found = _items(value, (4, 5), "a float tensor [B, 3, H, W], or [B, 3, T, H, W] of clips, as the model takes it")
+    expected = "a float tensor [B, 3, H, W], or [B, 3, T, H, W] of clips, as the model takes it"
+    if sequences:
+        expected = "a float tensor [B, D, n] of features of n frames, or clips [B, 3, T, H, W]"
+    found = _items(value, (3, 5) if sequences else (4, 5), expected)
     weight = next(model.parameters(), None)
     return found.to(weight.device) if isinstance(value, np.ndarray) and weight is not None else found
 
@@ -67,6 +71,7 @@ def _items(value: object, axes: Sequence[int], expected: str) -> Tensor:
     found = tensor(value, "inputs", expected)
     if found.ndim not in axes or not found.is_floating_point():
         hint = "; a single image needs a batch of one: inputs[None]" if found.ndim == 3 else ""
+        hint = "; a single video needs a batch of one: inputs[None]" if found.ndim == 2 and 3 in axes else hint
         if found.ndim in axes:
             hint = "; convert 8-bit images: images.float() / 255, then the model's own normalisation"
         raise VxpError(f"inputs: got {described(value)}, expected {expected}{hint}")
@@ -166,7 +171,7 @@ def targets(value: object, n: int, classes: int, device: torch.device) -> Tensor
 
 
 def truth(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4]."""
+    """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4], summaries of people [n, U, frames]."""
     given = {} if value is None else dict(value) if isinstance(value, Mapping) else {"mask": value}
     return {key: _truth(key, one, n, tuple(space)).to(device) for key, one in given.items()}
 
@@ -181,12 +186,78 @@ def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
         if found.ndim != 3 or found.shape[::2] != (n, 4):
             raise VxpError(f"truth 'boxes': got {described(value)}, expected {boxes}")
         return found
+    if key == "users":
+        if found.ndim != 3 or len(found) != n:
+            raise VxpError(f"truth 'users': got {described(value)}, expected the summaries of people [{n}, U, frames]")
+        return found
     if tuple(found.shape) == (n, 1, *space):
         found = found[:, 0]
     if tuple(found.shape) != (n, *space):
         hint = f"; for {boxes}, pass truth={{'boxes': ...}}" if found.ndim in (2, 3) and found.shape[-1] == 4 else ""
         raise VxpError(f"truth {key!r}: got {described(value)}, expected {expected}, the grid of the inputs{hint}")
     return found
+
+
+def parts(value: object, n: int, steps: int, device: torch.device) -> dict[str, Tensor]:
+    """The parts of items in time by unit, int64 [n, steps]: from the fragment of every step, [n, steps] or [steps] for all
+    items, or from ranges of steps [start, end) that follow on each other, one list for all items or one for each. VxpError for
+    ranges that overlap, leave gaps or end elsewhere than the items, and for items with different numbers of fragments."""
+    if value is None:
+        return {}
+    expected = (f"the fragment of each of {steps} steps, [{n}, {steps}] or [{steps}], or ranges [start, end) of steps that "
+                f"follow on each other from 0 to {steps}")
+    if isinstance(value, Tensor | np.ndarray):
+        of = tensor(value, "fragments", expected)
+        if of.is_floating_point() or tuple(of.shape) not in ((n, steps), (steps,)):
+            raise VxpError(f"fragments: got {described(value)}, expected {expected}")
+        of = of.long().to(device).expand(n, steps)
+        used = [len(row.unique()) for row in of]
+        if int(of.min()) != 0 or any(int(row.max()) + 1 != k for row, k in zip(of, used, strict=True)):
+            raise VxpError("fragments: got numbers that are not 0, 1, 2, ... without a gap, expected every number once at "
+                           "least")
+    else:
+        given = list(value) if isinstance(value, Sequence) else []
+        several = bool(given) and isinstance(given[0], Sequence) and bool(given[0]) and isinstance(given[0][0], Sequence)
+        lists = given if several else [given] * n
+        if len(lists) != n or not given:
+            raise VxpError(f"fragments: got {len(lists)} lists for {n} items, expected one for all or one for each: {expected}")
+        of = torch.stack([_of_ranges(ranges, steps, expected) for ranges in lists]).to(device)
+    counts = sorted({int(row.max()) + 1 for row in of})
+    if len(counts) > 1:
+        raise VxpError(f"fragments: got items with {counts} fragments, expected one number in a call: score videos with other "
+                       "numbers of fragments in other calls")
+    return {"fragment": of}
+
+
+def labels(value: object, n: int, device: torch.device) -> Tensor | None:
+    """The correct classes of every item, int64 [n, L] padded with -1: from one class each, or a list of them for every item."""
+    if value is None:
+        return None
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    rows = [one if isinstance(one, Sequence) else [one] for one in given] if isinstance(given, Sequence) else []
+    if len(rows) != n or not all(isinstance(label, int) and label >= 0 for row in rows for label in row):
+        raise VxpError(f"labels: got {described(value)}, expected the correct class of each of {n} items, or a list of them "
+                       "for each")
+    longest = max(1, *(len(row) for row in rows))
+    return torch.tensor([[*row, *[-1] * (longest - len(row))] for row in rows], dtype=torch.int64, device=device)
+
+
+def _of_ranges(ranges: Sequence[Any], steps: int, expected: str) -> Tensor:
+    """int64 [steps]: the range that holds each step."""
+    at, of = 0, []
+    for k, one in enumerate(ranges):
+        if not isinstance(one, Sequence) or len(one) != 2 or not all(isinstance(v, int) for v in one):
+            raise VxpError(f"fragments: range {k} is {one!r}, expected {expected}")
+        start, end = one
+        hint = "; where ends are inclusive, add 1 to each" if start == at + 1 else ""
+        if start != at or end <= start:
+            raise VxpError(f"fragments: range {k} is [{start}, {end}) behind step {at}, expected {expected}{hint}")
+        of += [k] * (end - start)
+        at = end
+    if at != steps:
+        hint = "; where ends are inclusive, add 1 to each" if at == steps - 1 else ""
+        raise VxpError(f"fragments: the last range ends at step {at}, expected {steps}, the end of the items{hint}")
+    return torch.tensor(of)
 
 
 def names(given: Sequence[str] | None, n: int) -> tuple[str, ...]:

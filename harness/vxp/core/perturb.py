@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vxp import random
-from vxp.core import Batch, Cell, Normalization, Part, Scattered, SomeCells, Square, Stream, VxpError
+from vxp.core import Batch, Cell, Normalization, Part, Piece, Scattered, SomeCells, Square, Stream, VxpError
 from vxp.machine import sent
 from vxp.media import IMAGE
 
@@ -32,8 +32,13 @@ def part(which: Part, batch: Batch, i: int) -> Tensor:
     u0 to u2 the first words of position 0; drawn cells are a drawn subset (as of positions) of the grid's cells.
     VxpError where the part does not fit.
     """
-    H, W = batch.space
     device = batch.inputs.device
+    if isinstance(which, Piece):
+        of = batch.parts_of(which.unit)[i]
+        if which.number > int(of.max()):
+            raise VxpError(f"{which.unit} {which.number} was asked for, and item {batch.ids[i]} has {int(of.max()) + 1}")
+        return (of == which.number).repeat_interleave(batch.positions // len(of))
+    H, W = batch.space
     match which:
         case Scattered(stream, draw, n):
             return random.subset(_key(batch, i, stream), draw, batch.positions, n, device=device)

@@ -112,7 +112,15 @@ class SomeCells:
     n: int
 
 
-Part = Scattered | Square | Cell | SomeCells
+@dataclass(frozen=True)
+class Piece:
+    """The part of this number of an item in time: a fragment, or a second (`Batch.parts`)."""
+
+    unit: str
+    number: int
+
+
+Part = Scattered | Square | Cell | SomeCells | Piece
 """Positions that no map decides (see vxp.core.perturb.part)."""
 
 
@@ -194,7 +202,8 @@ class Segment:
 
 
 Call = Predict | Explain | Segment
-Readout = Literal["probability", "log-probability", "log-complement", "logit", "argmax", "output", "representation", "map"]
+Readout = Literal["probability", "log-probability", "log-complement", "logit", "argmax", "mean-score", "output",
+                  "representation", "map"]
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from vxp_schemas import typed
 
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
-from vxp.datasets import own_clips
-from vxp.datasets._types import Item, Sample, Source
+from vxp.datasets import h5_features, own_clips
+from vxp.datasets._types import Item, Sample, Source, Timeline
 from vxp.datasets.manifest import SUFFIXES, manifest
 from vxp.datasets.own_images import folder
+from vxp.documents.shots import Segments
 
-__all__ = ["Item", "Sample", "Source", "at", "folder", "manifest", "opened", "own_clips", "own_items", "source", "sources"]
+__all__ = ["Item", "Sample", "Segments", "Source", "Timeline", "at", "folder", "h5_features", "manifest", "opened", "own_clips",
+           "own_items", "source", "sources"]
 
 
 def sources() -> dict[str, Source]:

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from vxp_schemas import typed
+
+from vxp.core import VxpError
+from vxp.documents import shots
+from vxp.documents.shots import Segments
 
 Recipe = Mapping[str, Any]
 """How an image or clip is made, in JSON values; each data set has its own."""
@@ -33,12 +38,45 @@ class Item:
 
 
 @dataclass(frozen=True, eq=False)
+class Timeline:
+    """How a video is divided: so many frames, its list of shots, which partitions them, the frames per second where they are
+    known, and the frames that a model looks at, its steps; None where the model chooses them."""
+
+    frames: int
+    fragments: Segments
+    fps: float | None = None
+    picks: tuple[int, ...] | None = None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The frames that are looked at."""
+        return tuple(range(self.frames)) if self.picks is None else self.picks
+
+    def segments(self, unit: str) -> Segments:
+        """The parts of this unit as ranges of frames: the shots, the whole seconds, or what every step stands for, the frames
+        from it up to the next. VxpError for seconds of a video whose rate is not known."""
+        if unit == "fragment":
+            return self.fragments
+        if unit == "frame":
+            return shots.steps_of(self.steps, self.frames)
+        if self.fps is None:
+            raise VxpError("scores by second were asked for, and the frames per second of the video are not known")
+        return shots.seconds_of(self.frames, self.fps)
+
+    def parts(self) -> dict[str, Tensor]:
+        """int64 [n] by unit: the part that every step belongs to."""
+        units = ("fragment",) if self.fps is None or self.fps < 1 else ("fragment", "second")
+        return {unit: torch.tensor(shots.fragments_of(self.steps, self.segments(unit)), dtype=torch.int64) for unit in units}
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """An image uint8 [3, H, W], or a clip [3, T, H, W], and its truth: `mask` and `cells` are bool of its positions, `boxes`
-    int64 [N, 4], half-open."""
+    """An image uint8 [3, H, W], a clip [3, T, H, W], or features float [D, n] of a sequence; and its truth: `mask` and `cells`
+    are bool of its positions, `boxes` int64 [N, 4], half-open. timeline: of a video how it is divided."""
 
     image: Tensor
     truth: Mapping[str, Tensor] = field(default_factory=dict)
+    timeline: Timeline | None = None
 
 
 def _not_chosen_by_seed(seed: int) -> Iterator[Item]:
@@ -54,7 +92,8 @@ class Source:
     the registry does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input
     (H, W), for `--images ID:DIR`; it is also given the names of the model's classes. chosen: the class that a task's list
     freezes as an item's target, of the logits [K], None where it leaves the item out; by default the card's `targets` say it.
-    share: how many items of a task one cluster gives at most.
+    share: how many items of a task one cluster gives at most. alike: of items of different sizes, the size; only items of one
+    size go through a model together.
 
     access says how one gets the data (`procedural`: the code makes it). Where it is given, the registry's document is written
     from this declaration: about as its title, detail as its text, cluster as what the items of a cluster share.
@@ -72,6 +111,7 @@ class Source:
     own: Callable[[typed.Task], list[Item]] | None = None
     listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None
     chosen: Callable[[Item, Tensor], int | None] | None = None
+    alike: Callable[[Item], object] | None = None
     share: int = 1
     access: Access | None = None
     detail: str = ""

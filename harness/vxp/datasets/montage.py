@@ -13,17 +13,16 @@ machine.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, count, pairwise
 
 import numpy as np
 import torch
-import vxp_schemas
 
 from vxp import random
-from vxp.datasets._types import Item, Recipe, Sample, Source
+from vxp.datasets._types import Item, Recipe, Sample, Source, Timeline
 from vxp.datasets.photos import absent, photograph
+from vxp.documents.shots import Segments
 
 PURPOSE = "montage@1"
 SIZE = 128
@@ -61,31 +60,23 @@ PHOTOS: Mapping[str, Mapping[str, tuple[str, int, int]]] = {
 }
 """Path in site-packages, width and height of the photos of either split, by name."""
 
-Segments = tuple[tuple[int, int], ...]
-"""Half-open ranges of frames."""
-
-
 def segments(item: Item) -> Segments:
     """The list of shots of a video: ranges [start, end) that partition its frames."""
-    return tuple((start, end) for start, end in (shot["frames"] for shot in item.recipe["shots"]))
-
-
-def segments_digest(segments: Sequence[Sequence[int]]) -> str:
-    """`sha256:` of the RFC 8785 form of a list of shots [[start, end], ...]."""
-    return f"sha256:{hashlib.sha256(vxp_schemas.canonical([list(shot) for shot in segments])).hexdigest()}"
+    return tuple((start, end) for start, end in item.recipe["segments"])
 
 
 def load(item: Item) -> Sample:
     """The video, uint8 [3, FRAMES, SIZE, SIZE]."""
-    frames = np.concatenate([_shot(shot, item.recipe["split"]) for shot in item.recipe["shots"]])
-    return Sample(torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous())
+    frames = np.concatenate([_shot(shot, end - start, item.recipe["split"])
+                             for shot, (start, end) in zip(item.recipe["shots"], segments(item), strict=True)])
+    return Sample(torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous(), timeline=Timeline(FRAMES, segments(item), FPS))
 
 
-def _shot(shot: Recipe, split: str) -> np.ndarray:
-    """The frames of a shot, uint8 [n, SIZE, SIZE, 3]."""
+def _shot(shot: Recipe, n: int, split: str) -> np.ndarray:
+    """The n frames of a shot, uint8 [n, SIZE, SIZE, 3]."""
     photo = np.asarray(photograph(PHOTOS[split][shot["photo"]][0], "montage"))
-    (start, end), (left, top), (across, down) = shot["frames"], shot["window"], shot["pan"]
-    corners = ((left + across * t, top + down * t) for t in range(end - start))
+    (left, top), (across, down) = shot["window"], shot["pan"]
+    corners = ((left + across * t, top + down * t) for t in range(n))
     return np.stack([photo[y : y + SIZE, x : x + SIZE] for x, y in corners])
 
 
@@ -107,10 +98,9 @@ def video(seed: int, split: str, name: str) -> Item:
     photos = _shuffled(list(PHOTOS[split]), below)[: len(shares)]
     order = _shuffled([photo for photo, n in zip(photos, shares, strict=True) for _ in range(n)], below)
     ends = list(accumulate(_lengths(len(order), below), initial=0))
-    shots = [_placed(photo, list(frames), PHOTOS[split][photo][1:], below)
-             for photo, frames in zip(order, pairwise(ends), strict=True)]
-    return Item(name, name, {"split": split, "fps": FPS, "shots": shots,
-                             "segments_digest": segments_digest([shot["frames"] for shot in shots])})
+    shots = [_placed(photo, end - start, PHOTOS[split][photo][1:], below)
+             for photo, (start, end) in zip(order, pairwise(ends), strict=True)]
+    return Item(name, name, {"split": split, "fps": FPS, "segments": [list(shot) for shot in pairwise(ends)], "shots": shots})
 
 
 def _shuffled(names: list[str], below: Callable[[int], int]) -> list[str]:
@@ -131,15 +121,15 @@ def _lengths(shots: int, below: Callable[[int], int]) -> list[int]:
             return [*drawn, left]
 
 
-def _placed(photo: str, frames: list[int], size: Sequence[int], below: Callable[[int], int]) -> Recipe:
-    """A shot at a drawn place of its photo, width and height `size`, on which its window stays."""
+def _placed(photo: str, n: int, size: Sequence[int], below: Callable[[int], int]) -> Recipe:
+    """A shot of n frames at a drawn place of its photo, width and height `size`, on which its window stays."""
     pan = [below(2 * PAN + 1) - PAN for _ in range(2)]
     window = []
     for step, side in zip(pan, size, strict=True):
-        way = step * (frames[1] - frames[0] - 1)
+        way = step * (n - 1)
         low, high = max(0, -way), side - SIZE - max(0, way)
         window.append(low + below(high - low + 1))
-    return {"photo": photo, "frames": frames, "window": window, "pan": pan}
+    return {"photo": photo, "window": window, "pan": pan}
 
 
 MONTAGE = Source(
@@ -151,7 +141,7 @@ MONTAGE = Source(
     detail="60 videos of 240 frames at 128 px. Every video is ten shots of 12 to 36 frames; a shot is a window that moves by "
            "the same whole pixels from frame to frame over one place of a photo of the scikit-image and scikit-learn wheels. "
            "The shots of a video come from four or five photos, of which one gives up to five shots and others a single one, "
-           "so that footage is redundant or novel in its video. The list of shots is data of the item, as half-open ranges "
-           "with a digest. 20 videos are held out and cut from six photos that the 40 training videos do not have. Cluster: "
+           "so that footage is redundant or novel in its video. The list of shots is data of the item, as half-open ranges. "
+           "20 videos are held out and cut from six photos that the 40 training videos do not have. Cluster: "
            "the video.",
 )

@@ -23,12 +23,14 @@ FILES: Mapping[Beside, str] = {
     "curves": "curves.safetensors", "statistics": "statistics.safetensors",
     "reference_statistics": "reference-statistics.safetensors"}
 """The files of a result by the field of result.json that describes them."""
-GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w")}
+GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w"),
+                                        "temporal": ("parts",)}
 """The axes of a map by the kind of explanation."""
 RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2, "nearest": 0},
-                                                     "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0}}
+                                                     "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0},
+                                                     "temporal": {"fragment": 0, "frame": 0, "second": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
-rule of every kind."""
+rule of every kind of map. Those of scores of parts are the units of the parts."""
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "morf": ("deletion", {"fill": "mean"}),
     "lerf": ("insertion", {"fill": "mean"}),
@@ -38,6 +40,13 @@ OPEN = "open-"
 """What the ids of tasks of one's own images begin with."""
 OPEN_CLIPS = "open-clips."
 """What those of one's own clips begin with; an id of images has no dot."""
+OPEN_FEATURES = "open-features."
+"""What those of one's own features of videos begin with."""
+
+
+def own_items(task: str) -> str:
+    """What an unregistered task is made of, by its id, as the command line has it: images, clips or features."""
+    return "features" if task.startswith(OPEN_FEATURES) else "clips" if task.startswith(OPEN_CLIPS) else "images"
 TEXTS = {".md": "text/markdown", ".txt": "text/plain", ".cff": "text/plain", "": "text/plain"}
 """Kinds of documentation that a bundle takes, by the ending of the name."""
 

@@ -332,7 +332,8 @@ def read_table(data: bytes) -> pa.Table:
 
 @dataclass(frozen=True)
 class Maps:
-    """The payload [N, *grid] of a set, read by rows; every shard is checked against its digest before its first row is read."""
+    """The payload [N, *grid] of a set, read by rows; every shard is checked against its digest before its first row is read.
+    Scores of parts are stored at the length of the longest row, and read at their own."""
 
     root: Path
     shards: Sequence[typed.SetShard]
@@ -352,25 +353,40 @@ class Maps:
             self.checked.add(shard["descriptor"]["path"])
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows start to stop [n, *grid]."""
+        """Rows start to stop [n, *grid]; VxpError where scores of parts have different lengths."""
         import torch
 
-        parts = [self._of_shard(shard, max(start - shard["first_row"], 0), min(stop - shard["first_row"], shard["rows"]))
-                 for shard in self.shards
-                 if shard["first_row"] < stop and start < shard["first_row"] + shard["rows"]]
-        return torch.cat(parts)
+        rows = torch.cat(self._of_shards("values", start, stop))
+        if "lengths" not in self.shards[0]["tensors"]:
+            return rows
+        lengths = torch.cat(self._of_shards("lengths", start, stop)).tolist()
+        if len(set(lengths)) != 1:
+            raise VxpError(f"{self.root}: rows {start} to {stop} have {sorted(set(lengths))} parts, expected one number in "
+                           "rows that are read together")
+        return rows[:, : lengths[0]]
 
-    def _of_shard(self, shard: typed.SetShard, a: int, b: int) -> Tensor:
+    def segments(self, row: int) -> list[list[int]]:
+        """Of scores of parts, the parts of a row: half-open ranges of frames."""
+        (length,) = self._of_shards("lengths", row, row + 1)[0].tolist()
+        found: list[list[int]] = self._of_shards("segments", row, row + 1)[0][0, :length].tolist()
+        return found
+
+    def _of_shards(self, tensor: str, start: int, stop: int) -> list[Tensor]:
+        return [self._of_shard(tensor, shard, max(start - shard["first_row"], 0), min(stop - shard["first_row"], shard["rows"]))
+                for shard in self.shards
+                if shard["first_row"] < stop and start < shard["first_row"] + shard["rows"]]
+
+    def _of_shard(self, tensor: str, shard: typed.SetShard, a: int, b: int) -> Tensor:
         import safetensors
 
         path = self.root / shard["descriptor"]["path"]
         self._check(shard)
-        expected = shard["tensors"]["values"]["shape"]
+        expected = shard["tensors"][tensor]["shape"]
         with safetensors.safe_open(path, "pt") as file:
-            found = file.get_slice("values") if "values" in file.keys() else None  # noqa: SIM118
+            found = file.get_slice(tensor) if tensor in file.keys() else None  # noqa: SIM118
             if found is None or list(found.get_shape()) != expected:
-                got = "no tensor 'values'" if found is None else str(list(found.get_shape()))
-                raise VxpError(f"{path}: got {got}, expected values {expected} as set.json says")
+                got = f"no tensor {tensor!r}" if found is None else str(list(found.get_shape()))
+                raise VxpError(f"{path}: got {got}, expected {tensor} {expected} as set.json says")
             rows: Tensor = found[a:b]
         return rows.clone()
 

@@ -9,14 +9,13 @@ from vxp.engine.attempts import attempted, on_one_grid
 from vxp.engine.batches import MEMORY, best_batch_size, budget, fitting
 from vxp.engine.jobs import ExplainCall, Job, Replay, SegmentCall, Tally
 from vxp.engine.outcomes import failed, with_statuses, without_numbers
-from vxp.engine.readouts import READOUTS, readouts
 from vxp.engine.rounds import Engine
 from vxp.engine.running import Precision
 from vxp.engine.shared import Shared, Wanted, mapless
 from vxp.engine.tracing import Trace, traces
 
 __all__ = [
-    "MEMORY", "READOUTS", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Shared", "Tally", "Trace",
-    "Wanted", "attempted", "best_batch_size", "budget", "failed", "fitting", "mapless", "on_one_grid", "readouts", "traces",
+    "MEMORY", "Engine", "ExplainCall", "Job", "Precision", "Replay", "SegmentCall", "Shared", "Tally", "Trace",
+    "Wanted", "attempted", "best_batch_size", "budget", "failed", "fitting", "mapless", "on_one_grid", "traces",
     "with_statuses", "without_numbers",
 ]

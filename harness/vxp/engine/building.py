@@ -34,6 +34,8 @@ from vxp.core import (
 from vxp.machine import sent
 from vxp.media import Imputed
 
+PART_OF_A_FRAME = "the fill `remove` leaves whole frames out, and part of a frame was removed: take another fill"
+
 
 @dataclass(eq=False)
 class Builder:
@@ -110,16 +112,35 @@ class Builder:
         a, b = ends.int().unbind(1)
         return (self.ranks[name][i] >= a[:, None]) & (self.ranks[name][i] < b[:, None])
 
-    def frames_gone(self, i: int, edit: Removed) -> list[int]:
-        """The frames of clip i that go; VxpError for an order whose groups are not its frames."""
+    def frames_gone(self, i: int, edit: Edit) -> list[int]:
+        """The frames of item i that go; VxpError where part of a frame does."""
+        T = self.batch.space[0]
+        if isinstance(edit, Without):
+            gone = perturb.part(edit.part, self.batch, i).view(T, -1)
+            if bool((gone != gone[:, :1]).any()):
+                raise VxpError(PART_OF_A_FRAME)
+            found: list[int] = gone[:, 0].nonzero().flatten().tolist()
+            return found
+        if not isinstance(edit, Removed):
+            raise TypeError(f"no frames go by {edit!r}")
+        if self.batch.positions == T:  # every position is a frame
+            a, b = self.span(i, edit)
+            found = self.order(edit.order).positions[i, a:b].tolist()
+            return found
+        order, size = self.order(edit.order), self.batch.positions // T
+        if order.starts is not None and order.starts.shape[1] < T + 1:  # groups of several frames, such as fragments
+            a, b = self.span(i, edit)
+            frames, counts = (order.positions[i, a:b] // size).unique(return_counts=True)
+            if bool((counts != size).any()):
+                raise VxpError(PART_OF_A_FRAME)
+            gone_of_groups: list[int] = frames.tolist()
+            return gone_of_groups
         if edit.order not in self.frames:
-            order, T = self.order(edit.order), self.batch.space[0]
-            size = self.batch.positions // T
             of = (order.positions // size).unflatten(1, (T, size))
             groups = torch.arange(0, T * size + 1, size, device=of.device)
             if order.starts is None or order.starts.shape[1] != T + 1 or not bool(
                     (of == of[:, :, :1]).all() & (order.starts == groups).all()):
-                raise VxpError("the fill `remove` leaves whole frames out, and part of a frame was removed: take another fill")
+                raise VxpError(PART_OF_A_FRAME)
             self.frames[edit.order] = of[:, :, 0].tolist()
         return self.frames[edit.order][i][edit.a : edit.b]
 

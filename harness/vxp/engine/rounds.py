@@ -27,8 +27,8 @@ class Engine(Runner):
         An explainer that fails while it explains again gives `failed:explainer-error`, or the code that it states, to the
         metric that asked, and a score that is not finite becomes `failed:non-finite-score`; the other scores are untouched.
         A metric of the representation is `not-run:no-representation` where the model has none, one that leaves frames out
-        `not-run:fixed-length` where the model takes no fewer frames, and one that is not defined for this kind of explanation
-        `not-run:kind`.
+        `not-run:fixed-length` where the model takes no fewer frames, one that is not defined for this kind of explanation
+        `not-run:kind`, and one that is not defined for what the model says `not-run:output`.
         """
         batch, known = job.case.batch, known or Shared()
         rounds = _Rounds(job, Rows.known(self, batch, known), Maps.known(self, batch, known))
@@ -60,7 +60,8 @@ class Engine(Runner):
         rows.predict(dict.fromkeys(wanted.edits), {}, set(wanted.vectors))
         for n in wanted.regions:
             maps.cut(Segment(n), [Unchanged()])
-        return Shared({edit: rows.read_of[edit] for edit in wanted.edits},
+        # none of frames that are left out, where the model takes one length only
+        return Shared({edit: rows.read_of[edit] for edit in wanted.edits if edit in rows.read_of},
                       {key: rows.vectors[key] for key in wanted.vectors if key in rows.vectors},
                       {n: maps.made[Unchanged(), Segment(n)] for n in wanted.regions}, rows.represented)
 
@@ -82,6 +83,9 @@ class _Rounds:
         for bound in self.job.metrics:
             if self.job.case.kind.id not in bound.metric.kinds:
                 self.done[bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
+                continue
+            if not self.rows.runner.output.admitted(bound.metric.outputs):
+                self.done[bound.signature] = failed(len(self.rows.batch), "output", "not-run")
                 continue
             started = bound.metric.plan(self.job.case, **bound.parameters)
             if isinstance(started, Outcome):

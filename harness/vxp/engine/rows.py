@@ -17,7 +17,7 @@ from vxp.core import Batch, Case, Edit, Filled, Readout, Removed, Request, Uncha
 from vxp.engine import shorter
 from vxp.engine.building import Builder, chain
 from vxp.engine.frames import Frames, fusion_of
-from vxp.engine.readouts import READOUTS, VECTORS, readouts
+from vxp.engine.readouts import VECTORS
 from vxp.engine.running import Runner
 from vxp.engine.shared import Shared
 from vxp.machine import sent
@@ -32,7 +32,7 @@ class Rows:
 
     runner: Runner
     batch: Batch
-    read_of: dict[Edit, Tensor]  # [B, 4]
+    read_of: dict[Edit, Tensor]  # [B, R]
     vectors: dict[tuple[Edit, Readout], Tensor] = field(default_factory=dict)  # [B, D]
     represented: bool = True  # whether the model has a representation of every row
     shortens: bool = True  # whether the model takes clips of fewer frames
@@ -59,9 +59,7 @@ class Rows:
         if request.readout in VECTORS:
             return torch.stack([self.vectors[edit, request.readout] for edit in request.edits], dim=1)
         rows = torch.stack([self.read_of[edit] for edit in request.edits], dim=1)
-        if request.readout == "probability":
-            return rows[..., 0].exp()
-        return rows[..., READOUTS.index(request.readout)]
+        return self.runner.output.of(rows, request.readout)
 
     def refused(self, request: Request) -> str | None:
         """Why the model cannot answer, the code of a status; None where it can."""
@@ -75,7 +73,7 @@ class Rows:
         self, edits: Mapping[Edit, None], held: Mapping[str, Case], kept: Set[tuple[Edit, Readout]] = frozenset()
     ) -> None:
         """Run the rows of these edits for every item and keep their readouts, and the vectors that are in `kept`."""
-        edits = self._left_of(edits, held)
+        edits = self._left_of(edits, held, kept)
         if not edits:
             return
         order = sorted(edits, key=chain)
@@ -106,7 +104,7 @@ class Rows:
     def _run(
         self, builder: Builder, frames: Frames | None, chunk: Sequence[tuple[int, Edit]], kept: Set[tuple[Edit, Readout]]
     ) -> tuple[Tensor, ...]:
-        """Of a model batch, on its device: readouts [N, 5], the last whether a row is the unchanged item, and of the rows
+        """Of a model batch, on its device: readouts [N, R + 1], the last whether a row is the unchanged item, and of the rows
         whose vectors are kept the vectors [M, D], of every kind."""
         device = self.batch.inputs.device
         items = sent(torch.tensor([i for i, _ in chunk]), device)
@@ -115,7 +113,7 @@ class Rows:
         with models.last_linear_input(self.runner.model, wanted=bool(kept)) as seen:
             logits = (self.runner.predict(inputs, watched=bool(kept)) if frames is None
                       else frames.predict(inputs, [i for i, _ in chunk]))
-        read = torch.cat([readouts(logits, self.batch.targets[items]), same[:, None].double()], dim=1)
+        read = torch.cat([self.runner.output.read(logits, self.batch.targets[items]), same[:, None].double()], dim=1)
         if not kept:
             return (read,)
         self.represented &= len(seen) == 1 and len(seen[0]) == len(chunk)
@@ -126,22 +124,26 @@ class Rows:
                        for of, some in zip(vectors, places, strict=True))
 
     def _keep(self, order: Sequence[Edit], read: Tensor) -> None:
-        """Keep what was read [B, E, 5] of these edits. One input has one output: not one that differs by how a library rounds
-        it at another place of a batch."""
+        """Keep what was read [B, E, R + 1] of these edits. One input has one output: not one that differs by how a library
+        rounds it at another place of a batch."""
         values, same = read[..., :-1], read[..., -1:].bool()
         whole = values[:, order.index(Unchanged())] if Unchanged() in order else self.read_of.get(Unchanged())
         if whole is not None:
             values = torch.where(same, whole[:, None], values)
         self.read_of |= dict(zip(order, values.transpose(0, 1).contiguous(), strict=True))
 
-    def _left_of(self, edits: Mapping[Edit, None], held: Mapping[str, Case]) -> Mapping[Edit, None]:
+    def _left_of(
+        self, edits: Mapping[Edit, None], held: Mapping[str, Case], kept: Set[tuple[Edit, Readout]]
+    ) -> Mapping[Edit, None]:
         """The edits whose rows are as long as the clip; those of the others are run, if the model takes them."""
         less = dict.fromkeys(edit for edit in edits if shorter.leaves_out(edit, self.batch))
         if less and self.shortens:
             builder = Builder(self.batch, held)
-            found = shorter.run(self.runner, builder, list(less), self._frames(builder, edits))
-            self.read_of |= found or {}
+            found = shorter.run(self.runner, builder, list(less), self._frames(builder, edits), kept)
             self.shortens = found is not None
+            if found is not None:
+                self.read_of |= found[0]
+                self.vectors |= found[1]
         return {edit: None for edit in edits if edit not in less}
 
     def _frames(self, builder: Builder, edits: Mapping[Edit, None]) -> Frames | None:

@@ -12,12 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vxp import clock, models
+from vxp import clock, models, outputs
 from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
 from vxp.core.segments import slic
 from vxp.engine.batches import MEMORY, fitting
 from vxp.engine.jobs import SegmentCall, Tally
 from vxp.models.clips import LateFusion
+from vxp.outputs import Output
 
 log = logging.getLogger("vxp")
 
@@ -41,7 +42,7 @@ class Runner:
     precision: Precision = "fp32"
     rows: Callable[[int], None] = lambda n: None
     tally: Tally = field(default_factory=Tally)
-    classes: int | None = None  # of the model, once it has been run
+    classes: int | None = None  # K of the model, once it has been run
     relabelled: nn.Module | None = None
     segment: SegmentCall = slic
     memory: int = MEMORY
@@ -51,15 +52,20 @@ class Runner:
 
     @clock.stage("model")
     def predict(self, inputs: Tensor, *, watched: bool = False) -> Tensor:
-        """Logits [N, K] float32 of inputs, without gradients; VxpError for a wrong shape. watched: modules of the model have
-        hooks now, which a compiled model does not call."""
+        """What the model says of inputs, [N, K] float32 (logits, scores), without gradients; VxpError for a wrong shape.
+        watched: modules of the model have hooks now, which a compiled model does not call."""
         with torch.no_grad(), self.arithmetic(inputs.device):
             found = self.model(inputs) if watched else self.forward(inputs)
-            logits = models.check_logits(found, len(inputs)).float()
+            logits = self.output.checked(found, inputs).float()
         self.classes = logits.shape[1]
         if isinstance(self.model, LateFusion) and inputs.ndim == 5:
             self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
+
+    @cached_property
+    def output(self) -> Output:
+        """What the model says."""
+        return outputs.of(self.model)
 
     def forward(self, inputs: Tensor) -> object:
         """What the model returns, through torch.compile where that was asked for; VxpError where it does not compile."""

@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """What they gave for a batch: readouts [B, 4] by edit, vectors [B, D], labels [B, *space] by number of regions; and whether
+    """What they gave for a batch: readouts [B, R] by edit, vectors [B, D], labels [B, *space] by number of regions; and whether
     the model has a representation."""
 
     rows: Mapping[Edit, Tensor] = field(default_factory=dict)

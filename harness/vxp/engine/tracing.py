@@ -11,7 +11,9 @@ from torch import Tensor
 from vxp.core import Batch, Call, Case, Edit, Explain, Outcome, Predict, Request, Segment
 from vxp.engine.readouts import VECTORS
 from vxp.engine.shared import Wanted, mapless
+from vxp.kinds import Map
 from vxp.metrics import Bound
+from vxp.outputs import Output
 
 LONGEST = 1000
 """Requests of one plan that are followed at most."""
@@ -72,16 +74,14 @@ def _bytes(outcome: Outcome) -> int:
     return sum(part.numel() * part.element_size() for part in parts)
 
 
-def traces(metrics: Sequence[Bound], batch: Batch, axes: int) -> dict[str, Trace]:
-    """The trace of every metric that is defined for maps with so many axes, by signature; batch has one item."""
-    case = Case(batch, _stand_in(batch, axes))
-    return {b.signature: traced(b, batch, case) for b in metrics if case.kind.id in b.metric.kinds}
-
-
-def _stand_in(batch: Batch, axes: int) -> Tensor:
-    """A map of one item that is nowhere constant, on the input grid, of so many axes."""
-    space = batch.space[-axes:]
-    return torch.rand(1, *space, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
+def traces(metrics: Sequence[Bound], batch: Batch, kind: Map, output: Output) -> dict[str, Trace]:
+    """The trace of every metric that is defined for explanations of this kind and for what the model says, by signature; batch
+    has one item."""
+    grid = (int(batch.parts_of("fragment").max()) + 1,) if kind.ragged else batch.space
+    stand_in = torch.rand(1, *grid, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
+    case = Case(batch, stand_in)
+    return {b.signature: traced(b, batch, case) for b in metrics
+            if kind.id in b.metric.kinds and output.admitted(b.metric.outputs)}
 
 
 def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor:
@@ -93,7 +93,8 @@ def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor
     elif isinstance(request.call, Explain):
         found = torch.rand(1, K, *batch.space, generator=answers)
     elif request.readout in VECTORS:
-        found = torch.rand(1, K, WIDTH, generator=answers, dtype=torch.float64)
+        width = batch.space[0] if len(batch.space) == 1 else WIDTH  # of a sequence one number per step
+        found = torch.rand(1, K, width, generator=answers, dtype=torch.float64)
     else:
         drawn = torch.rand(1, K, generator=answers, dtype=torch.float64)
         found = {"probability": drawn, "logit": drawn, "argmax": torch.zeros_like(drawn)}.get(request.readout, drawn.log())

@@ -13,16 +13,17 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
-from vxp import kinds
+from vxp import kinds, outputs
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
 from vxp.kinds import Map
 from vxp.models import from_file, guard
+from vxp.outputs import Output
 
 GROUP = "vxp.explainers"
 REFERENCES: Mapping[str, tuple[str, ...]] = {
-    "random": kinds.MAPS, "random-coarse": ("heatmap3d",), "centre-gaussian": kinds.MAPS, "edges": kinds.MAPS,
-    "motion": ("heatmap3d",), "oracle": kinds.MAPS, "oracle-binary": kinds.MAPS,
+    "random": kinds.EVERY, "random-coarse": ("heatmap3d",), "centre-gaussian": kinds.EVERY, "edges": kinds.MAPS,
+    "motion": ("heatmap3d",), "leave-one-out": ("temporal",), "oracle": kinds.MAPS, "oracle-binary": kinds.MAPS,
 }
 """The fixed reference explanations that stand beside every result (6.4), with the kinds that they make: the validator asks
 and loads no explainer."""
@@ -65,10 +66,17 @@ class BoundExplainer:
         """The same for a kind of explanation, with its rule of resampling as that kind calls it; VxpError where it makes none
         of them."""
         if kind.id not in self.explainer.kinds:
-            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.medium.id}s need "
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.media[0].id}s need "
                            f"{kind.id}: choose another (vxp list explainers)")
         rule = kind.rule(self.explainer.resample)
         return self if rule == self.explainer.resample else replace(self, explainer=replace(self.explainer, resample=rule))
+
+    def of(self, output: Output) -> BoundExplainer:
+        """The same for a model with this output; VxpError where it explains no such model."""
+        if not output.admitted(self.explainer.outputs):
+            raise VxpError(f"explainer {self.id!r} explains models whose output is {' or '.join(self.explainer.outputs)}, and "
+                           f"the output of this model is {output.id}: choose another (vxp list explainers)")
+        return self
 
     def resolved(self, model: nn.Module) -> BoundExplainer:
         """With the parameters that depend on the model filled in; VxpError where it cannot explain this model."""
@@ -78,9 +86,11 @@ class BoundExplainer:
         return replace(self, parameters=dict(training.resolve(model, **self.parameters)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Maps [B, h, w] float32, [B, t, h, w] of clips; VxpError where the explainer makes none of such items or returns
-        another shape, ModelChangedError where it leaves the model changed."""
-        kind = kinds.of_medium(batch.medium, self.explainer.kinds)
+        """Maps [B, h, w] float32, [B, t, h, w] of clips, or scores [B, K] of the parts of videos; VxpError where the explainer
+        makes none of such items, explains no such model or returns another shape, ModelChangedError where it leaves the model
+        changed."""
+        output = outputs.of(model)
+        kind = self.of(output).makes(output, batch)
         self.on(kind)
         with guard.kept(model, batch.inputs.device.type) as changed:
             maps = self.explainer.explain(model, batch, **self.parameters)
@@ -91,6 +101,12 @@ class BoundExplainer:
             raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, {kind.shape}]: one map per "
                            "item with the channels pooled")
         return maps.detach().to(torch.float32)
+
+    def makes(self, output: Output, batch: Batch) -> Map:
+        """What it makes of these items: scores of parts, where it can, of a model that scores steps and has no target."""
+        made = self.explainer.kinds
+        parts = [id for id in made if kinds.KINDS[id].ragged]
+        return kinds.of_medium(batch.medium, made if output.targets or not parts else parts)
 
 
 @cache
@@ -109,6 +125,7 @@ def facts(explainer: Explainer) -> dict[str, Any]:
         "family": "reference" if explainer.reference else explainer.family, "kinds": list(explainer.kinds),
         "parameters": [{"name": name, "default": value} for name, value in explainer.parameters.items()],
         "signed": explainer.signed, "resample": explainer.resample, "target_specific": explainer.target_specific,
+        "outputs": list(explainer.outputs), "explanandum": explainer.explanandum,
         "needs": sorted(explainer.needs), "passes": BoundExplainer(explainer, explainer.parameters).passes,
         "trained": explainer.training is not None, "source": explainer.source,
     }
@@ -160,7 +177,8 @@ def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[s
 def absent(facts: typed.Explainer, system: typed.System | None = None) -> BoundExplainer:
     """The explainer of a stored set that is not installed here: its facts stand, its maps cannot be made again."""
     declared = Explainer(facts["id"], _absent, facts["parameters"], facts["signed"], facts["resample"],
-                         facts["target_specific"], reference=facts["reference"], family=facts["family"], kinds=kinds.MAPS)
+                         facts["target_specific"], reference=facts["reference"], family=facts["family"],
+                         kinds=kinds.EVERY, outputs=outputs.IDS, explanandum=facts.get("explanandum", "class"))
     return BoundExplainer(declared, facts["parameters"], system)
 
 
@@ -176,4 +194,5 @@ def _undeclared(function: Any) -> Explainer:
         parameters = keyword_defaults(function)
     except ValueError:  # builtins and some callables have no signature to read
         parameters = {}
-    return Explainer(name, function, parameters, signed=True, kinds=kinds.MAPS)
+    return Explainer(name, function, parameters, signed=True, kinds=kinds.EVERY,
+                     outputs=outputs.IDS)

@@ -3,8 +3,8 @@
 Every removed pixel is the weighted mean of its neighbours, direct ones 1/6 and diagonal ones 1/12, renormalised at the
 border; known pixels are fixed. That is a sparse symmetric positive definite system A x = b with A = D - W on the removed
 pixels. Conjugate gradients with a V-cycle as preconditioner needs about ten steps whatever the size of the holes; all
-images of the batch and all channels go through it together, each stopping on its own. On a CPU `imputation_cpu` runs the same
-steps, compiled.
+images of the batch and all channels go through it together, each stopping on its own. On a CPU `compiled` runs the same method
+image by image, in compiled loops.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,19 +34,25 @@ def nli(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float
     """
     if raw.device.type == "cpu" and raw.dtype == torch.float32:
         # image by image, as many at once as torch has threads
-        filled = raw.clone()
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for i, image in enumerate(pool.map(partial(_compiled, mean=mean, tolerance=tolerance), raw, removed)):
-                filled[i] = image
-        return filled
+        one = partial(_compiled, mean=mean, tolerance=tolerance)
+        threads = min(torch.get_num_threads(), len(raw))
+        if threads < 2:
+            return torch.stack([one(*image) for image in zip(raw, removed, strict=True)]) if len(raw) else raw.clone()
+        with ThreadPoolExecutor(threads) as pool:
+            return torch.stack(list(pool.map(one, raw, removed)))
     return _solved(*_started(raw, removed, mean), tolerance)
 
 
 def _compiled(raw: Tensor, removed: Tensor, *, mean: Sequence[float], tolerance: float) -> Tensor:
     from vxp.imputation.compiled import imputed  # the compiler loads when something is imputed
 
-    (start,), (free,) = _started(raw[None], removed[None], mean)
-    return torch.from_numpy(imputed(start.numpy(), free[0].numpy(), tolerance)) if bool(free.any()) else start
+    gone = removed.numpy()
+    count = np.count_nonzero(gone)
+    if count == 0:
+        return raw
+    if count == gone.size:
+        return raw.new_tensor(mean).view(-1, 1, 1).expand_as(raw)
+    return torch.from_numpy(imputed(raw.numpy(), gone, tolerance))
 
 
 def _started(raw: Tensor, removed: Tensor, mean: Sequence[float]) -> tuple[Tensor, Tensor]:

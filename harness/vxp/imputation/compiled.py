@@ -1,343 +1,340 @@
-"""The cycle and the conjugate gradients of imputation.py compiled for one channel of one image on one CPU thread.
+"""The imputation of one image on a CPU: conjugate gradients with a V-cycle, compiled, channel by channel.
 
-A tensor library makes about 700 passes over the image for one system; here a pass does all that can be done while its row
-lies in the cache. The grids are those of imputation.py, one after the other in one row of memory, each with a frame of zeros
-one point wide, so that no loop asks where the border is.
+A tensor library makes about 700 passes over the image for one system. Here one step makes three passes over the finest grid,
+and each does all that can be done while its row lies in the cache. The vectors are float32. Only A p of the finest grid is
+added up in float64: the iteration then knows the residual of what it has found, where little is known too, and needs no
+second round to correct itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from vxp.imputation.multigrid import COARSEST, DAMPING, REFINEMENTS, STEPS
+from vxp.imputation.grids import (
+    BLOCK,
+    FULL,
+    HALF,
+    NONE,
+    ONE,
+    TWELFTH,
+    TWICE,
+    TWO,
+    ZERO,
+    Array,
+    Grids,
+    compiled,
+    grids_of,
+    inlined,
+    place,
+)
+from vxp.imputation.multigrid import STEPS
 
-Array = NDArray[Any]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    # sums may be reordered, which vector units need; NaN and infinity keep their meaning
-    made: Any = njit(nogil=True, cache=True, fastmath={"nsz", "arcp", "contract", "reassoc"}, error_model="numpy")(function)
-    return cast(Function, made)
-
-
-def inlined(function: Function) -> Function:
-    """A part of a compiled function, copied into it. A call instead would go to code that this process optimised once, and in
-    the next process, which takes the whole from the cache, to code optimised twice: other sums, other last bits."""
-    made: Any = njit(inline="always")(function)
-    return cast(Function, made)
-
-
-TWO, FOUR, HALF, TWELFTH = (np.float32(value) for value in (2, 4, 0.5, 1 / 12))
+POSITIVE = np.int32(0x7FFFFFFF)
+"""The bits of a float32 without its sign: as whole numbers they are in the order of the absolute values, NaN the largest."""
 
 
-class Grids(NamedTuple):  # which the compiler knows, as it knows no dataclass
-    """What a set of removed positions makes: the same for all channels of an image."""
+class Work(NamedTuple):
+    """The vectors of one system, float32 [points] over all grids."""
 
-    sizes: Array  # int64 [levels, 2]
-    starts: Array  # int64 [levels + 1], where each grid begins in a row of memory
-    weights: Array  # float32 [H + 2, W + 2]: 12 D of the finest grid, a whole number
-    stencils: Array  # float32 [9, points]: of the coarser grids
-    smooths: Array  # float32 [points]: what Jacobi's sweep multiplies the residual by
-    frees: Array  # float32 [points]
-    inverse: Array  # float32 [n, n]: of the coarsest grid
-
-
-def imputed(start: Array, removed: Array, tolerance: float) -> Array:
-    """float32 [C, H, W] that equals `start` at the known positions; `removed` bool [H, W] leaves at least one of them."""
-    grids = _grids(removed)
-    found = np.pad(start, ((0, 0), (1, 1), (1, 1)))
-    work = np.zeros((4, grids.starts[-1]), np.float32)
-    for channel in found:
-        solve(channel, grids, work, tolerance)
-    return found[:, 1:-1, 1:-1].copy()
+    r: Array  # the residual, on a coarse grid the restricted one
+    u: Array  # the correction of a grid on its way down and up
+    v: Array  # the residual that is left on the way down, and the grid's correction after the way up; A p
+    p: Array  # the direction of the search, on the finest grid
+    x: Array  # the solution, on the finest grid
+    bits: Array  # v as int32
+    line: Array  # float32 [W + 32]
 
 
-# --------------------------------------------------------------------------------------------------------------- grids
+def imputed(image: Array, removed: Array, tolerance: float) -> Array:
+    """float32 [C, H, W] that equals the image at the known positions; `removed` bool [H, W] leaves at least one of them."""
+    C, H, W = image.shape
+    filled = image.copy()
+    if min(H, W) == 1:
+        # a pixel between two neighbours of one weight: the solution is linear from a known one to the next
+        gone = removed.ravel()
+        for row in filled.reshape(C, -1):
+            row[gone] = np.interp(np.flatnonzero(gone), np.flatnonzero(~gone), row[~gone])
+        return filled
+    grids = grids_of(np.ascontiguousarray(removed))
+    r, u, v, p, x = np.zeros((5, len(grids.smooth)), np.float32)
+    work = Work(r, u, v, p, x, v.view(np.int32), np.zeros(W + 4 * int(BLOCK), np.float32))
+    for channel in filled:
+        solve(channel, grids, work, int(np.float32(tolerance).view(np.int32)))
+    return filled
 
 
-def _grids(removed: Array) -> Grids:
-    H, W = removed.shape
-    sizes = [(H, W)]
-    while min(sizes[-1]) > COARSEST:
-        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
-    starts = np.cumsum([0, *((h + 2) * (w + 2) for h, w in sizes)])
-    stencils = np.zeros((9, starts[-1]), np.float32)
-    smooths, frees = np.zeros(starts[-1], np.float32), np.zeros(starts[-1], np.float32)
-
-    def framed(memory: Array, level: int) -> Array:
-        h, w = sizes[level]
-        grid: Array = memory[..., starts[level]:starts[level + 1]].reshape(*memory.shape[:-1], h + 2, w + 2)[..., 1:-1, 1:-1]
-        return grid
-
-    weights = _weights(H, W)
-    free = framed(frees, 0)
-    free[:] = removed
-    # D^-1 A has its high frequencies in [2/3, 4/3], so undamped Jacobi thirds them
-    framed(smooths, 0)[:] = 12 * free / np.maximum(weights[1:-1, 1:-1], 1)
-    fine = np.zeros((3, 3, H, W), np.float32)
-    finest(np.pad(free, 1), weights, fine)
-    for level in range(1, len(sizes)):
-        h, w = sizes[level]
-        rows = np.zeros((3, 3, h, fine.shape[3]), np.float32)
-        galerkin(fine, rows)
-        # the other axis the same way, the grid and the offsets turned
-        columns = np.zeros((3, 3, w, h), np.float32)
-        galerkin(np.ascontiguousarray(rows.transpose(1, 0, 3, 2)), columns)
-        fine = np.ascontiguousarray(columns.transpose(1, 0, 3, 2))
-        centre = fine[1, 1]
-        framed(frees, level)[:] = centre > 0
-        # a coarse point that touches no removed pixel has no equation: give it x = 0
-        centre[centre <= 0] = 1
-        # four coarse points around one removed pixel see the same pixel, and D^-1 A reaches 4 there: damping by the row's sum
-        # keeps every sweep a contraction, without which the preconditioner is indefinite and the iteration breaks down
-        framed(smooths, level)[:] = DAMPING / np.maximum(centre, np.abs(fine).sum((0, 1)) / 2)
-        framed(stencils, level)[:] = fine.reshape(9, h, w)
-    return Grids(np.array(sizes), starts, weights, stencils, smooths, frees, _inverse(fine))
-
-
-def _weights(H: int, W: int) -> Array:
-    inside = np.pad(np.ones((H, W), np.float32), 2)
-    rows = inside[:-2] + 2 * inside[1:-1] + inside[2:]
-    both: Array = rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - 4 * inside[1:-1, 1:-1]
-    return both
-
-
-def _inverse(stencil: Array) -> Array:
-    _, _, h, w = stencil.shape
-    wide = np.zeros((h, w, h + 2, w + 2))
-    row, column = np.indices((h, w))
-    for down in range(3):
-        for across in range(3):
-            wide[row, column, row + down, column + across] = stencil[down, across]
-    matrix = wide[:, :, 1:-1, 1:-1].reshape(h * w, h * w)
-    diagonal = matrix.diagonal().copy()
-    # coarse points that reach the same few removed pixels only are twins: a trace on the diagonal keeps them solvable
-    np.fill_diagonal(matrix, np.where(diagonal > 0, diagonal * (1 + 1e-6), 1))
-    return np.linalg.inv(matrix).astype(np.float32)
-
-
-@compiled
-def finest(free: Array, weights: Array, stencil: Array) -> None:
-    """The stencils of A = D - W on the removed positions: [3, 3, H, W] by offset (down, across); `free` is framed."""
-    for down in range(3):
-        for across in range(3):
-            share = TWELFTH if down != 1 and across != 1 else TWO * TWELFTH
-            for i in range(stencil.shape[2]):
-                for j in range(stencil.shape[3]):
-                    if down == 1 and across == 1:
-                        stencil[1, 1, i, j] = free[i + 1, j + 1] * weights[i + 1, j + 1] * TWELFTH
-                    else:
-                        stencil[down, across, i, j] = -share * free[i + 1, j + 1] * free[i + down, j + across]
-
-
-@compiled
-def galerkin(stencil: Array, coarse: Array) -> None:
-    """P^T A P along the first grid axis, [3, 3, h, w] into zeros [3, 3, (h + 1) // 2, w].
-
-    Coarse points are the even ones; an odd point lies half in each of its neighbours, beyond the last of them wholly in it.
-    """
-    _, _, h, w = stencil.shape
-    for f in range(h):
-        for g in range(max(f - 1, 0), min(f + 2, h)):
-            for one in range(2):
-                for other in range(2):
-                    whole_f, whole_g = f % 2 == 0 or f == h - 1, g % 2 == 0 or g == h - 1
-                    if (whole_f and one == 1) or (whole_g and other == 1):
-                        continue
-                    factor = (np.float32(1) if whole_f else HALF) * (np.float32(1) if whole_g else HALF)
-                    row = f // 2 + one
-                    step = g // 2 + other - row + 1
-                    for across in range(3):
-                        to, of = coarse[step, across, row], stencil[g - f + 1, across, f]
-                        for j in range(w):
-                            to[j] += factor * of[j]
-
-
-# --------------------------------------------------------------------------------------------------------------- solver
+# ---------------------------------------------------------------------------------------------------------- one row
 
 
 @inlined
-def _grid(memory: Array, level: int, sizes: Array, starts: Array) -> Array:
-    return memory[starts[level]:starts[level + 1]].reshape(sizes[level, 0] + 2, sizes[level, 1] + 2)
+def _neighbours(x: Array, j: int, length: int) -> Any:
+    """12 W x at a position of the finest grid."""
+    return (x[j - length - ONE] + x[j - length + ONE] + x[j + length - ONE] + x[j + length + ONE]
+            + TWO * (x[j - length] + x[j + length] + x[j - ONE] + x[j + ONE]))
 
 
 @inlined
-def _multiplied(x: Array, i: int, level: int, weights: Array, free: Array, stencils: Array, start: int, column: Array,
-                out: Array) -> None:
-    """out = row i of A x on a grid."""
-    w = x.shape[1]
-    if level == 0:
-        # the kernel of W is ([1 2 1] x [1 2 1] - 4 delta)/12
-        above, here, below, mask, weight = x[i - 1], x[i], x[i + 1], free[i], weights[i]
-        for j in range(w):
-            column[j] = above[j] + TWO * here[j] + below[j]
-        for j in range(1, w - 1):
-            around = column[j - 1] + TWO * column[j] + column[j + 1]
-            out[j] = mask[j] * TWELFTH * ((weight[j] + FOUR) * here[j] - around)
-        return
-    for j in range(1, w - 1):
-        out[j] = 0
-    first = start + i * w
-    for down in range(3):  # three sums of three: the compiler compares too many addresses for one of nine
-        of = x[i + down - 1]
-        left, middle = stencils[3 * down, first:first + w], stencils[3 * down + 1, first:first + w]
-        right = stencils[3 * down + 2, first:first + w]
-        for j in range(1, w - 1):
-            out[j] += left[j] * of[j - 1] + middle[j] * of[j] + right[j] * of[j + 1]
+def _applied(x: Array, y: Array, grids: Grids, length: int, start: int, end: int) -> None:
+    """y = A x on a run of the finest grid, in float64."""
+    weights, smooth = grids.weights, grids.smooth
+    for j in range(start, end):
+        direct = np.float64(x[j - length]) + np.float64(x[j + length]) + np.float64(x[j - ONE]) + np.float64(x[j + ONE])
+        around = (np.float64(x[j - length - ONE]) + np.float64(x[j - length + ONE])
+                  + np.float64(x[j + length - ONE]) + np.float64(x[j + length + ONE]) + 2.0 * direct)
+        value = np.float32((np.float64(weights[j]) * np.float64(x[j]) - around) * (1 / 12))
+        y[j] = value if smooth[j] > ZERO else ZERO
 
 
 @inlined
-def _restricted(fine: Array, row: Array, coarse: Array) -> None:
-    """The exact transpose of the interpolation, which keeps the preconditioner symmetric."""
-    h, w = fine.shape[0] - 2, fine.shape[1] - 2
-    n, m = coarse.shape[0] - 2, coarse.shape[1] - 2
+def _left(work: Work, grids: Grids, length: int, start: int, end: int) -> None:
+    """v = r - A u on a run of a coarse grid."""
+    r, u, v = work.r, work.u, work.v
+    centre, east, south, southeast, southwest = grids.centre, grids.east, grids.south, grids.southeast, grids.southwest
+    # two loops: the compiler compares too many addresses for one
+    for j in range(start, end):
+        v[j] = (r[j] - centre[j] * u[j] - east[j] * u[j + ONE] - east[j - ONE] * u[j - ONE]
+                - south[j] * u[j + length] - southeast[j] * u[j + length + ONE] - southwest[j] * u[j + length - ONE])
+    for j in range(start, end):
+        v[j] -= (south[j - length] * u[j - length] + southeast[j - length - ONE] * u[j - length - ONE]
+                 + southwest[j - length + ONE] * u[j - length + ONE])
+
+
+# ---------------------------------------------------------------------------------------------------------- the V-cycle
+
+
+@inlined
+def _down_finest(work: Work, grids: Grids, alpha: Any) -> None:
+    """r -= alpha A p, a sweep u, and what it leaves: r - A u = W u, since u = r/D."""
+    r, u, v, first, runs, smooth = work.r, work.u, work.v, grids.first, grids.runs, grids.smooth
+    H, _, length, _, _ = place(grids, 0)
+    for i in range(H + ONE):  # the next row's sweep before what this row leaves
+        if i < H:
+            for run in range(first[i], first[i + ONE]):
+                start, end = runs[run, 0], runs[run, 1]
+                for j in range(start, end):
+                    r[j] -= alpha * v[j]
+                for j in range(start, end):
+                    u[j] = smooth[j] * r[j]
+        if i > NONE:
+            for run in range(first[i - ONE], first[i]):
+                start, end = runs[run, 0], runs[run, 1]
+                for j in range(start, end):
+                    v[j] = TWELFTH * _neighbours(u, j, length) if smooth[j] > ZERO else ZERO
+
+
+@inlined
+def _down(work: Work, grids: Grids, level: int) -> None:
+    """A sweep u on a coarse grid, and what it leaves."""
+    r, u, first, runs, smooth = work.r, work.u, grids.first, grids.runs, grids.smooth
+    h, _, length, _, base = place(grids, level)
+    for i in range(h + ONE):
+        if i < h:
+            for run in range(first[base + i], first[base + i + ONE]):
+                start, end = runs[run, 0], runs[run, 1]
+                for j in range(start, end):
+                    u[j] = smooth[j] * r[j]
+        if i > NONE:
+            for run in range(first[base + i - ONE], first[base + i]):
+                start, end = runs[run, 0], runs[run, 1]
+                _left(work, grids, length, start, end)
+
+
+@inlined
+def _restricted(work: Work, grids: Grids, level: int) -> None:
+    """r of the next grid from v of this one, by the exact transpose of the interpolation, which keeps the cycle symmetric."""
+    r, v, line, smooth, runs = work.r, work.v, work.line, grids.smooth, grids.runs
+    h, w, length, begin, _ = place(grids, level)
+    n, m, step, to, base = place(grids, level + 1)
     for i in range(n):
-        above, here, below, to = fine[2 * i], fine[2 * i + 1], fine[2 * i + 2], coarse[i + 1]
-        last = np.float32(1) if 2 * i + 2 == h else HALF
-        for j in range(w + 2):
-            row[j] = here[j] + HALF * above[j] + last * below[j]
-        for j in range(m):
-            to[j + 1] = row[2 * j + 1] + HALF * (row[2 * j] + row[2 * j + 2])
-        if w % 2 == 0:
-            to[m] += HALF * row[w]
+        part = FULL if TWICE * i + TWICE == h else HALF
+        for run in range(grids.first[base + i], grids.first[base + i + ONE]):
+            start, end, column = runs[run, 0], runs[run, 1], runs[run, 0] - to - i * step
+            of = begin + TWICE * (i * length + column) - ONE
+            for k in range(TWICE * (end - start) + ONE):
+                line[k] = v[of + k] + HALF * v[of + k - length] + part * v[of + k + length]
+            if w == TWICE * m and column + end - start >= m:
+                line[w - TWICE * column] *= TWO  # beyond the last coarse point it goes to it wholly
+            for k in range(end - start):
+                value = line[TWICE * k + ONE] + HALF * (line[TWICE * k] + line[TWICE * k + TWICE])
+                r[start + k] = value if smooth[start + k] > ZERO else ZERO
 
 
 @inlined
-def _prolonged(coarse: Array, free: Array, row: Array, wide: Array, x: Array) -> None:
-    """x += the bilinear interpolation of the coarser grid, at the free points."""
-    h, w = x.shape[0] - 2, x.shape[1] - 2
-    m = coarse.shape[1] - 2
-    for i in range(h):
-        this, after, to, mask = coarse[i // 2 + 1], coarse[i // 2 + 2], x[i + 1], free[i + 1]
-        share = np.float32(0) if i % 2 == 0 or i == h - 1 else HALF
-        for j in range(1, m + 1):
-            row[j] = this[j] + share * (after[j] - this[j])
-        row[m + 1] = row[m]  # beyond the last coarse point it stands alone
-        for j in range(1, m + 1):
-            wide[2 * j - 1] = row[j]
-            wide[2 * j] = HALF * (row[j] + row[j + 1])
-        for j in range(1, w + 1):
-            to[j] += mask[j] * wide[j]
+def _coarsest(work: Work, grids: Grids) -> None:
+    last = len(grids.table) - 1
+    n, m, length, begin, _ = place(grids, last)
+    for to in range(n * m):
+        total = ZERO
+        for of in range(n * m):
+            total += grids.inverse[to, of] * work.r[begin + of // m * length + of % m]
+        work.v[begin + to // m * length + to % m] = total
 
 
 @inlined
-def _cycle(grids: Grids, work: Array, lines: Array) -> None:
-    """A V-cycle on the residual work[0] into work[3]: one Jacobi sweep down and one up on every grid."""
-    sizes, starts, weights, stencils, smooths, frees, inverse = grids
-    last = len(sizes) - 1
-    column, row, wide = lines[0], lines[1], lines[2]
-    free = _grid(frees, 0, sizes, starts)
-    for level in range(last):
-        r, x = _grid(work[0], level, sizes, starts), _grid(work[1], level, sizes, starts)
-        t = _grid(work[2], level, sizes, starts)
-        smooth = _grid(smooths, level, sizes, starts)
-        h, w = r.shape
-        for i in range(h - 1):  # the next row's sweep before this row's residual
-            to, by, of = x[i + 1], smooth[i + 1], r[i + 1]
-            for j in range(1, w - 1):
-                to[j] = by[j] * of[j]
-            if i > 0:
-                _multiplied(x, i, level, weights, free, stencils, starts[level], column, row)
-                to, of = t[i], r[i]
-                for j in range(1, w - 1):
-                    to[j] = of[j] - row[j]
-        _restricted(t, row, _grid(work[0], level + 1, sizes, starts))
-    r, z = _grid(work[0], last, sizes, starts), _grid(work[3], last, sizes, starts)
-    h, w = sizes[last]
-    for n in range(h * w):
-        total = np.float32(0)
-        for m in range(h * w):
-            total += inverse[n, m] * r[m // w + 1, m % w + 1]
-        z[n // w + 1, n % w + 1] = total
-    for level in range(last - 1, -1, -1):
-        r, x = _grid(work[0], level, sizes, starts), _grid(work[1], level, sizes, starts)
-        z = _grid(work[3], level, sizes, starts)
-        smooth = _grid(smooths, level, sizes, starts)
-        _prolonged(_grid(work[3], level + 1, sizes, starts), _grid(frees, level, sizes, starts), row, wide, x)
-        h, w = r.shape
-        for i in range(1, h - 1):
-            _multiplied(x, i, level, weights, free, stencils, starts[level], column, row)
-            to, of, by, here = z[i], r[i], smooth[i], x[i]
-            for j in range(1, w - 1):
-                to[j] = here[j] + by[j] * (of[j] - row[j])
+def _prolonged(work: Work, grids: Grids, level: int, i: int) -> None:
+    """Row i of u += the bilinear interpolation of the next grid's v, at the positions to be solved."""
+    u, v, line, smooth, runs = work.u, work.v, work.line, grids.smooth, grids.runs
+    h, w, length, begin, base = place(grids, level)
+    _, m, step, of, _ = place(grids, level + 1)
+    share = ZERO if i % TWICE == NONE or i + ONE == h else HALF
+    for run in range(grids.first[base + i], grids.first[base + i + ONE]):
+        start, half = runs[run, 0], (runs[run, 1] - runs[run, 0]) // TWICE
+        column = (start - begin - i * length) // TWICE
+        at = of + i // TWICE * step + column
+        for k in range(half + ONE):
+            line[k] = v[at + k] + share * (v[at + k + step] - v[at + k])
+        if w == TWICE * m and column + half >= m:
+            line[m - column] = line[m - column - ONE]  # beyond the last coarse point it stands alone
+        for k in range(half):
+            even, odd = start + TWICE * k, start + TWICE * k + ONE
+            u[even] += line[k] if smooth[even] > ZERO else ZERO
+            u[odd] += HALF * (line[k] + line[k + ONE]) if smooth[odd] > ZERO else ZERO
 
 
 @inlined
-def _dot(a: Array, b: Array) -> float:
-    total = 0.0
-    for i in range(1, a.shape[0] - 1):
-        one, other = a[i], b[i]
-        part: Any = np.float32(0)
-        for j in range(1, a.shape[1] - 1):
-            part += one[j] * other[j]
+def _up(work: Work, grids: Grids, level: int) -> None:
+    """The next grid's correction added to a coarse grid's, and a sweep."""
+    u, v, first, runs, smooth = work.u, work.v, grids.first, grids.runs, grids.smooth
+    h, _, length, _, base = place(grids, level)
+    for i in range(h + ONE):
+        if i < h:
+            _prolonged(work, grids, level, i)
+        if i > NONE:
+            for run in range(first[base + i - ONE], first[base + i]):
+                start, end = runs[run, 0], runs[run, 1]
+                _left(work, grids, length, start, end)
+                for j in range(start, end):
+                    v[j] = u[j] + smooth[j] * v[j]
+
+
+@inlined
+def _up_finest(work: Work, grids: Grids) -> tuple[Any, Any]:
+    """The cycle's answer v: <r, v>, and its largest absolute value as bits. A sweep leaves u + (r - A u)/D = (r + W u)/D."""
+    r, u, v, bits, first, runs, smooth = work.r, work.u, work.v, work.bits, grids.first, grids.runs, grids.smooth
+    H, _, length, _, _ = place(grids, 0)
+    product, largest = np.float64(0), np.int32(0)
+    for i in range(H + ONE):
+        if i < H:
+            _prolonged(work, grids, 0, i)
+        if i > NONE:
+            for run in range(first[i - ONE], first[i]):
+                start, end = runs[run, 0], runs[run, 1]
+                for j in range(start, end):
+                    v[j] = smooth[j] * (r[j] + TWELFTH * _neighbours(u, j, length))
+                part = ZERO
+                for j in range(start, end):
+                    part += r[j] * v[j]
+                product += part
+                for j in range(start, end):
+                    largest = max(largest, bits[j] & POSITIVE)
+    return product, largest
+
+
+# ---------------------------------------------------------------------------------------------------------- the solver
+
+
+@inlined
+def _started(image: Array, work: Work, grids: Grids) -> None:
+    """x is the mean of the known pixels, and r = -A x with the known pixels in their places."""
+    r, u, v, p, x, first, runs = work.r, work.u, work.v, work.p, work.x, grids.first, grids.runs
+    H, W, length, begin, _ = place(grids, 0)
+    total, count = np.float64(0), np.float64(0)
+    for i in range(H):
+        part, number = ZERO, ZERO
+        for j in range(W):
+            known = grids.smooth[begin + i * length + j] == ZERO
+            part += image[i, j] if known else ZERO
+            number += FULL if known else ZERO
         total += part
-    return total
+        count += number
+    mean = np.float32(total / count)
+    for i in range(H):
+        for j in range(W):
+            u[begin + i * length + j] = image[i, j] if grids.smooth[begin + i * length + j] == ZERO else mean
+    for i in range(H):
+        for run in range(first[i], first[i + ONE]):
+            start, end = runs[run, 0], runs[run, 1]
+            _applied(u, v, grids, length, start, end)
+            for j in range(start, end):
+                r[j] = -v[j]
+            for j in range(start, end):
+                v[j] = ZERO
+            for j in range(start, end):
+                p[j] = ZERO
+            for j in range(start, end):
+                x[j] = mean
+    for j in range(begin, begin + H * length):
+        u[j] = ZERO
 
 
 @inlined
-def _largest(x: Array) -> Any:
-    largest: Any = np.float32(0)
-    for i in range(1, x.shape[0] - 1):
-        row = x[i]
-        for j in range(1, x.shape[1] - 1):
-            largest = max(largest, abs(row[j]))
-    return largest
+def _moved(work: Work, grids: Grids, along: Array, alpha: Any) -> None:
+    """x += alpha times a vector."""
+    x, runs = work.x, grids.runs
+    for run in range(grids.first[grids.table[0, 0]]):
+        start, end = runs[run, 0], runs[run, 1]
+        for j in range(start, end):
+            x[j] += alpha * along[j]
+
+
+@inlined
+def _turned(work: Work, grids: Grids, beta: Any) -> float:
+    """p = the cycle's answer + beta p, then v = A p: <p, A p>."""
+    v, p, first, runs = work.v, work.p, grids.first, grids.runs
+    H, _, length, _, _ = place(grids, 0)
+    curvature = np.float64(0)
+    for i in range(H + ONE):
+        if i < H:
+            for run in range(first[i], first[i + ONE]):
+                start, end = runs[run, 0], runs[run, 1]
+                for j in range(start, end):
+                    p[j] = v[j] + beta * p[j]
+        if i > NONE:
+            for run in range(first[i - ONE], first[i]):
+                start, end = runs[run, 0], runs[run, 1]
+                _applied(p, v, grids, length, start, end)
+                part = ZERO
+                for j in range(start, end):
+                    part += p[j] * v[j]
+                curvature += part
+    return curvature
 
 
 @compiled
-def solve(found: Array, grids: Grids, work: Array, tolerance: float) -> None:
-    """The framed image [H + 2, W + 2] with its removed positions solved, in place; `work` is [4, points]."""
-    sizes, starts, weights, stencils, _, frees, _ = grids
-    H, W = found.shape
-    r, z, free = _grid(work[0], 0, sizes, starts), _grid(work[3], 0, sizes, starts), _grid(frees, 0, sizes, starts)
-    x, p, q = (np.zeros((H, W), np.float32), np.zeros((H, W), np.float32), np.zeros((H, W), np.float32))
-    lines = np.zeros((3, W + 2), np.float32)
-    column = lines[0]
-    for _ in range(REFINEMENTS):
-        # the residual in float64: where little is known, float32 rounding of it is what limits the solution
-        for i in range(1, H - 1):
-            for j in range(1, W - 1):
-                x[i, j] = 0
-                around = (np.float64(found[i - 1, j - 1]) + found[i - 1, j + 1] + found[i + 1, j - 1] + found[i + 1, j + 1]
-                          + 2 * (np.float64(found[i - 1, j]) + found[i + 1, j] + found[i, j - 1] + found[i, j + 1]))
-                r[i, j] = free[i, j] * (around - np.float64(weights[i, j]) * found[i, j]) / 12
-        _cycle(grids, work, lines)
-        rho = _dot(r, z)
-        for i in range(1, H - 1):
-            for j in range(1, W - 1):
-                p[i, j] = z[i, j]
-        for _ in range(STEPS):
-            # z estimates the error that is left
-            if not (_largest(z) > tolerance and rho > 0):
-                break
-            for i in range(1, H - 1):
-                _multiplied(p, i, 0, weights, free, stencils, 0, column, q[i])
-            curvature = _dot(p, q)
-            if not curvature > 0:
-                break
-            alpha = np.float32(rho / curvature)
-            for i in range(1, H - 1):
-                to, by, left, less = x[i], p[i], r[i], q[i]
-                for j in range(1, W - 1):
-                    to[j] += alpha * by[j]
-                    left[j] -= alpha * less[j]
-            _cycle(grids, work, lines)
-            after = _dot(r, z)
-            beta = np.float32(after / rho)
-            rho = after
-            for i in range(1, H - 1):
-                to, of = p[i], z[i]
-                for j in range(1, W - 1):
-                    to[j] = of[j] + beta * to[j]
-        for i in range(1, H - 1):
-            for j in range(1, W - 1):
-                found[i, j] += x[i, j]
-        if not _largest(x) > 10 * tolerance:
+def solve(image: Array, grids: Grids, work: Work, tolerance: int) -> int:
+    """The removed positions of a channel [H, W] solved in place; `tolerance` is given as the bits of a float32.
+
+    The cycle's answer v estimates the error that is left. Where it is small enough it is added too, which leaves the part of it
+    by which the cycle errs. Returns the number of cycles.
+    """
+    H, W, length, begin, _ = place(grids, 0)
+    last = len(grids.table) - 1
+    _started(image, work, grids)
+    rho, alpha = np.inf, ZERO
+    cycles = 0
+    while True:
+        _down_finest(work, grids, alpha)
+        for level in range(last):
+            if level > 0:
+                _down(work, grids, level)
+            _restricted(work, grids, level)
+        _coarsest(work, grids)
+        for level in range(last - 1, 0, -1):
+            _up(work, grids, level)
+        after, largest = _up_finest(work, grids)
+        cycles += 1
+        if not (largest > tolerance and after > 0 and cycles < STEPS):
+            _moved(work, grids, work.v, FULL)
             break
+        curvature = _turned(work, grids, np.float32(after / rho))
+        if not curvature > 0:
+            break
+        rho, alpha = after, np.float32(after / curvature)
+        _moved(work, grids, work.p, alpha)
+    for i in range(H):
+        for j in range(W):
+            at = begin + i * length + j
+            image[i, j] = image[i, j] if grids.smooth[at] == ZERO else work.x[at]
+    return cycles

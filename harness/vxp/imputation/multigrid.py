@@ -1,4 +1,4 @@
-"""What both solvers of the imputation share: `imputation` by tensors, `imputation_cpu` compiled."""
+"""What both solvers of the imputation share: `imputation` by tensors, `imputation.compiled` for a CPU."""
 
 DAMPING = 0.85
 STEPS = 60

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,20 @@ Resample = typed.Resample
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map of relevance [*grid] over the items of a medium: over all of its axes, or over the first of them only."""
+    """A map of relevance [*grid] over the items of a medium."""
 
     id: Kind
-    medium: Medium
+    media: tuple[Medium, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether it has a value for every position, and not one for all positions of a frame."""
-        return len(self.grid) == len(self.medium.axes)
+        """Whether it has a value for every position, and not one for all positions of a part."""
+        return not self.ragged
+
+    @property
+    def ragged(self) -> bool:
+        """Whether items have grids of different sizes."""
+        return False
 
     @property
     def linear(self) -> Resample:
@@ -58,13 +63,16 @@ class Map:
         return found
 
     def pooled(self, maps: Tensor, grid: Sequence[int]) -> Tensor:
-        """Maps [B, *space] as means over a coarser grid, and over the axes that the kind does not have."""
+        """Maps [B, *space] as means over a coarser grid."""
         pool: Any = F.adaptive_avg_pool2d if maps.ndim == 3 else F.adaptive_avg_pool3d
-        pooled: Tensor = pool(maps[:, None], (*grid, *[1] * (maps.ndim - 1 - len(grid))))
-        return pooled.view(len(maps), *grid)
+        pooled: Tensor = pool(maps[:, None], tuple(grid))
+        return pooled[:, 0]
 
-    def resampled(self, native: Tensor, space: Sequence[int], rule: Resample) -> Tensor:
-        """The native maps [B, *grid] on the input grid by the set's rule (clause [map]).
+    def resampled(
+        self, native: Tensor, space: Sequence[int], rule: Resample, parts: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """The native maps [B, *grid] on the input grid by the set's rule (clause [map]). parts: of kinds that are scores of
+        parts, the part int64 [B, steps] of every step, by unit.
 
         Linear is align_corners=False without antialiasing, with the arithmetic of clause 5.3.2; nearest takes, for place i of
         N, position floor((2*i + 1)*n / (2*N)) of n; `none` asks that the grid is the input grid already.
@@ -80,8 +88,6 @@ class Map:
         linear = RULES[self.id][self.rule(rule)]
         # in float64, so that a plateau stays one value
         found = native.double() if linear else native
-        # along an axis that the kind does not have, a value holds for all positions
-        found = found[(..., *[None] * (len(space) - len(self.grid)))]
         for dim in range(len(space), 0, -1):
             step = _between if len(space) + 1 - dim <= linear else _nearest
             found = step(found, dim, space[dim - 1])

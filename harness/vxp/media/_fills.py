@@ -1,4 +1,4 @@
-"""Fills that every medium has: constants, and noise."""
+"""Fills that several media have: constants, noise, and what was last seen."""
 
 from __future__ import annotations
 
@@ -58,4 +58,23 @@ def blurred(raw: Tensor) -> Tensor:
     return smooth
 
 
-__all__ = ["black", "blurred", "constant", "mean", "noise"]
+def held(batch: Items, items: Tensor, removed: Tensor) -> Tensor:
+    """What was last seen at the place, of items [B, C, T, ...], stays: a removed position takes the value of the latest frame
+    before it that keeps the place, without one that of the earliest after it, and without either the mean of the model's
+    preprocessing."""
+    clips = batch.inputs[items]
+    kept = ~removed.view(-1, 1, *batch.space)
+    frames, keeps, seen = clips.unbind(2), kept.to(clips.dtype).unbind(2), kept[:, :, 0]
+    known = [seen.to(clips.dtype)]
+    # frame by frame, since a gather over the clip costs several times as much; lerp is exact at the weights 0 and 1
+    for t in range(1, len(frames)):
+        torch.lerp(frames[t - 1], frames[t], keeps[t], out=frames[t])
+        seen = seen | kept[:, :, t]
+        known.append(seen.to(clips.dtype))
+    after = mean(batch)[:, :, -1][items]
+    for t in range(len(frames) - 1, -1, -1):
+        after = torch.lerp(after, frames[t], known[t], out=frames[t])
+    return clips
+
+
+__all__ = ["black", "blurred", "constant", "held", "mean", "noise"]

@@ -22,10 +22,14 @@ from torch import Tensor
 
 from vxp.core import VxpError
 from vxp.metrics._correlation import spearman
-from vxp.metrics._regions import falling
+from vxp.metrics._regions import ROUNDING, falling
 
 Rescored = Callable[[Tensor], Tensor]
 End = Literal["most", "least"]
+Mode2022 = Literal["single", "batch"]
+Mode2024 = Literal["one-by-one", "sequential"]
+Sign = Literal["signed", "absolute"]
+Changed = Literal["mean-score", "rank-order"]
 Found = tuple[Tensor, dict[str, Tensor]]
 
 SINGLE = 5
@@ -34,7 +38,9 @@ SHARES = tuple(Fraction(percent, 100) for percent in (1, 5, 10, 15, 20))
 """Shares of the fragments that 2022 replaces together."""
 RANKS = 3
 """Ranks of 2024."""
-CONSTANT, FEW, STILL = "constant-scores", "too-few-fragments", "zero-variance"
+CONSTANT, FEW, ALIKE, STILL = "constant-scores", "too-few-fragments", "constant-groups", "zero-variance"
+TIE = 1e-9
+"""Discoverabilities that are no further apart are equal: sums of the same numbers in another order are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,27 +77,34 @@ class Fragments:
 # ------------------------------------------------------------------------------------------------------------ rank and rows
 
 
-def tau_b(a: Tensor, b: Tensor, compared: Tensor | None = None) -> Found:
+def tau_b(a: Tensor, b: Tensor, compared: Tensor | None = None, *, rounding: float = ROUNDING) -> Found:
     """Kendall's tau_b along the last dimension of a and b [..., n] (Kendall 1945): sum of sign(a_i - a_j)*sign(b_i - b_j) over
     pairs, by the root of the numbers of pairs that are not tied in a and that are not tied in b.
 
-    compared, bool [..., n]: the places that count. Range [-1, 1]. Undefined, `constant-scores`, where all that is compared of
-    one side is equal, which includes that fewer than two places count.
+    A pair is tied where its scores differ by at most rounding*max(1, |a_i|, |a_j|): frames that look alike, as removed ones
+    do, have scores that differ by how float32 rounds. compared, bool [..., n]: the places that count. Range [-1, 1]. Undefined,
+    `constant-scores`, where no pair of one side differs, which includes that fewer than two places count.
     """
     counted = torch.ones_like(a, dtype=torch.bool) if compared is None else compared
-    rows = [_tau_b(x, y, c) for x, y, c in zip(*(t.reshape(-1, t.shape[-1]) for t in (a, b, counted)), strict=True)]
+    rows = [_tau_b(x, y, c, rounding) for x, y, c in zip(*(t.reshape(-1, t.shape[-1]) for t in (a, b, counted)), strict=True)]
     found = torch.stack(rows).reshape(*a.shape[:-1], 2)
     return found[..., 0], {CONSTANT: found[..., 1] == 0}
 
 
-def _tau_b(a: Tensor, b: Tensor, compared: Tensor) -> Tensor:
+def _tau_b(a: Tensor, b: Tensor, compared: Tensor, rounding: float) -> Tensor:
     """tau_b of vectors, and the number of pairs that it divides by."""
     a, b = a[compared].double(), b[compared].double()
     if a.isnan().any() or b.isnan().any():  # whose sign torch takes for 0, a tie
         return torch.full((2,), torch.nan, dtype=torch.float64)
-    up, over = ((x[:, None] - x[None]).sign() for x in (a, b))
+    up, over = (_signs(x, rounding) for x in (a, b))
     pairs = ((up * up).sum() * (over * over).sum()).sqrt()
     return torch.stack([(up * over).sum() / torch.where(pairs == 0, torch.ones_like(pairs), pairs), pairs])
+
+
+def _signs(x: Tensor, rounding: float) -> Tensor:
+    """[n, n]: whether a score is above another, below it or tied with it."""
+    gap, size = x[:, None] - x[None], x.abs().clamp_min(1)
+    return gap.sign().masked_fill(gap.abs() <= rounding * torch.maximum(size[:, None], size[None]), 0.0)
 
 
 def one_by_one(weights: Tensor, ranks: Sequence[int], end: End) -> Tensor:
@@ -125,7 +138,7 @@ def _all_defined(undefined: dict[str, Tensor]) -> dict[str, Tensor]:
 # ------------------------------------------------------------------------------------------------------ discoverability
 
 
-def disc_2022(videos: Fragments, end: End, *, mode: Literal["single", "batch"] = "single") -> Found:
+def disc_2022(videos: Fragments, end: End, *, mode: Mode2022 = "single") -> Found:
     """Discoverability of 2022, Disc+ of the `most` and Disc- of the `least` relevant fragments: mean of 1 - tau_b between the
     scores and those without them (Apostolidis et al., ISM 2022).
 
@@ -135,23 +148,32 @@ def disc_2022(videos: Fragments, end: End, *, mode: Literal["single", "batch"] =
     """
     S = videos.weights.shape[1]
     rows = (one_by_one(videos.weights, range(SINGLE), end) if mode == "single"
-            else together(videos.weights, [-(-share.numerator * S // share.denominator) for share in SHARES], end))
+            else together(videos.weights, counts_2022(S), end))
     taus, undefined = videos.taus(rows)
-    few = _few(videos.weights, (SINGLE if mode == "single" else 1) + 1)
-    return (1 - taus).mean(1), {FEW: few, **_all_defined(undefined)}
+    return (1 - taus).mean(1), {FEW: _few(videos.weights, needed_2022(mode)), **_all_defined(undefined)}
 
 
-def sv_2022(videos: Fragments, *, mode: Literal["single", "batch"] = "single") -> Found:
-    """Sanity violation of 2022: 1 where not Disc- < Disc+, so a tie violates (Apostolidis et al., ISM 2022).
+def counts_2022(fragments: int) -> list[int]:
+    """How many fragments 2022 replaces together: ceil(p*S) for p in SHARES."""
+    return [-(-share.numerator * fragments // share.denominator) for share in SHARES]
+
+
+def needed_2022(mode: Mode2022) -> int:
+    """How many fragments a video needs, so that its ends differ."""
+    return (SINGLE if mode == "single" else 1) + 1
+
+
+def sv_2022(videos: Fragments, *, mode: Mode2022 = "single") -> Found:
+    """Sanity violation of 2022: 1 where not Disc- < Disc+, so a tie, up to TIE, violates (Apostolidis et al., ISM 2022).
 
     0 or 1, the mean over videos is their share, lower is better. Undefined where either is.
     """
     (plus, undefined), (minus, also) = (disc_2022(videos, end, mode=mode) for end in ("most", "least"))
-    return _unless_nan((minus >= plus).double(), plus + minus), _either(undefined, also)
+    return _unless_nan((minus >= plus - TIE).double(), plus + minus), _either(undefined, also)
 
 
 def disc_2024(
-    videos: Fragments, end: End, *, rank: int = 1, mode: Literal["one-by-one", "sequential"] = "one-by-one",
+    videos: Fragments, end: End, *, rank: int = 1, mode: Mode2024 = "one-by-one",
 ) -> Found:
     """Discoverability of 2024, Disc+ of the `most` and Disc- of the `least` relevant fragments: tau_b between the scores and
     those without the fragment of this rank, or without all up to it (Tsigos et al. 2024, arXiv:2405.10082).
@@ -167,8 +189,8 @@ def disc_2024(
     return taus[:, 0], {FEW: _few(videos.weights, RANKS + 1), **_all_defined(undefined)}
 
 
-def sv_2024(videos: Fragments, *, mode: Literal["one-by-one", "sequential"] = "one-by-one") -> Found:
-    """Sanity violation of 2024: the share of ranks k at which Disc-_k < Disc+_k; a tie is none (Tsigos et al. 2024).
+def sv_2024(videos: Fragments, *, mode: Mode2024 = "one-by-one") -> Found:
+    """Sanity violation of 2024: the share of ranks k at which Disc-_k < Disc+_k; a tie (TIE) is none (Tsigos et al. 2024).
 
     Range [0, 1], lower is better. Undefined where one of the 2*RANKS discoverabilities is.
     """
@@ -177,7 +199,7 @@ def sv_2024(videos: Fragments, *, mode: Literal["one-by-one", "sequential"] = "o
     undefined: dict[str, Tensor] = {}
     for _, codes in (*plus, *minus):
         undefined = _either(undefined, codes)
-    return _unless_nan((values[1] < values[0]).double().mean(1), (values[0] + values[1]).sum(1)), undefined
+    return _unless_nan((values[1] < values[0] - TIE).double().mean(1), (values[0] + values[1]).sum(1)), undefined
 
 
 def fragment_deletion(videos: Fragments) -> Found:
@@ -211,9 +233,9 @@ def _either(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, Tenso
 # ------------------------------------------------------------------------------------------------------ rank correlation
 
 
-def changes(videos: Fragments, explanandum: Literal["mean-score", "rank-order"]) -> Found:
+def changes(videos: Fragments, explanandum: Changed) -> Found:
     """What the output loses with each fragment alone, float64 [B, S]: of the mean score of the frames, that of all less that
-    without it, signed; of the order of the frames, 1 - tau_b, in [0, 2] and without a sign.
+    without it, signed, and 0 up to ROUNDING*max(1, |mean|); of the order of the frames, 1 - tau_b, in [0, 2], without a sign.
 
     Undefined, `constant-scores`, where one tau_b is. The source drops such fragments, and compares the others only.
     """
@@ -224,10 +246,12 @@ def changes(videos: Fragments, explanandum: Literal["mean-score", "rank-order"])
         return 1 - taus, _all_defined(undefined)
     found, compared = videos.without(alone)
     left = (found.double() * compared).sum(2) / compared.sum(2)
-    return videos.scores.double().mean(1, keepdim=True) - left, {}
+    whole = videos.scores.double().mean(1, keepdim=True)
+    change = whole - left
+    return change.masked_fill(change.abs() <= ROUNDING * whole.abs().clamp_min(1), 0.0), {}
 
 
-def rank_correlation(weights: Tensor, change: Tensor, *, sign: Literal["signed", "absolute"] = "signed") -> Found:
+def rank_correlation(weights: Tensor, change: Tensor, *, sign: Sign = "signed") -> Found:
     """Spearman's correlation over fragments between weights [B, S] and the change of the output without each, [B, S].
 
     `signed` takes both as they are; `absolute` takes the absolute value of both (Apostolidis et al., ISM 2022), which cannot
@@ -239,5 +263,8 @@ def rank_correlation(weights: Tensor, change: Tensor, *, sign: Literal["signed",
     return _unless_nan(value, (a + b).sum(1)), {STILL: still}
 
 
-__all__ = ["RANKS", "SHARES", "SINGLE", "Fragments", "Rescored", "changes", "disc_2022", "disc_2024", "fragment_deletion",
-           "one_by_one", "rank_correlation", "sv_2022", "sv_2024", "tau_b", "together"]
+__all__ = [
+    "ALIKE", "CONSTANT", "FEW", "RANKS", "SHARES", "SINGLE", "STILL", "TIE", "Changed", "End", "Found", "Fragments", "Mode2022",
+    "Mode2024", "Rescored", "Sign", "changes", "counts_2022", "disc_2022", "disc_2024", "fragment_deletion", "needed_2022",
+    "one_by_one", "rank_correlation", "sv_2022", "sv_2024", "tau_b", "together",
+]

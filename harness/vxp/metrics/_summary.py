@@ -59,12 +59,18 @@ def summary(scores: Floats, shots: Shots, dialect: str) -> Bools:
     Where two sets of shots are worth the same, that without the last shot in which they differ is taken. VxpError unless the
     shots are ranges in order within the video.
     """
-    rules, n = _known(dialect), len(scores)
-    _check(shots, n)
-    worth = [_worth(scores[start:end], rules) for start, end in shots]
-    limit = math.floor((n if rules.limit == "frames" else shots[-1][1]) * BUDGET)
+    _check(shots, len(scores))
+    return chosen_shots([float(scores[start:end].mean()) for start, end in shots], shots, len(scores), dialect)
+
+
+def chosen_shots(means: Sequence[float], shots: Shots, frames: int, dialect: str) -> Bools:
+    """The same of the mean score of every shot of a video of so many frames."""
+    rules = _known(dialect)
+    _check(shots, frames)
+    worth = [mean if rules.worth == "mean" else int(1000 * mean) for mean in means]
+    limit = math.floor((frames if rules.limit == "frames" else shots[-1][1]) * BUDGET)
     chosen = knapsack(worth, [end - start for start, end in shots], limit)
-    found = np.zeros(n, bool)
+    found = np.zeros(frames, bool)
     for (start, end), taken in zip(shots, chosen, strict=True):
         found[start:end] = taken
     return found
@@ -81,11 +87,6 @@ def _check(shots: Shots, frames: int) -> None:
     if not shots or edges[0] < 0 or edges[-1] > frames or edges != sorted(edges) or any(a == b for a, b in shots):
         raise VxpError(f"the shots {list(shots)[:5]} are no ranges [start, end) in order within {frames} frames, expected "
                        "such: to inclusive ends add 1")
-
-
-def _worth(scores: Floats, rules: Dialect) -> float:
-    mean = float(scores.mean())
-    return mean if rules.worth == "mean" else int(1000 * mean)
 
 
 def knapsack(worth: Sequence[float], sizes: Sequence[int], limit: int) -> list[bool]:
@@ -121,15 +122,21 @@ def summary_f1(scores: Floats, shots: Shots, people: Bools, *, dialect: str = "d
 
     Range [0, 1], higher is better. None, `empty-summary`, where no shot is taken and the dialect then divides by zero.
     """
-    if users not in USERS:
-        raise VxpError(f"no rule for several users is called {users!r}, expected one of {', '.join(USERS)}")
     if people.ndim != 2 or not len(people) or people.shape[1] != len(scores):
         raise VxpError(f"summaries of people have the shape {people.shape}, expected [U, {len(scores)}], a row per person and "
                        "as many frames as there are scores")
-    made = summary(scores, shots, dialect)
+    return agreement(summary(scores, shots, dialect), people, dialect=dialect, users=users)
+
+
+def agreement(made: Bools, people: Bools, *, dialect: str, users: str) -> float | None:
+    """The F1 of a summary, bool [n], against those of people, bool [U, n]; None where it is empty and the dialect then divides
+    by zero."""
+    if users not in USERS:
+        raise VxpError(f"no rule for several users is called {users!r}, expected one of {', '.join(USERS)}")
     if not made.any() and _known(dialect).empty == "undefined":
         return None
     return USERS[users]([f1(made, wanted) for wanted in people])
 
 
-__all__ = ["BUDGET", "DIALECTS", "USERS", "Dialect", "f1", "knapsack", "spread", "summary", "summary_f1"]
+__all__ = ["BUDGET", "DIALECTS", "USERS", "Dialect", "agreement", "chosen_shots", "f1", "knapsack", "spread", "summary",
+           "summary_f1"]

@@ -1,105 +1,108 @@
 """What a model of classes says of the frames that an explanation rates highest, and of the others (Gkalelis et al. 2022).
 
-`predicted` maps bool [B, R, T], the frames that each of R rows keeps, to logits [B, R, K]: the caller leaves the others out, or
-lets something take their place. Frames go by weight, the largest first, ties by index.
-
-Every function returns the values float64 [B] and, by code, bool [B] where a clip has none: the arguments of `outcome`.
+Frames go by relevance, the largest first, ties by index. Those that go are left out of the clip, or what was last seen stands
+in for them. Every function returns the values float64 [B] and, by code, bool [B] where a clip has none: the arguments of
+`outcome`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from vxp.core import Case, Held, Limits, Outcome, Readout, Request, outcome
 from vxp.metrics._masked import SATURATED
 from vxp.metrics._regions import falling
+from vxp.metrics._time import alike, frame_relevance
 
-Predicted = Callable[[Tensor], Tensor]
-Readout = Literal["softmax", "sigmoid"]
+Removal = Literal["hold", "remove"]
+Shown = Literal["softmax", "sigmoid"]
 Found = tuple[Tensor, dict[str, Tensor]]
-FEW, NO_LABEL = "too-few-frames", "no-label"
+FEW, ALIKE, NO_LABEL = "too-few-frames", "constant-groups", "no-label"
+SOURCE = "Gkalelis, Daskalakis and Mezaris 2022, doi:10.1109/ACCESS.2022.3213652"
+LIMITS: Limits = {"top": (1, None), "removal": ("hold", "remove")}
+READOUTS = ("softmax", "sigmoid")
+HELD = ("Under `removal:hold` the clip keeps its length and the last kept frame stands still: a model that reads motion sees "
+        "less of it. The source leaves frames out, `removal:remove`.")
 
 
-@dataclass(frozen=True, eq=False)
-class Frames:
-    """Explained clips: weights [B, T] of their frames, the explained classes int64 [B], and the model's logits without frames.
+def relevance(case: Case) -> Tensor:
+    """float64 [B, T]: of a map over the clip the positive relevance of every frame, of scores of parts that of its part."""
+    if not case.kind.ragged:
+        return frame_relevance(case)
+    return case.map.double().flatten(2)[:, :, 0] if case.map.ndim > 2 else case.map.double()
 
-    labels bool [B, K]: the classes that count as correct.
+
+def ordered(case: Case) -> Held:
+    """The order in which frames go, by their relevance."""
+    T = case.batch.space[0]
+    return case.grouped("top-frames", lambda: falling(relevance(case)).repeat_interleave(case.batch.positions // T, dim=1))
+
+
+def rows(case: Case, top: int, removal: Removal, readout: Readout, *, kept: bool = True) -> Request:
+    """The clip, and the `top` first frames of it alone, or all but these."""
+    T = case.batch.space[0]
+    return case.removed_spans([(0, 0), (top, T) if kept else (0, top)], removal, readout=readout, order=ordered(case))
+
+
+def shown(readout: Shown) -> Readout:
+    """What is asked of the model for `probabilities`."""
+    return "probability" if readout == "softmax" else "logit"
+
+
+def probabilities(answer: Tensor, readout: Shown) -> tuple[Tensor, Tensor]:
+    """Those of the targets, float64 [B] each, on both rows: models that are trained on several labels have `sigmoid`s, on one a
+    `softmax`."""
+    found = answer.double() if readout == "softmax" else answer.double().sigmoid()
+    return found[:, 0], found[:, 1]
+
+
+def average_drop(whole: Tensor, part: Tensor) -> Found:
+    """Relative drop of the target's probability, max(0, Y - Y')/Y (Gkalelis et al. 2022, after Chattopadhay et al. 2018,
+    eq. 16).
+
+    Range [0, 1], lower is better. Undefined, `saturated`, where Y < 1e-12.
     """
-
-    weights: Tensor
-    targets: Tensor
-    predicted: Predicted
-    labels: Tensor | None = None
-
-    def logits(self, top: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of all frames, of the `top` first alone and of the rest, float64 [B, K] each."""
-        kept = falling(self.weights) < top
-        rows = torch.stack([torch.ones_like(kept), kept, ~kept], 1)
-        whole, first, rest = self.predicted(rows).double().unbind(1)
-        return whole, first, rest
-
-    def few(self, top: int) -> Tensor:
-        """bool [B]: whether nothing is left beside the top frames."""
-        return torch.full((len(self.weights),), not 0 < top < self.weights.shape[1])
-
-    def probabilities(self, logits: Tensor, readout: Readout) -> Tensor:
-        """Those of the targets, [B]: the models of events are trained on several labels by `sigmoid`, of one by `softmax`."""
-        every = logits.softmax(1) if readout == "softmax" else logits.sigmoid()
-        return every.gather(1, self.targets[:, None].to(every.device))[:, 0]
-
-
-def top_p_average_drop(clips: Frames, *, top: int, readout: Readout = "softmax") -> Found:
-    """Relative drop of the target's probability on the `top` frames alone, max(0, Y - Y')/Y (Gkalelis et al. 2022, after
-    Chattopadhay et al. 2018, eq. 16).
-
-    Range [0, 1], lower is better. Undefined, `too-few-frames`, where no frame is left out; `saturated` where Y < 1e-12.
-    """
-    whole, first, _ = (clips.probabilities(logits, readout) for logits in clips.logits(top))
     saturated = whole < SATURATED
-    drop = (whole - first).clamp_min(0) / torch.where(saturated, torch.ones_like(whole), whole)
-    return drop, {FEW: clips.few(top), "saturated": saturated}
+    drop = (whole - part).clamp_min(0) / torch.where(saturated, torch.ones_like(whole), whole)
+    return drop, {"saturated": saturated}
 
 
-def top_p_increase(clips: Frames, *, top: int, readout: Readout = "softmax") -> Found:
-    """Whether the target's probability is higher on the `top` frames alone, [Y' > Y] (Gkalelis et al. 2022, after Chattopadhay
-    et al. 2018, eq. 17).
+def increase(whole: Tensor, part: Tensor) -> Found:
+    """Whether the target's probability is higher, [Y' > Y] (Gkalelis et al. 2022, after Chattopadhay et al. 2018, eq. 17).
 
-    0 or 1, the mean over clips is their share, higher is better. Undefined, `too-few-frames`, where no frame is left out.
+    0 or 1, the mean over clips is their share, higher is better.
     """
-    whole, first, _ = (clips.probabilities(logits, readout) for logits in clips.logits(top))
-    return torch.where(first.isnan() | whole.isnan(), torch.nan, (first > whole).double()), {FEW: clips.few(top)}
+    return torch.where(part.isnan() | whole.isnan(), torch.nan, (part > whole).double()), {}
 
 
-def fidelity_minus(clips: Frames, *, top: int) -> Found:
-    """Accuracy on all frames less that on the `top` frames alone (Gkalelis et al. 2022; Yuan et al. 2022 for graphs).
+def lost(chosen: Tensor, labels: Tensor) -> Found:
+    """Accuracy on all frames less that on a part of them, of the predicted classes [B, 2] (Gkalelis et al. 2022; Yuan et al.
+    2022 for graphs).
 
-    A clip is right where the highest logit is that of one of its labels. -1, 0 or 1 of a clip, the mean over clips is the
-    score; lower is better. Undefined, `no-label`, where no class counts as correct; `too-few-frames` where no frame is left
-    out.
+    A clip is right where the predicted class is one of its labels int64 [B, L], padded with -1. -1, 0 or 1 of a clip, the mean
+    over clips is the score. Undefined, `no-label`, where no class counts as correct.
     """
-    whole, first, _ = clips.logits(top)
-    return _lost(clips, whole, first, top)
+    labels = labels.to(chosen.device)
+    right = (chosen.nan_to_num(nan=-2)[:, :, None] == labels[:, None]).any(2).double()
+    value = torch.where(chosen.isnan().any(1), torch.nan, right[:, 0] - right[:, 1])
+    return value, {NO_LABEL: ~(labels >= 0).any(1)}
 
 
-def fidelity_plus(clips: Frames, *, top: int) -> Found:
-    """Accuracy on all frames less that without the `top` frames (Gkalelis et al. 2022; Yuan et al. 2022 for graphs).
-
-    As `fidelity_minus`, but higher is better.
-    """
-    whole, _, rest = clips.logits(top)
-    return _lost(clips, whole, rest, top)
+def judged(case: Case, found: Found) -> Outcome:
+    """The outcome, where the frames rank."""
+    values, undefined = found
+    return outcome(values, {ALIKE: alike(relevance(case)), **undefined})
 
 
-def _lost(clips: Frames, whole: Tensor, part: Tensor, top: int) -> Found:
-    labels = torch.zeros_like(whole, dtype=torch.bool) if clips.labels is None else clips.labels.to(whole.device)
-    before, after = (labels.gather(1, logits.argmax(1, keepdim=True))[:, 0].double() for logits in (whole, part))
-    lost = torch.where((whole + part).sum(1).isnan(), torch.nan, before - after)
-    return lost, {NO_LABEL: ~labels.any(1), FEW: clips.few(top)}
+def without_rest(case: Case, top: int) -> Outcome | None:
+    """The outcome of clips of which the top frames leave nothing out; None for those that are longer."""
+    B, T = len(case.batch), case.batch.space[0]
+    none = torch.full((B,), torch.nan, dtype=torch.float64)
+    return None if top < T else outcome(none, {FEW: none.isnan()})
 
 
-__all__ = ["FEW", "NO_LABEL", "Frames", "fidelity_minus", "fidelity_plus", "top_p_average_drop", "top_p_increase"]
+__all__ = ["ALIKE", "FEW", "HELD", "LIMITS", "NO_LABEL", "READOUTS", "SOURCE", "Found", "Removal", "Shown", "average_drop",
+           "increase", "judged", "lost", "ordered", "probabilities", "relevance", "rows", "shown", "without_rest"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from vxp import outputs
 from vxp.core import VxpError
 from vxp.models.clips import misfit
 from vxp.models.forms import named, of_clips, settled
@@ -22,40 +23,25 @@ from vxp.models.torchvision_models import templates
 from vxp.models.volumes import channels_first, token_volume
 
 __all__ = [
-    "Card", "Model", "Passes", "Takes", "channels_first", "check_logits", "check_some_finite", "compensated",
+    "Card", "Model", "Passes", "Takes", "channels_first", "check_some_finite", "compensated",
     "described", "evaluating", "find_layer", "from_file", "last_linear_input", "last_spatial_layer", "lies_channels_last",
-    "load", "model_names", "named", "of_clips", "predict", "predicted", "randomised", "relabelled", "settled", "spatial_layers",
+    "load", "model_names", "named", "of_clips", "predict", "randomised", "relabelled", "settled", "spatial_layers",
     "state_dict_digest", "templates", "token_grid", "token_place", "token_volume",
 ]
 
 
-def check_logits(logits: object, rows: int) -> Tensor:
-    """The logits [N, K] as they are; VxpError for another type or shape."""
-    if not isinstance(logits, Tensor):
-        raise VxpError(f"the model returned a {type(logits).__name__}, expected a tensor of logits [B, K]: wrap it in a "
-                       "module that returns the logits alone")
-    if logits.ndim != 2 or len(logits) != rows:
-        raise VxpError(f"the model returned a tensor {tuple(logits.shape)} for {rows} inputs, expected logits [{rows}, K]: "
-                       "wrap it in a module that returns one row of logits per input")
-    return logits
-
-
 def predict(model: nn.Module, inputs: Tensor, batch_size: int = 16) -> Tensor:
-    """Logits [B, K] without gradients; VxpError for a wrong shape, and where no item has finite ones."""
+    """What the model says [B, K], logits or scores, without gradients; VxpError for a wrong shape, and where no item has finite
+    ones."""
     try:
         with torch.no_grad():
-            logits = torch.cat([check_logits(model(x), len(x)).float() for x in inputs.split(batch_size)])
+            logits = torch.cat([outputs.of(model).checked(model(x), x).float() for x in inputs.split(batch_size)])
     except (RuntimeError, ValueError) as error:
         if said := "" if isinstance(error, VxpError) else misfit(model, inputs):
             raise VxpError(said) from error
         raise
     check_some_finite(logits)
     return logits
-
-
-def predicted(logits: Tensor) -> Tensor:
-    """The predicted class of logits [B, K]; 0 where they are not finite and nothing is predicted."""
-    return torch.where(torch.isfinite(logits).all(1), logits.argmax(1), 0)
 
 
 def check_some_finite(logits: Tensor) -> None:

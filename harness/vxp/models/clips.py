@@ -1,4 +1,4 @@
-"""Models of clips made of others: frames before channels, and a frame model with a declared fusion."""
+"""Models of clips made of others: frames before channels, a frame model with a declared fusion, a logit for every frame."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vxp.catalogue import nearest
 from vxp.core import VxpError
+from vxp.outputs import Says
 
 Fusion = Literal["log-mean-exp", "mean", "max"]
 FUSIONS: Mapping[Fusion, Callable[[Tensor], Tensor]] = {
@@ -50,6 +51,20 @@ class LateFusion(nn.Module):
         return FUSIONS[self.fusion](logits.unflatten(0, frames.shape[:2]))
 
 
+class FrameEvents(Says):
+    """A model of clips whose logits [B, T] are of frames, and not of classes."""
+
+    says = "events"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> Tensor:
+        logits: Tensor = self.model(clips)
+        return logits[..., 0] if logits.ndim == 3 and logits.shape[2] == 1 else logits
+
+
 def frames_first(model: nn.Module) -> nn.Module:
     """A model that takes clips [B, T, C, H, W], such as those of transformers, as one that takes [B, C, T, H, W]. It returns
     logits, or an object that has them as `logits`."""
@@ -60,6 +75,13 @@ def late_fusion(model: nn.Module, fusion: Fusion = "log-mean-exp") -> nn.Module:
     """A model of images as one of clips [B, C, T, H, W]: its logits for every frame, fused by `log-mean-exp`, `mean` or `max`
     over the frames."""
     return LateFusion(model, fusion)
+
+
+def frame_events(model: nn.Module) -> nn.Module:
+    """A model of clips [B, C, T, H, W] that returns a logit for every frame, [B, T], such as a detector of shot boundaries or
+    of the onset of an action, so that VXP knows it is no classifier: targets are numbers of frames, and the probability of a
+    frame is the sigmoid of its logit."""
+    return FrameEvents(model)
 
 
 def misfit(model: nn.Module, inputs: Tensor) -> str:
@@ -86,4 +108,4 @@ def _takes(model: nn.Module, inputs: Tensor) -> bool:
     return True
 
 
-__all__ = ["FUSIONS", "FramesFirst", "LateFusion", "frames_first", "late_fusion", "misfit"]
+__all__ = ["FUSIONS", "FrameEvents", "FramesFirst", "LateFusion", "frame_events", "frames_first", "late_fusion", "misfit"]

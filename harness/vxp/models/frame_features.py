@@ -14,7 +14,7 @@ import vxp_schemas
 from torch import Tensor
 
 from vxp.core import VxpError
-from vxp.documents import store
+from vxp.documents import shots, store
 from vxp.machine import caches
 from vxp.models.layers import last_linear_input
 from vxp.models.loaded import Model
@@ -45,11 +45,7 @@ def picked(frames: int, step: int = STEP) -> tuple[int, ...]:
 
 def fragment_of(picks: Sequence[int], segments: Sequence[tuple[int, int]]) -> Tensor:
     """int64 [n]: the number of the half-open segment that holds each pick. VxpError for a pick in none."""
-    found = [next((i for i, (start, end) in enumerate(segments) if start <= pick < end), -1) for pick in picks]
-    if -1 in found:
-        raise VxpError(f"frame {picks[found.index(-1)]} lies in no segment of {list(segments)[:5]}, expected half-open "
-                       "segments that hold every picked frame")
-    return torch.tensor(found)
+    return torch.tensor(shots.fragments_of(picks, segments), dtype=torch.int64)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
 
-from vxp import random
+from vxp import outputs, random
 from vxp.core import Normalization
 from vxp.models.clips import Fusion
 
@@ -41,6 +41,18 @@ def probe_inputs(size: Sequence[int], normalization: Normalization) -> Tensor:
     keys = [random.key(0, "", "probe@1", str(i)) for i in range(PROBE)]
     raw = torch.stack([random.uniforms(key, 0, math.prod(size), 3).view(3, *size) for key in keys])
     return normalization.to_inputs(raw, len(size))
+
+
+PROBES = {False: "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
+          True: "vxp.models.identity.probe_sequences: uniform features by Philox, purpose probe@1"}
+"""How the inputs of a probe are made, of sequences or else."""
+
+
+def probe_sequences(size: Sequence[int]) -> Tensor:
+    """8 fixed inputs [8, D, n] of size (n, D), uniform in [0, 1) by Philox, purpose `probe@1`, stream = the number of the
+    input, position t*D + d for feature d of step t."""
+    keys = [random.key(0, "", "probe@1", str(i)) for i in range(PROBE)]
+    return torch.stack([random.uniforms(key, 0, math.prod(size)).view(*size).T for key in keys]).contiguous()
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,11 @@ class Takes:
 
 def described(module: nn.Module, card: Card, takes: Takes, more: More | None = None) -> typed.Model:
     """The model document of a loaded model, with digest and probe, so that silent changes of either are caught."""
-    normalization = takes.normalization
-    inputs = probe_inputs(takes.size, normalization)
+    normalization, says = takes.normalization, outputs.of(module)
+    sequence = not says.targets and len(takes.size) == 2
+    inputs = probe_sequences(takes.size) if sequence else probe_inputs(takes.size, normalization)
     with torch.no_grad():
-        logits = torch.cat([module(x[None]) for x in inputs])
+        logits = torch.cat([says.checked(module(x[None]), x[None]) for x in inputs])
     bytes_ = inputs.contiguous().numpy().tobytes()
     document: typed.Model = {
         "type": "https://vxp.example/model/v1", "spec_version": vxp_schemas.SPEC_VERSION, "extensions": {},
@@ -87,8 +100,12 @@ def described(module: nn.Module, card: Card, takes: Takes, more: More | None = N
         "input": {"size": list(takes.size), "channels": "rgb",
                   "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)}},
         "classes": {"count": takes.classes},
-        "probe": {"inputs": "vxp.models.identity.probe_inputs: uniform raw values by Philox, purpose probe@1",
+        "probe": {"inputs": PROBES[sequence],
                   "inputs_digest": f"sha256:{hashlib.sha256(bytes_).hexdigest()}",
                   "logits": [[round(v, 2) + 0.0 for v in row[:8].tolist()] for row in logits], "atol": ATOL},
     }
+    if says is not outputs.CLASSES:
+        document["output"] = says.id
+    if sequence:
+        del document["input"]["channels"]
     return document if more is None else {**document, **more}

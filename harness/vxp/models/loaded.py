@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from vxp_schemas import typed
 
 from vxp.core import Normalization, VxpError
@@ -13,9 +14,10 @@ from vxp.core import Normalization, VxpError
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A classifier in eval mode, with what it takes and what identifies it.
+    """A model in eval mode, with what it takes and what identifies it.
 
-    input_size: (H, W) of images, (T, H, W) of clips.
+    input_size: (H, W) of images, (T, H, W) of clips, (n, D) of sequences, n being an example. sees: of a model of sequences
+    that takes videos, the features [D, n] of frames uint8 [3, T, H, W] and the frames that they are of.
     """
 
     id: str
@@ -24,6 +26,14 @@ class Model:
     input_size: tuple[int, ...]
     class_names: tuple[str, ...]
     document: typed.Model
+    sees: Callable[[Tensor], tuple[Tensor, tuple[int, ...]]] | None = None
+
+    @property
+    def medium(self) -> str:
+        """What it takes: the id of a medium."""
+        if self.document.get("output") == "sequence" and len(self.input_size) == 2:
+            return "sequence"
+        return "image" if len(self.input_size) == 2 else "clip"
 
     @property
     def digest(self) -> str:
@@ -33,6 +43,9 @@ class Model:
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images that it takes; VxpError for a model of clips."""
+        if self.medium == "sequence":
+            raise VxpError(f"model {self.id} takes sequences of features, and this takes images: choose a model of images "
+                           "(vxp list models)")
         if len(self.input_size) != 2:
             raise VxpError(f"model {self.id} takes clips of {self.input_size[0]} frames, and this takes images: choose a model "
                            "of images (vxp list models)")

@@ -16,18 +16,20 @@ from vxp_schemas import typed
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError, doubts
-from vxp.models import forms, own, timm_models, torchvision_models, torchvision_video
+from vxp.models import forms, frame_features, own, timm_models, torchvision_models, torchvision_video, transnetv2
 from vxp.models.clips import late_fusion
 from vxp.models.forms import Form
 from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id
 from vxp.models.motion_net import MotionNet
+from vxp.models.sequences import Scorer
 from vxp.models.shapes_cnn import ShapesCNN
 from vxp.models.summariser import Summariser
 
 LITE0 = Normalization((127 / 255,) * 3, (128 / 255,) * 3)
 SHAPES = Normalization((0.5,) * 3, (0.25,) * 3)
 MOTION = SHAPES
+CUTS = Normalization((0.0,) * 3, (1.0,) * 3)
 
 
 def load(name: str, *, device: str = "cpu", clips: bool = False, channels_last: bool | None = None) -> Model:
@@ -42,7 +44,8 @@ def load(name: str, *, device: str = "cpu", clips: bool = False, channels_last: 
     model = _loaded(head, form)
     if clips or form.said:
         model = forms.of_clips(model, form)
-    doubts.check_classes(int(model.document["classes"]["count"]), f"model {name}")
+    if model.document.get("output", "classes") == "classes":
+        doubts.check_classes(int(model.document["classes"]["count"]), f"model {name}")
     model.module.to(device).eval()
     if channels_last or (channels_last is None and device == "cpu"):
         _channels_last(model.module)
@@ -178,12 +181,36 @@ def _asset(weights: str) -> dict[str, Tensor]:
 
 
 def montage_summariser() -> Summariser:
-    """The summariser of the videos of montage with weights of this package. It is no classifier, so `load` does not have it."""
+    """The summariser of the videos of montage with weights of this package."""
     state = _asset("montage-summariser")
     width, features = state["project.weight"].shape
     module = Summariser(features, width, len(state["distance"]) - 1)
     module.load_state_dict(state, strict=True)
     return module.eval()
+
+
+def _summariser() -> Model:
+    """It takes features, and of a video those that EfficientNet-Lite0 sees in it."""
+    module = montage_summariser()
+    document = _registered("montage-summariser", module)
+
+    def sees(video: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        found = frame_features.features(_frames_of_montage(), video)
+        return found.values.T.contiguous(), found.picks
+
+    return Model("montage-summariser", Scorer(module).eval(), Normalization((0.0,), (1.0,)), tuple(document["input"]["size"]),
+                 tuple(document["classes"]["names"]), document, sees)
+
+
+@cache
+def _frames_of_montage() -> Model:
+    return load("efficientnet-lite0")
+
+
+def _transnetv2() -> Model:
+    module = transnetv2.transnetv2()
+    document = _registered("transnetv2", module)
+    return Model("transnetv2", module, CUTS, tuple(document["input"]["size"]), (), document)
 
 
 def _shapes() -> Model:
@@ -225,4 +252,5 @@ def relabelled(name: str, device: str = "cpu") -> nn.Module | None:
 
 LOADERS: dict[str, Callable[[], Model]] = {
     "efficientnet-lite0": _lite0, "shapes-cnn": _shapes, "motion-net": _motion, "efficientnet-lite0-frames": _lite0_frames,
+    "montage-summariser": _summariser, "transnetv2": _transnetv2,
 }

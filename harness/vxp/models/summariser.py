@@ -42,8 +42,11 @@ class Summariser(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """What the scores are the sigmoid of, [n] or [B, n]."""
         h = self._vectors(features)
-        y = F.normalize(self._attention(h) @ h, dim=-1)
-        return self.bias - (self.weight * h * y).sum(-1)
+        return self._read(h, self._attention(h))
+
+    def attended(self, features: Tensor, attention: Tensor) -> Tensor:
+        """The scores, [n] or [B, n], with this attention, [n, n] or [B, n, n], in place of the summariser's own."""
+        return self._read(self._vectors(features), attention).sigmoid()
 
     def attention(self, features: Tensor) -> Tensor:
         """How much every frame (row) attends to every frame (column), [n, n] or [B, n, n]; rows sum to 1."""
@@ -55,6 +58,10 @@ class Summariser(nn.Module):
             raise VxpError(f"the summariser was given features {tuple(features.shape)}, expected [n, {expected}] or "
                            f"[B, n, {expected}]: {expected} numbers per frame")
         return F.normalize(self.project(F.normalize(features, dim=-1)), dim=-1)
+
+    def _read(self, h: Tensor, attention: Tensor) -> Tensor:
+        y = F.normalize(attention @ h, dim=-1)
+        return self.bias - (self.weight * h * y).sum(-1)
 
     def _attention(self, h: Tensor) -> Tensor:
         place = torch.arange(h.shape[-2], device=h.device)

@@ -180,7 +180,8 @@ def _read_table(data: bytes, columns: Mapping[str, str], rows: int | None, file:
 
 ITS_OWN = frozenset({
     "undefined:empty-truth", "undefined:full-truth", "undefined:one-frame", "undefined:no-mass", "undefined:too-few-regions",
-    "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:single-class", "failed:model-non-finite"})
+    "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:single-class", "undefined:too-few-fragments",
+    "undefined:too-few-frames", "undefined:no-label", "undefined:empty-summary", "failed:model-non-finite"})
 """Statuses that an item has for every explanation, by its image, its truth and the model (12.7.8); those of `not-run` too."""
 
 

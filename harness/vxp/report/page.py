@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import looked, pictures
+from vxp.report import looked, pictures, timeline
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.standing import NOT_BETTER, cell, few, flags, standing
@@ -127,6 +128,9 @@ def _gallery(run: Run) -> list[Context]:
         return []
     rows = []
     for picture in run.gallery:
+        if picture.timeline is not None:
+            rows.append(_video(run, picture, picture.timeline))
+            continue
         if picture.frames:
             rows.append(_clip(run, picture))
             continue
@@ -155,6 +159,17 @@ def _clip(run: Run, picture: Picture) -> Context:
     curve = Markup(pictures.time_svg(title, picture.truth_frames, lines)) if lines else ""
     return {"item": picture.item_id, "target": picture.target_name, "rows": rows, "curve": curve,
             "truth": bool(picture.truth_frames)}
+
+
+def _video(run: Run, picture: Picture, video: timeline.Timeline) -> Context:
+    """A video with its shots, the model's scores and what every explanation says of its parts."""
+    rows = []
+    for system in _in_order(run):
+        values, status = system.map(picture.row)
+        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        rows.append(timeline.Row(system.name, system.reference, values.astype(float), system.segments(picture.row), words))
+    shots = Image.open(io.BytesIO(picture.png)).convert("RGB") if picture.png else None
+    return {"item": picture.item_id, "timeline": Markup(timeline.svg(f"timeline of {picture.item_id}", video, shots, rows))}
 
 
 def _map(system: System, row: int, photo: Image.Image) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from vxp_schemas import typed
 from vxp import stats
 from vxp.core import VxpError
 from vxp.documents import store
+from vxp.report.timeline import Timeline
 from vxp.report.words import names
 from vxp.runs import result
 
@@ -62,10 +63,15 @@ class System:
         values: NDArray[np.float32] = maps.rows(row, row + 1)[0].numpy()
         return values, status[row]
 
+    def segments(self, row: int) -> list[list[int]]:
+        """The parts of a video that its scores are of, as half-open ranges of frames."""
+        return self._set[0].segments(row)
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An input of the gallery: an image, or the frames of a clip side by side, with those in which there is truth."""
+    """An input of the gallery: an image, the frames of a clip side by side with those in which there is truth, or a video with
+    pictures of its shots side by side, where there are pictures."""
 
     item_id: str
     row: int
@@ -73,6 +79,7 @@ class Picture:
     png: bytes
     frames: int = 0
     truth_frames: tuple[int, ...] = ()
+    timeline: Timeline | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +151,14 @@ def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:
     if not index.exists():
         return ()
     try:
-        found = tuple(Picture(e["item_id"], e["row"], e["target_name"], (index.parent / Path(e["file"]).name).read_bytes(),
-                              int(e.get("frames", 0)), tuple(e.get("truth_frames", ())))
+        found = tuple(Picture(e["item_id"], e["row"], e["target_name"],
+                              (index.parent / Path(e["file"]).name).read_bytes() if "file" in e else b"",
+                              int(e.get("frames", 0)), tuple(e.get("truth_frames", ())),
+                              Timeline.read(e["timeline"]) if "timeline" in e else None)
                       for e in json.loads(index.read_text()) if 0 <= e["row"] < items)
         for picture in found:
-            Image.open(io.BytesIO(picture.png)).verify()
+            if picture.png:
+                Image.open(io.BytesIO(picture.png)).verify()
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise VxpError(f"{index.parent} is damaged ({type(error).__name__}: {error}): delete that folder and run the same "
                        "command again, which writes it anew") from error

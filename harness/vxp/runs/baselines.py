@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vxp import models
-from vxp.core import Edit, Readout, Unchanged, VxpError, doubts
-from vxp.engine import READOUTS, Shared, Tally
+from vxp.core import Edit, Readout, Unchanged, VxpError
+from vxp.engine import Shared, Tally
+from vxp.outputs import Output
 from vxp.runs.context import Context, log
 
 BROKEN = "failed:model-non-finite"
@@ -24,18 +24,19 @@ class Baseline:
     targets: Tensor
     predictions: Tensor
     shared: Shared
+    output: Output
     batch_size: int  # with which the rows were run
     rows_run: int
 
     @property
-    def log_probability(self) -> Tensor:
-        """Of the targets for the unchanged items, float64 [B]."""
-        return self.shared.rows[Unchanged()][:, READOUTS.index("log-probability")]
+    def target_score(self) -> Tensor:
+        """Of the unchanged items, float64 [B]: the probability of the target, or what stands for it where there is none."""
+        return self.output.of(self.shared.rows[Unchanged()], self.output.level)
 
     @property
     def broken(self) -> list[bool]:
         """Per item whether the model's output for the unchanged input is not finite."""
-        found: list[bool] = self.log_probability.isnan().tolist()
+        found: list[bool] = self.output.broken(self.shared.rows[Unchanged()]).tolist()
         return found
 
 
@@ -50,16 +51,15 @@ def make(context: Context, start: int, stop: int) -> None:
     loaded = context.loaded(start, stop)
     engine.tally = Tally()
     logits = engine.predict_all(loaded.inputs.to(where))
-    doubts.check_classes(logits.shape[1], f"model {context.model.id}")
-    if start == 0:  # once a run, by its first items
-        for words in doubts.of_outputs(logits):
+    for words in engine.output.doubts(logits, f"model {context.model.id}"):
+        if start == 0:  # once a run, by its first items
             log.warning("model %s: %s", context.model.id, words)
-    predictions = models.predicted(logits).cpu()
+    predictions = engine.output.predicted(logits).cpu()
     targets = loaded.targets(predictions)
     if int(targets.max()) >= logits.shape[1]:
         raise VxpError(f"task {context.task.name} explains class {int(targets.max())}, and model "
                        f"{context.model.id} has {logits.shape[1]} classes: choose the task's own model")
-    found = engine.shared(loaded.batch(targets).to(where), context.wanted)
+    found = engine.shared(loaded.batch(targets).to(where), context.wanted_of(start))
     tensors = {"targets": targets, "predictions": predictions}
     tensors |= {f"row/{edit!r}": row for edit, row in found.rows.items()}
     tensors |= {f"vector/{readout}/{edit!r}": vector for (edit, readout), vector in found.vectors.items()}
@@ -83,14 +83,15 @@ def _read(context: Context, start: int) -> Baseline:
     if unit is None:
         raise context.units.missing(name(start))
     tensors, notes = unit
-    wanted = context.wanted
-    rows: dict[Edit, Tensor] = {edit: tensors[f"row/{edit!r}"] for edit in wanted.edits}
+    wanted = context.wanted_of(start)
+    rows: dict[Edit, Tensor] = {
+        edit: tensors[f"row/{edit!r}"] for edit in wanted.edits if f"row/{edit!r}" in tensors}
     vectors: dict[tuple[Edit, Readout], Tensor] = {
         (edit, readout): tensors[f"vector/{readout}/{edit!r}"] for edit, readout in wanted.vectors
         if f"vector/{readout}/{edit!r}" in tensors}
     regions = {n: tensors[f"regions/{n}"].long() for n in wanted.regions}
     return Baseline(tensors["targets"], tensors["predictions"], Shared(rows, vectors, regions, notes["represented"]),
-                    notes["batch_size"], notes["rows_run"])
+                    context.engine.output, notes["batch_size"], notes["rows_run"])
 
 
 def all_of(context: Context) -> Iterator[Baseline]:

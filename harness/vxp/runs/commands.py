@@ -40,6 +40,32 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
+class Own:
+    """What an unregistered task is made of: images, clips, or features of videos."""
+
+    images: Path | None = None
+    clips: Path | None = None
+    features: Path | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.given)
+
+    @property
+    def given(self) -> list[str]:
+        """The options that name it."""
+        there = (("--images", self.images), ("--clips", self.clips), ("--features", self.features))
+        return [option for option, place in there if place is not None]
+
+    def task(self, model: Model) -> Task:
+        """The task, for this model."""
+        if self.images is not None:
+            return tasks.opened(self.images, model)
+        if self.clips is not None:
+            return tasks.opened_clips(self.clips, model)
+        return tasks.opened_features(Path(str(self.features)), model)
+
+
+@dataclass(frozen=True)
 class Order:
     """What was asked for, in the words of the command line."""
 
@@ -60,16 +86,18 @@ class Order:
     channels_last: bool | None = None
     place: Place | None = None  # of the workers of a cluster; None for this process
     until: str | None = None
+    features: Path | None = None
 
     @property
-    def own(self) -> bool:
-        """Whether the task is made of one's own images or clips."""
-        return self.images is not None or self.clips is not None
+    def own(self) -> Own:
+        """What the task is made of, where it is of one's own."""
+        return Own(self.images, self.clips, self.features)
 
 
 def named(order: Order) -> list[str]:
     """The words of a further command by which it finds the same images, data and model."""
-    given = (("--images", order.images), ("--clips", order.clips), ("--model", order.model), ("--data", order.data))
+    given = (("--images", order.images), ("--clips", order.clips), ("--features", order.features), ("--model", order.model),
+             ("--data", order.data))
     return [word for option, value in given if value is not None for word in (option, str(value))]
 
 
@@ -79,10 +107,14 @@ def to_score(order: Order, folder: Path) -> str:
 
 
 def to_import(order: Order, folder: Path) -> str:
-    """The command that takes the maps of exported items back, if they lie in the folder `maps` beside them."""
+    """The command that takes the maps of exported items back, if they lie in the folder `maps` beside them; of scores of the
+    parts of videos, in scores.csv."""
+    scores = (folder / "videos.json").exists()
+    maps = ["--maps", str(folder / ("scores.csv" if scores else "maps"))]
     limit = [] if order.limit is None else ["--limit", str(order.limit)]
     return shlex.join(["vxp", "import", *([order.task] if order.task else []), *named(order), *limit,
-                       "--maps", str(folder / "maps"), "--name", "my-method", "--signed", "--out", f"{folder}-set"])
+                       *maps, "--name", "my-method", "--signed", *(["--explanandum", "rank-order"] if scores else []),
+                       "--out", f"{folder}-set"])
 
 
 def run_(order: Order, out: Path, progress: Progress) -> list[Path]:
@@ -133,8 +165,8 @@ def score(order: Order, set_folder: Path, out: Path, progress: Progress) -> list
     name = None if order.own else f"{document['task']['id']}@{document['task']['version']}"
     if name is not None and name not in tasks.names():
         raise VxpError(f"set {set_folder} is of {name}, which is no task of the registry: of images of your own, which a set "
-                       "does not carry. Name them and the model as when it was made: --images DIR --model MODEL, or --clips "
-                       "DIR for clips")
+                       "does not carry. Name them and the model as when it was made: --images DIR --model MODEL, --clips "
+                       "DIR for clips, or --features FILE")
     of_set = replace(order, task=name, limit=order.limit or document["n_items"]["expected"])
     task, model = _task(of_set)
     _try(of_set, task, model, wanted, out, progress)
@@ -300,14 +332,14 @@ def _able(order: Order, task: Task, model: Model) -> list[BoundExplainer]:
 
 
 def _task(order: Order) -> tuple[Task, Model]:
-    if [order.task is not None, order.images is not None, order.clips is not None].count(True) != 1:
-        raise VxpError("name a registered TASK, your own images with --images DIR, or your own clips with --clips DIR: one of "
-                       "the three")
+    if len(order.own.given) + (order.task is not None) != 1:
+        raise VxpError("name a registered TASK, your own images with --images DIR, your own clips with --clips DIR, or "
+                       "features of your own videos with --features FILE: one of the four")
     where = device(order.device)
     if order.task is not None:
         task = tasks.load(order.task, model=order.model, data=order.data)
         return task, models.load(task.model, device=where, channels_last=order.channels_last)
-    return own_task(order.images, order.clips, order.model, where, order.channels_last)
+    return own_task(order.own, order.model, where, order.channels_last)
 
 
 def formed(model: str | None, frames: int | None, layout: str | None, fusion: str | None) -> str | None:
@@ -318,14 +350,13 @@ def formed(model: str | None, frames: int | None, layout: str | None, fusion: st
 
 
 def own_task(
-    images: Path | None, clips: Path | None, name: str | None, device: str, channels_last: bool | None = None
+    own: Own, name: str | None, device: str, channels_last: bool | None = None
 ) -> tuple[Task, Model]:
-    """The task of one's own images, or else clips, and the model."""
+    """The task of one's own images, clips or features, and the model."""
     if name is None:
-        option = "--clips" if images is None else "--images"
-        raise VxpError(f"{option} needs --model: a name (vxp list models) or file.py:factory")
-    model = models.load(name, device=device, clips=images is None, channels_last=channels_last)
-    return (tasks.opened(images, model) if images is not None else tasks.opened_clips(Path(str(clips)), model)), model
+        raise VxpError(f"{own.given[0]} needs --model: a name (vxp list models) or file.py:factory")
+    model = models.load(name, device=device, clips=own.clips is not None, channels_last=channels_last)
+    return own.task(model), model
 
 
 def _draft(order: Order, task: Task, model: Model, out: Path, progress: Progress, scored: bool = True) -> Context:

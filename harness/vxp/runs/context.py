@@ -15,7 +15,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import clock, division, machine, models
+from vxp import clock, division, machine, models, outputs
 from vxp.core import Batch
 from vxp.documents import store
 from vxp.engine import MEMORY, Engine, Precision, Trace, Wanted, best_batch_size, fitting, traces
@@ -134,7 +134,8 @@ class Context:
         """The items of every unit. A unit ends where a run that may stop looks, so that it is the same when the run goes on."""
         begin = 0
         for end in (len(self.task.items),) if self.settings.until is None else looking.ends(self.task):
-            yield from ((start, min(start + UNIT, end)) for start in range(begin, end, UNIT))
+            for first, last in self.task.runs_alike(begin, end):
+                yield from ((start, min(start + UNIT, last)) for start in range(first, last, UNIT))
             begin = end
 
     @cached_property
@@ -179,14 +180,31 @@ class Context:
     @cached_property
     def traces(self) -> dict[str, Trace]:
         """What each metric of this kind asks of one item, by signature: the rows of a run are known before it."""
+        return self._traced(0)
+
+    def _traced(self, place: int) -> dict[str, Trace]:
         possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.relabelled is not None]
-        batch = self.task.load(0, 1, self.model).batch(torch.zeros(1, dtype=torch.int64))
-        return traces(possible, batch, len(self.task.kind.grid))
+        batch = self.task.load(place, place + 1, self.model).batch(torch.zeros(1, dtype=torch.int64))
+        return traces(possible, batch, self.task.kind, outputs.of(self.model.module))
 
     @cached_property
     def wanted(self) -> Wanted:
-        """What the metrics ask of an item whatever its map is."""
+        """What the metrics ask of an item whatever its map is; of items of different sizes, of the first."""
         return Wanted.of(trace.wanted for trace in self.traces.values())
+
+    def wanted_of(self, place: int) -> Wanted:
+        """The same of the item at this place, and of all items of its size."""
+        size = self.task.source.alike
+        if size is None:
+            return self.wanted
+        kept = self._wanted_of_size
+        if (key := size(self.task.items[place])) not in kept:
+            kept[key] = Wanted.of(trace.wanted for trace in self._traced(place).values())
+        return kept[key]
+
+    @cached_property
+    def _wanted_of_size(self) -> dict[object, Wanted]:
+        return {}
 
 
 def chosen(task: Task, asked: Sequence[str]) -> tuple[Bound, ...]:

@@ -99,14 +99,16 @@ def batch_message(batch: Batch, state: State | None) -> tuple[Asked, dict[str, T
     said: Asked = {
         "ids": batch.ids, "clusters": batch.clusters, "seed": batch.seed, "normalization": asdict(batch.normalization),
         "state": None if state is None else {"kind": type(state).__name__, **asdict(state)}}
-    return said, {"inputs": batch.inputs, "targets": batch.targets, **{f"truth/{k}": v for k, v in batch.truth.items()}}
+    return said, {"inputs": batch.inputs, "targets": batch.targets, **{f"truth/{k}": v for k, v in batch.truth.items()},
+                  **{f"parts/{unit}": of for unit, of in batch.parts.items()}}
 
 
 def _batch(said: Asked, tensors: Mapping[str, Tensor]) -> Batch:
     normalization = Normalization(**{k: tuple(v) for k, v in said["normalization"].items()})
-    truth = {k.removeprefix("truth/"): v for k, v in tensors.items() if k.startswith("truth/")}
+    truth, parts = ({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                    for prefix in ("truth/", "parts/"))
     return Batch(tuple(said["ids"]), tensors["inputs"], tensors["targets"], normalization, said["seed"], truth,
-                 tuple(said["clusters"]))
+                 tuple(said["clusters"]), parts)
 
 
 def _state(said: Message | None) -> State | None:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import pyarrow as pa
 import torch
 import vxp_schemas
 from torch import Tensor
+from torch.nn import functional as F
 from vxp_schemas import typed
 
 from vxp import clock, models
 from vxp.core import OK, Batch, VxpError
+from vxp.datasets import Item
 from vxp.documents import store, streams
 from vxp.engine import attempted
 from vxp.explainers import BoundExplainer
 from vxp.models import Model
+from vxp.outputs import Output
 from vxp.runs import baselines, result
 from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
 
+TYPES: Mapping[torch.dtype, Literal["F32", "I64"]] = {torch.float32: "F32", torch.int64: "I64"}
+"""The types of a payload as its manifest writes them."""
 GROUP = 1 << 16
 """Rows of a group of items.parquet."""
 
@@ -41,13 +46,15 @@ class Notes(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """The maps of a range [n, *grid], a status for each, and what they took: seconds, forward and backward passes."""
+    """The maps of a range [n, *grid], a status for each, and what they took: seconds, forward and backward passes. segments: of
+    scores of parts what parts these are, ranges of frames [n, K, 2]."""
 
     maps: Tensor
     status: Sequence[str]
     seconds: Sequence[float]
     forward: Sequence[int]
     backward: Sequence[int]
+    segments: Tensor | None = None
 
 
 def set_id(context: Context, bound: BoundExplainer) -> str:
@@ -91,10 +98,20 @@ def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop:
     began = time.perf_counter()
     with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
         made, states = _made_where(bound, context.model, batch, baseline.broken)
+    segments = _segments(context, bound, start, stop)
+    if segments is not None and OK not in states:  # which knows no number of parts
+        made = made.new_zeros(segments.shape[:2])
     notes: Notes = {"status": states, "grid": list(made.shape[1:]), "seconds": time.perf_counter() - began,
                     "forward": passes.forward, "backward": passes.backward}
     context.progress.rows(passes.forward)
-    context.units.save(name(of_set, start), {"values": made}, notes)
+    context.units.save(name(of_set, start), {"values": made} | ({} if segments is None else {"segments": segments}), notes)
+
+
+def _segments(context: Context, bound: BoundExplainer, start: int, stop: int) -> Tensor | None:
+    """The parts that scores of a range are of, ranges of frames int64 [n, K, 2]; None for maps."""
+    if not context.task.kind.ragged:
+        return None
+    return torch.tensor([timeline.segments(bound.explainer.resample) for timeline in context.loaded(start, stop).timelines])
 
 
 def read(context: Context, of_set: str, start: int, stop: int) -> tuple[Tensor, list[str]]:
@@ -186,18 +203,18 @@ def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) ->
             if head is None:
                 raise context.units.missing(name(of_set, start))
             notes.append(head[0])
-        grid = _grid(bound.id, notes)
+        grid = _longest(notes) if context.task.kind.ragged else _grid(bound.id, notes)
 
         def part(number: int) -> Made:
             start, stop = ranges[number]
             n, said = stop - start, notes[number]
             unit = context.units.load(name(of_set, start))
             assert unit is not None
-            maps = unit[0]["values"].float()
+            maps, segments = unit[0]["values"].float(), unit[0].get("segments")
             # items that failed do not know the grid, and have that of the others
-            maps = maps if tuple(maps.shape[1:]) == grid else maps.new_zeros(n, *grid)
+            maps = maps if segments is not None or tuple(maps.shape[1:]) == grid else maps.new_zeros(n, *grid)
             return Made(maps, said["status"], [said["seconds"] / n] * n, _spread(said["forward"], n),
-                        _spread(said["backward"], n))
+                        _spread(said["backward"], n), segments)
 
         write_set(context, bound, place, grid, part)
     if context.settings.until is None:
@@ -210,6 +227,11 @@ def _grid(explainer: str, notes: Sequence[Notes]) -> tuple[int, ...]:
     if len(grids) > 1:
         raise VxpError(f"explainer {explainer!r} returned maps of different grids {grids}: expected one grid per set")
     return grids[0] if grids else tuple(notes[0]["grid"])
+
+
+def _longest(notes: Sequence[Notes]) -> tuple[int, ...]:
+    """The largest number of parts that an item has."""
+    return (max(said["grid"][0] for said in notes),)
 
 
 def _spread(total: int, n: int) -> list[int]:
@@ -227,20 +249,21 @@ def write_set(
         for number, (start, stop) in enumerate(context.ranges()):
             made, baseline, items = part(number), baselines.read(context, start), context.task.items[start:stop]
             rows = range(start, stop)
-            shards.write(made.maps)
+            tensors = _tensors(made, grid)
+            shards.write(tensors)
             table.write({
                 "row": pa.array(rows, pa.int64()),
                 "item_id": pa.array([item.id for item in items]),
                 "cluster": pa.array([item.cluster for item in items]),
                 "target": pa.array(baseline.targets.tolist(), pa.int32()),
-                "target_source": pa.array(["predicted" if item.target is None else "list" for item in items]),
+                "target_source": pa.array([_source(item, baseline.output) for item in items]),
                 "prediction": pa.array(baseline.predictions.tolist(), pa.int32()),
-                "target_score": pa.array(baseline.log_probability.exp().nan_to_num().tolist(), pa.float32()),
+                "target_score": pa.array(baseline.target_score.nan_to_num().tolist(), pa.float32()),
                 "explanation_id": pa.array([f"{item.id}/0" for item in items]),
                 "repeat": pa.array([0] * len(items), pa.int16()),
                 "shard": pa.array([i // shards.rows for i in rows], pa.int32()),
                 "shard_row": pa.array([i % shards.rows for i in rows], pa.int64()),
-                "payload_digest": pa.array(store.row_digests(made.maps), pa.binary(32)),
+                "payload_digest": pa.array(store.row_digests(tensors["values"]), pa.binary(32)),
                 "runtime_ms": pa.array([1000 * s for s in made.seconds], pa.float32()),
                 "n_forwards": pa.array(made.forward, pa.int32()),
                 "n_backwards": pa.array(made.backward, pa.int32()),
@@ -249,8 +272,22 @@ def write_set(
     store.write_document(place / "set.json", _manifest(context, bound, place, shards.written))
 
 
+def _tensors(made: Made, grid: tuple[int, ...]) -> dict[str, Tensor]:
+    """What the payload has of these maps, by tensor, rows first. Scores of parts are filled up to the longest row by zeros."""
+    if made.segments is None:
+        return {"values": made.maps}
+    n, K = made.maps.shape
+    return {"values": F.pad(made.maps, (0, grid[0] - K)), "lengths": torch.full((n,), K),
+            "segments": F.pad(made.segments, (0, 0, 0, grid[0] - K))}
+
+
+def _source(item: Item, output: Output) -> str:
+    """Where the target of an item comes from."""
+    return "list" if item.target is not None else "predicted" if output.targets else "none"
+
+
 class _Shards:
-    """The payload of a set, a shard at a time; maps come in order. open_files closes, or removes, what is half-written."""
+    """The payload of a set, a shard at a time; rows come in order. open_files closes, or removes, what is half-written."""
 
     def __init__(self, open_files: contextlib.ExitStack, place: Path, grid: tuple[int, ...], n: int) -> None:
         self.open_files, self.place, self.grid, self.n, self.done = open_files, place, grid, n, 0
@@ -260,25 +297,28 @@ class _Shards:
         self.shard: contextlib.ExitStack | None = None
         self.file: streams.Arrays | None = None
 
-    def write(self, maps: Tensor) -> None:
-        """Further maps."""
-        while len(maps):
+    def write(self, tensors: Mapping[str, Tensor]) -> None:
+        """Further rows of every tensor."""
+        while len(tensors["values"]):
             first = self.done // self.rows * self.rows
             n = min(self.rows, self.n - first)
             path = self.place / "payload" / f"{len(self.written):05d}.safetensors"
             if self.shard is None or self.file is None:
                 self.shard = self.open_files.enter_context(contextlib.ExitStack())
-                said = {"values": streams.Array("F32", (n, *self.grid))}
+                said = {name: streams.Array.like(rows, n) for name, rows in tensors.items()}
                 self.file = self.shard.enter_context(streams.arrays(path, said))
-            some, maps = maps[: first + n - self.done], maps[first + n - self.done :]
-            self.file.write("values", self.done - first, some)
-            self.done += len(some)
+            left = first + n - self.done
+            for name, rows in tensors.items():
+                self.file.write(name, self.done - first, rows[:left])
+            self.done += min(left, len(tensors["values"]))
+            tensors = {name: rows[left:] for name, rows in tensors.items()}
             if self.done == first + n:
                 self.shard.close()
                 self.shard = self.file = None
                 self.written.append({
                     "descriptor": store.descriptor(path, self.place, store.SAFETENSORS, n), "first_row": first, "rows": n,
-                    "tensors": {"values": {"dtype": "F32", "shape": [n, *self.grid]}}})
+                    "tensors": {name: {"dtype": TYPES[rows.dtype], "shape": [n, *rows.shape[1:]]}
+                                for name, rows in tensors.items()}})
 
 
 def _manifest(

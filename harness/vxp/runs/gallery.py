@@ -33,10 +33,39 @@ def keep(context: Context) -> None:
         start = next(a for a, b in context.ranges() if a <= i < b)
         target = int(baselines.read(context, start).targets[i - start])
         file, sample = f"{number:02d}.png", context.task.source.load(item)
-        store.write_bytes(index.parent / file, _png(sample.image))
-        entries.append({"item_id": item.id, "file": file, "row": i, "target": target,
-                        "target_name": context.model.class_name(target), **_over_time(sample)})
+        entry = {"item_id": item.id, "row": i, "target": target,
+                 "target_name": context.model.class_name(target) if target >= 0 else ""}
+        if context.task.kind.ragged:
+            entry |= {"timeline": _timeline(context, i)}
+            image = _shots(sample)
+        else:
+            entry |= _over_time(sample)
+            image = sample.image
+        if image is not None:
+            store.write_bytes(index.parent / file, _png(image))
+            entry |= {"file": file}
+        entries.append(entry)
     store.write_bytes(index, result.plain_json(entries))
+
+
+def _timeline(context: Context, i: int) -> dict[str, object]:
+    """How a video is divided, and what the model says of the frames that it looks at."""
+    loaded = context.task.load(i, i + 1, context.model)
+    (video,) = loaded.timelines
+    said = context.engine.predict(loaded.inputs.to(context.settings.device))[0]
+    scores = [] if context.engine.output.targets else [round(float(score), 6) for score in said.cpu()]
+    return {"frames": video.frames, "fps": video.fps, "fragments": [list(f) for f in video.fragments],
+            "steps": list(video.steps), "scores": scores}
+
+
+def _shots(sample: Sample) -> Tensor | None:
+    """The middle frame of every fragment, a square from its middle, uint8 [3, S, side, side]; None of features."""
+    if sample.image.ndim != 4 or sample.timeline is None:
+        return None
+    frames = sample.image[:, [(start + end - 1) // 2 for start, end in sample.timeline.fragments]]
+    side = min(frames.shape[2:])
+    top, left = ((n - side) // 2 for n in frames.shape[2:])
+    return frames[..., top : top + side, left : left + side]
 
 
 def _over_time(sample: Sample) -> dict[str, list[int] | int]:

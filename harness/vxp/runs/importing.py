@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import safetensors.numpy
@@ -18,18 +18,19 @@ from PIL import Image
 from torch import Tensor
 from vxp_schemas import typed
 
-from vxp import explainers, models
+from vxp import explainers
 from vxp.core import OK, VxpError
-from vxp.documents import store
+from vxp.datasets import Timeline
+from vxp.documents import RULES, plain_json, store
 from vxp.documents.findings import plain
 from vxp.kinds import HEATMAP2D, Map
-from vxp.runs import baselines, result, run
+from vxp.runs import baselines, fragment_files, result, run
 from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
 from vxp.runs.explanations import Made, write_set
 
 NAMES_SHOWN = 5
-RESAMPLE = ("bilinear", "nearest", "frames", "none")
+RESAMPLE = ("bilinear", "nearest", "frames", "none", "fragment", "frame", "second")
 ENDINGS = (".npy", ".safetensors", ".png")
 """Kinds of files that a folder of maps may hold, one per item."""
 
@@ -39,27 +40,52 @@ ENDINGS = (".npy", ".safetensors", ".png")
 
 def export(context: Context) -> Path:
     """Write a task's images, or the frames of its clips, as PNG, as the model sees them before its normalisation, and items.csv
-    with the class that is to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs."""
+    with the class that is to be explained; VxpError where `out` is not empty. Everything that explains outside Python needs.
+
+    Of videos whose parts are explained it is the features [D, n] as NPY, and videos.json with the frames, shots and steps.
+    """
     task, model, out, progress = context.task, context.model, context.out, context.progress
     if out.exists() and any(out.iterdir()):
         raise VxpError(f"--out {out} is not empty: choose a new folder")
     progress.stage("writing images", len(task.items))
-    rows = []
+    rows: list[list[object]] = []
+    videos: dict[str, object] = {}
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
         logits = context.engine.predict(loaded.inputs.to(context.settings.device))
-        targets = loaded.targets(models.predicted(logits).cpu()).tolist()
+        targets = loaded.targets(context.engine.output.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
-            file = _pictures(out, i, task.source.load(item).image)
-            rows.append([i, item.id, file, target, model.class_name(target), item.cluster])
+            if task.kind.ragged:
+                file = _sequence(out, i, loaded.inputs[i - start])
+                videos[item.id] = _video(loaded.timelines[i - start])
+            else:
+                file = _pictures(out, i, task.source.load(item).image)
+            rows.append([i, item.id, file, target, model.class_name(target) if target >= 0 else "", item.cluster])
         progress.items(stop - start)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "item_id", "file", "target", "target_name", "cluster"])
     writer.writerows(rows)
+    if videos:
+        store.write_bytes(out / "videos.json", plain_json(videos))
     store.write_bytes(out / "items.csv", text.getvalue().encode())
     return out / "items.csv"
+
+
+def _sequence(out: Path, i: int, features: Tensor) -> str:
+    """Write features [D, n] as NPY; where, relative to `out`."""
+    buffer = io.BytesIO()
+    np.save(buffer, features.cpu().numpy(), allow_pickle=False)
+    file = f"features/{i:05d}.npy"
+    store.write_bytes(out / file, buffer.getvalue())
+    return file
+
+
+def _video(timeline: Timeline) -> dict[str, object]:
+    """How a video is divided, in JSON values; shots are half-open ranges of frames."""
+    return {"n_frames": timeline.frames, "fps": timeline.fps, "shots": [list(shot) for shot in timeline.fragments],
+            "steps": list(timeline.steps)}
 
 
 def _pictures(out: Path, i: int, image: Tensor) -> str:
@@ -78,7 +104,8 @@ def _pictures(out: Path, i: int, image: Tensor) -> str:
 
 @dataclass(frozen=True)
 class Method:
-    """What made the maps, in the words of whoever imports them. Passes and milliseconds are per map; 0: not stated."""
+    """What made the maps, in the words of whoever imports them. Passes and milliseconds are per map; 0: not stated. explanandum
+    and inclusive are of scores of the parts of videos, where their file does not say."""
 
     name: str
     signed: bool
@@ -93,6 +120,8 @@ class Method:
     backwards: int = 0
     milliseconds: float = 0.0
     deterministic: bool = True
+    explanandum: str | None = None
+    inclusive: bool = False
 
     def facts(self) -> typed.Explainer:
         """As a set and its result name the explainer; `import_` refuses words that they do not have."""
@@ -136,6 +165,8 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
     if method.name in explainers.catalogue():
         raise VxpError(f"--name {method.name!r} is an installed explainer: run it with vxp run, or give your method a name of "
                        "its own")
+    if task.kind.ragged:
+        return _import_scores(context, maps, method)
     rule = task.kind.rule(method.facts()["resample"])
     values = read_maps(maps, [item.id for item in task.items], task.kind)
     if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
@@ -159,6 +190,46 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
         write_set(context, bound, out, tuple(values.shape[1:]), part)
         store.write_document(out / "system.json", system)
     return out / "set.json"
+
+
+def _import_scores(context: Context, file: Path, method: Method) -> Path:
+    """Write the explanation set of scores of parts in a file (`fragment_files.read`); its set.json. What the file says of unit,
+    sign and explanandum must agree with what is stated."""
+    task, model = context.task, context.model
+    videos: dict[str, Timeline] = {}
+    for start, stop in context.ranges():
+        loaded = task.load(start, stop, model)
+        videos |= zip(loaded.ids, loaded.timelines, strict=True)
+    unit = cast(fragment_files.Unit, method.resample) if method.resample in RULES["temporal"] else "fragment"
+    found = fragment_files.read(file, videos, unit=unit, inclusive=method.inclusive)
+    first = found[0]
+    explanandum = first.explanandum or method.explanandum
+    if explanandum is None or (method.explanandum or explanandum) != explanandum:
+        raise VxpError(f"{file}: the scores explain {explanandum or 'what nobody says'}, and --explanandum is "
+                       f"{method.explanandum or 'not given'}: state one of {', '.join(get_args(typed.Explanandum))}")
+    if first.signed is not None and first.signed != method.signed:
+        raise VxpError(f"{file}: signed is {first.signed}, and --{'signed' if method.signed else 'unsigned'} was given: state "
+                       "the same")
+    system = method.system()
+    facts: typed.Explainer = {**method.facts(), "resample": first.unit, "explanandum": cast(typed.Explanandum, explanandum)}
+    bound = explainers.absent(facts, system)
+    longest = max(len(scores.values) for scores in found)
+    with run.claimed(context, run.run_document(context, [bound], None)):
+        run.prepared(context, [])
+        ranges = list(context.ranges())
+
+        def part(number: int) -> Made:
+            start, stop = ranges[number]
+            some, count = found[start:stop], stop - start
+            status = [BROKEN if broken else OK for broken in baselines.read(context, start).broken]
+            values = torch.tensor([scores.values for scores in some])
+            values[torch.tensor([state != OK for state in status])] = 0
+            return Made(values, status, [method.milliseconds / 1000] * count, [method.forwards] * count,
+                        [method.backwards] * count, torch.tensor([scores.segments for scores in some]))
+
+        write_set(context, bound, context.out, (longest,), part)
+        store.write_document(context.out / "system.json", system)
+    return context.out / "set.json"
 
 
 def read_maps(path: Path, items: Sequence[str], kind: Map = HEATMAP2D) -> Tensor:

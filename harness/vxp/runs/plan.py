@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vxp.core import Readout
-from vxp.engine import READOUTS
 from vxp.errors import VxpError
 from vxp.explainers import BoundExplainer
 from vxp.runs import looking, scoring
@@ -126,6 +125,9 @@ def _kept(context: Context, bound: BoundExplainer) -> int:
 
 
 def _positions(context: Context) -> int:
+    """Values of an item's explanation, at most; of parts of videos as many as the first item has."""
+    if context.task.kind.ragged:
+        return int(context.loaded(0, 1).parts()["fragment"].max()) + 1
     return math.prod(context.model.input_size[-len(context.task.kind.grid):])
 
 
@@ -133,8 +135,11 @@ def _shared_bytes(context: Context) -> int:
     """Bytes of an item's baseline: readouts are float64, labels one byte. The length of a representation is taken for that of
     the logits."""
     wanted, classes = context.wanted, int(context.model.document["classes"]["count"])
+    if not context.engine.output.targets:  # one number per step
+        classes = context.loaded(0, 1).inputs.shape[2]
     vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
-    return 8 * (len(READOUTS) * len(wanted.edits) + classes * len(vectors)) + len(wanted.regions) * _positions(context)
+    numbers = len(context.engine.output.readouts) * len(wanted.edits) + classes * len(vectors)
+    return 8 * numbers + len(wanted.regions) * _positions(context)
 
 
 __all__ = ["Bytes", "Explained", "Look", "Plan", "planned"]

@@ -16,16 +16,16 @@ from vxp_schemas import typed
 
 from vxp import stats
 from vxp.core import OK, Explainer, Metric, Reduce, VxpError
+from vxp.documents import FILES as FILES
 
 # and so they are part of this module's own names
-from vxp.documents import FILES as FILES
+from vxp.documents import RULES, store
 from vxp.documents import TYPE as TYPE
 from vxp.documents import harness as harness
 from vxp.documents import header as header
 from vxp.documents import identity as identity
 from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
-from vxp.documents import store
 from vxp.documents import undated as undated
 from vxp.explainers import BoundExplainer
 from vxp.metrics import catalogue
@@ -64,10 +64,14 @@ def selection(task: Task) -> Selected:
 
 def explainer(bound: BoundExplainer) -> typed.Explainer:
     declared = bound.explainer
-    return {
-        **method(bound), "signed": declared.signed, "resample": declared.resample, "target_specific": declared.target_specific,
-        "reference": declared.reference, "family": family(declared),
+    found: typed.Explainer = {
+        "id": declared.id, "parameters": method(bound)["parameters"], "signed": declared.signed,
+        "resample": declared.resample, "target_specific": declared.target_specific, "reference": declared.reference,
+        "family": family(declared),
     }
+    if declared.resample in RULES["temporal"]:
+        found["explanandum"] = declared.explains(bound.parameters)
+    return found
 
 
 def family(declared: Explainer) -> typed.ExplainerFamily:
@@ -80,7 +84,8 @@ def metric_document(metric: Metric) -> typed.Metric:
     text = inspect.getdoc(metric.plan) or metric.id
     return undated(typed.Metric) | {
         "id": metric.id, "version": metric.version, "status": "active", "definition": text.split("\n\n")[0].replace("\n", " "),
-        "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kinds": list(metric.kinds), "level": metric.level,
+        "clause": f"spec/metrics/{metric.id}.md", "family": metric.family, "kinds": list(metric.kinds),
+        **({} if metric.outputs == ("classes",) else {"outputs": list(metric.outputs)}), "level": metric.level,
         "better": metric.better, "range": list(metric.range),
         "parameters": [_parameter(name, value, metric.limits.get(name, ())) for name, value in metric.parameters.items()],
         "truth": list(metric.truth), "re_explains": metric.re_explains,

@@ -18,7 +18,7 @@ from typing import Any
 import vxp_schemas
 from vxp_schemas import typed
 
-from vxp import explainers
+from vxp import explainers, outputs
 from vxp.core import VxpError
 from vxp.documents import store
 from vxp.explainers import BoundExplainer
@@ -151,7 +151,8 @@ def _decided(
 
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
-    return [_at_budget(task, bound.on(task.kind).resolved(model.module)) for bound in wanted]
+    output = outputs.of(model.module)
+    return [_at_budget(task, bound.on(task.kind).of(output).resolved(model.module)) for bound in wanted]
 
 
 def with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vxp import explainers, kinds, models
+from vxp import explainers, outputs
 from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
@@ -53,7 +53,7 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
 def _explained(bound: BoundExplainer, module: nn.Module, batch: Batch) -> None:
     maps = bound(module, batch)
     try:
-        kinds.of_medium(batch.medium, bound.explainer.kinds).resampled(maps, batch.space, bound.explainer.resample)
+        bound.makes(outputs.of(module), batch).resampled(maps, batch.space, bound.explainer.resample, batch.parts)
     except VxpError as error:
         raise VxpError(f"explainer {bound.name!r}: {error}") from None
 
@@ -77,7 +77,8 @@ def _batch(task: Task, model: Model, module: nn.Module, device: str) -> Batch:
     """The first two items, or the only one; targets that are not known are what the model says."""
     loaded = task.load(0, min(2, len(task.items)), model)
     with torch.no_grad():
-        said = models.predicted(module(loaded.inputs.to(device)))
+        inputs, output = loaded.inputs.to(device), outputs.of(module)
+        said = output.predicted(output.checked(module(inputs), inputs))
     return loaded.batch(loaded.targets(said)).to(device)
 
 

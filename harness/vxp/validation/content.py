@@ -14,7 +14,7 @@ from vxp import division
 from vxp.catalogue import nearest
 from vxp.documents import RULES, Beside, Listed, listed, reference_rows, referred
 from vxp.errors import OK
-from vxp.validation import arrays
+from vxp.validation import arrays, divided
 from vxp.validation.arrays import Table
 from vxp.validation.looks import ALIKE, MOVED_ALIKE, Looker, Maps, alike, moved
 from vxp.validation.state import AResult, ASet, State
@@ -29,6 +29,7 @@ SLACK = 1e-9
 def check(state: State, looker: Looker) -> None:
     for found in state.sets:
         _shards(state, found)
+        divided.check(state, found, expected_items(state, found))
         if found.items is not None:
             _items(state, found, found.items)
             if id(found) in looker.maps:
@@ -64,7 +65,8 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
         state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
-    rule, rules = found.document["explainer"]["resample"], [*RULES[found.document["kind"]], "none"]
+    rule, rules = found.document["explainer"]["resample"], list(RULES[found.document["kind"]])
+    rules += [] if found.document["kind"] == "temporal" else ["none"]
     if rule not in rules:
         state.findings.add("VXP-C015", found.path, "/explainer/resample", repr(rule),
                            f"{', '.join(rules)}, the rules of {found.document['kind']}")
@@ -169,15 +171,18 @@ def _identity(state: State, found: ASet, items: Table) -> None:
             add("VXP-C007", path, f"row {first}", f"item {names[first] if first < len(names) else 'missing'}",
                 f"item {wanted[first] if first < len(wanted) else 'none'}: the task's order of items")
         return
+    model = state.entry("models", found.document["model"])
+    classes = model is None or divided.output_of(model) == "classes"
     for where, i in _where(range(items.rows), items):
         item = expected[i]
         if items["cluster"][i] != item["cluster"]:
             add("VXP-C008", path, where, f"{ascii(items['cluster'][i])[:200]} (in the task {item['cluster']!r})",
                 "the task's clusters")
         fixed = item["target"]
-        if items["target_source"][i] != ("predicted" if fixed is None else "list"):
+        source = "list" if fixed is not None else "predicted" if classes else "none"
+        if items["target_source"][i] != source:
             add("VXP-C009", path, f"{where}, target_source", ascii(items["target_source"][i])[:200],
-                f"{'predicted' if fixed is None else 'list'}, the task's policy")
+                f"{source}, the task's policy")
         if items["target"][i] != (items["prediction"][i] if fixed is None else fixed):
             right = items["prediction"][i] if fixed is None else fixed
             add("VXP-C009", path, where, f"target {items['target'][i]} (right is {right})",
@@ -192,13 +197,18 @@ def _cells(state: State, found: ASet, items: Table) -> None:
     if classes is None:
         state.not_checked(f"classes of {found.path}", "nobody here has the model's document")
     scores, times = items["target_score"], items["runtime_ms"]
+    without = np.array([source == "none" for source in items["target_source"]], bool)
     for column in ("target", "prediction"):
         bad = (items[column] < 0) | ((items[column] >= classes) if classes is not None else False)
-        for where, i in _where(np.flatnonzero(bad), items):
+        for where, i in _where(np.flatnonzero(bad & ~without), items):
             add("VXP-C013", path, f"{where}, {column}", str(items[column][i]), f"a class from 0 to {(classes or 2**31) - 1}")
+        for where, i in _where(np.flatnonzero((items[column] != -1) & without), items):
+            add("VXP-C013", path, f"{where}, {column}", str(items[column][i]), "-1, where there is no target")
     # a sum of probabilities in single precision may pass 1 by its last bits
-    for where, i in _where(np.flatnonzero(~((scores >= 0) & (scores <= 1 + 1e-5))), items):
+    for where, i in _where(np.flatnonzero(~((scores >= 0) & (scores <= 1 + 1e-5)) & ~without), items):
         add("VXP-C013", path, f"{where}, target_score", str(scores[i]), "a probability from 0 to 1")
+    for where, i in _where(np.flatnonzero(~np.isfinite(scores) & without), items):
+        add("VXP-C013", path, f"{where}, target_score", str(scores[i]), "the mean score of the steps, a finite number")
     for where, i in _where(np.flatnonzero(~((times >= 0) & np.isfinite(times))), items):
         add("VXP-C013", path, f"{where}, runtime_ms", str(times[i]), "a time that is not negative")
     for column in ("n_forwards", "n_backwards"):
@@ -209,8 +219,9 @@ def _cells(state: State, found: ASet, items: Table) -> None:
         if status != OK and not (status.startswith("failed:") and status in vxp_schemas.STATUSES):
             add("VXP-C011", path, where, ascii(status)[:200],
                 f"one of ok, {', '.join(s for s in vxp_schemas.STATUSES if s.startswith('failed:'))}")
-        if items["target_source"][i] not in ("predicted", "label", "list"):
-            add("VXP-C013", path, f"{where}, target_source", ascii(items["target_source"][i])[:200], "predicted, label or list")
+        if items["target_source"][i] not in ("predicted", "label", "list", "none"):
+            add("VXP-C013", path, f"{where}, target_source", ascii(items["target_source"][i])[:200],
+                "predicted, label, list or none")
 
 
 def _maps(state: State, found: ASet, items: Table, maps: Maps) -> None:

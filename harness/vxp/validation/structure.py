@@ -14,6 +14,7 @@ from vxp.documents import FILES, GRIDS, TEXTS, store
 from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
+from vxp.validation.divided import LENGTHS, SEGMENTS
 from vxp.validation.state import AResult, ASet, Card, Facts, State
 
 T = TypeVar("T")
@@ -174,10 +175,15 @@ def _values(
         state.findings.add("VXP-C001", path, "header", f"{there}"[:400], f"{shard['tensors']}, as set.json says"[:400])
         return None
     values = tensors.get("values")
-    if list(tensors) != ["values"] or values is None or values.dtype not in ("F16", "F32") \
+    wanted = f"one tensor 'values' [rows, {', '.join(grid)}] of F16 or F32"
+    others = {}
+    if found.document["kind"] == "temporal" and values is not None:
+        wanted += ", 'lengths' [rows] and 'segments' [rows, parts, 2] of I64"
+        others = {LENGTHS: values.shape[:1], SEGMENTS: (*values.shape, 2)}
+    if {name: t.shape for name, t in tensors.items() if t.dtype == "I64"} != others or values is None \
+            or len(tensors) != 1 + len(others) or values.dtype not in ("F16", "F32") \
             or len(values.shape) != 1 + len(grid) or 0 in values.shape:
-        state.findings.add("VXP-C001", path, "header", f"{there}"[:400],
-                           f"one tensor 'values' [rows, {', '.join(grid)}] of F16 or F32")
+        state.findings.add("VXP-C001", path, "header", f"{there}"[:400], wanted)
         return None
     if values.shape[0] != shard["rows"]:
         state.findings.add("VXP-C003", path, "header", f"{values.shape[0]} maps", f"{shard['rows']} rows, as set.json says")

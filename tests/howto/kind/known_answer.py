@@ -1,4 +1,4 @@
-"""Maps of when: made by an explainer, resampled to the clip, and refused by what is not defined for them."""
+"""Scores of columns: made by an explainer, spread over the image, and refused by what is not defined for them."""
 
 import pytest
 import torch
@@ -9,34 +9,30 @@ from vxp.core import Case
 from vxp.kinds import KINDS, MAPS
 
 
-@explainer("brightness", signed=False, resample="trilinear", passes=0, kinds=("temporal",), source="made up for this page")
+@explainer("brightness", signed=False, passes=0, kinds=("columns",), source="made up for this page")
 def brightness(model: nn.Module, batch: Batch) -> Tensor:
-    return batch.inputs.mean((1, 3, 4))
+    return batch.inputs.mean((1, 2))
 
 
-CLIPS = (torch.arange(4.0) / 4).view(1, 1, 4, 1, 1).expand(2, 3, 4, 8, 6).contiguous()
-MODEL = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 8 * 6, 2)).eval()
+IMAGES = (torch.arange(4.0) / 4).expand(2, 3, 8, 4).contiguous()
+MODEL = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 4, 2)).eval()
 
 
-def test_an_explainer_says_when() -> None:
-    maps = explain(MODEL, CLIPS, brightness, normalization=vxp.Normalization())
+def test_an_explainer_says_where_across() -> None:
+    maps = explain(MODEL, IMAGES, brightness, normalization=vxp.Normalization())
     assert maps.tolist() == [[0.0, 0.25, 0.5, 0.75]] * 2
-    with pytest.raises(VxpError, match="'brightness' makes temporal, and images need heatmap2d"):
-        explain(nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 6, 2)), CLIPS[:, :, 0], brightness)
+    with pytest.raises(VxpError, match="'brightness' makes columns, and clips need heatmap3d"):
+        explain(nn.Sequential(nn.Flatten(), nn.Linear(3 * 2 * 8 * 4, 2)), torch.stack([IMAGES, IMAGES], 2), brightness)
 
 
-@pytest.mark.parametrize(("rule", "frames"), [("trilinear", [0.0, 0.5, 1.5, 2.0]), ("nearest", [0.0, 0.0, 2.0, 2.0])])
-def test_a_value_holds_for_its_whole_frame(rule: str, frames: list[float]) -> None:
-    case = Case(Batch(("a", "b"), CLIPS, torch.zeros(2, dtype=torch.long)), torch.tensor([[0.0, 2.0]] * 2), rule, False)
-    assert case.kind is KINDS["temporal"]
-    torch.testing.assert_close(case.map, torch.tensor(frames).view(1, 4, 1, 1).expand(2, 4, 8, 6))
-
-
-def test_coarser_maps_are_means_over_places_and_frames() -> None:
-    assert KINDS["temporal"].pooled(CLIPS[:, 0], (2,)).tolist() == [[0.125, 0.625]] * 2
+@pytest.mark.parametrize(("rule", "columns"), [("bilinear", [0.0, 0.5, 1.5, 2.0]), ("nearest", [0.0, 0.0, 2.0, 2.0])])
+def test_a_score_holds_for_its_whole_column(rule: str, columns: list[float]) -> None:
+    case = Case(Batch(("a", "b"), IMAGES, torch.zeros(2, dtype=torch.long)), torch.tensor([[0.0, 2.0]] * 2), rule, False)
+    assert case.kind is KINDS["columns"]
+    torch.testing.assert_close(case.map, torch.tensor(columns).expand(2, 8, 4))
 
 
 def test_a_metric_of_maps_over_positions_is_not_run() -> None:
-    assert "temporal" not in MAPS
-    found = score(MODEL, CLIPS, torch.rand(2, 4), metrics=("gini",), normalization=vxp.Normalization())
+    assert "columns" not in MAPS
+    found = score(MODEL, IMAGES, torch.rand(2, 4), metrics=("gini",), normalization=vxp.Normalization())
     assert found["gini"].status == ("not-run:kind",) * 2

@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 THREADS ?= 2
 export MPLBACKEND := Agg
+# Containers often set it. The checks start hundreds of processes, and what is not kept is compiled by each of them: two of the
+# three seconds that torch takes to import.
+export PYTHONDONTWRITEBYTECODE :=
 
 COMMA := ,
 

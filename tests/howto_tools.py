@@ -81,7 +81,7 @@ def checkout(folder: Path) -> Checkout:
     """A copy of what is in the repository, without the leaderboard and the pictures of the pages."""
     for part in ("harness", "reference_explainers", "schemas", "spec", "docs", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns(
-            "__pycache__", ".*_cache", *(("leaderboard", "img") if part == "docs" else ())))
+            ".*_cache", *(("leaderboard", "img") if part == "docs" else ())))
     for file in ("Makefile", "pyproject.toml", "README.md", "CONTRIBUTING.md", "THIRD_PARTY.md", "mkdocs.yml"):
         shutil.copy(ROOT / file, folder)
     (folder / ".venv" / "bin").mkdir(parents=True)

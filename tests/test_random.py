@@ -61,6 +61,13 @@ def test_uniforms_are_the_upper_24_bits() -> None:
     assert torch.equal(random.uniforms(KEY, 0, 5000, 2), u[:2])
 
 
+def test_normals_of_some_positions_are_those_of_all() -> None:
+    every = random.normals(KEY, 7, 2 * random.CHUNK + 9, 3)
+    for at in (torch.tensor([0]), torch.arange(1, random.CHUNK + 30, 3), torch.arange(random.CHUNK + 3, 2 * random.CHUNK + 9)):
+        assert torch.allclose(random.normals(KEY, 7, at, 3), every[:, at], rtol=0, atol=1e-6)
+    assert random.normals(KEY, 7, torch.zeros(0, dtype=torch.int64), 3).shape == (3, 0)
+
+
 def test_normals_are_box_muller() -> None:
     z = random.normals(KEY, 0, 5000, 3)
     assert np.abs(z.double().numpy() - oracle.normals(KEY, 0, 5000)[:3]).max() < 1e-6

@@ -50,15 +50,20 @@ def philox(key: Key, draw: int, positions: int, *, device: Device = "cpu") -> Te
     return _written(torch.empty(WORDS, positions, dtype=torch.int64, device=device), key, draw, shift=0)
 
 
-def _written(out: Tensor, key: Key, draw: int, *, shift: int) -> Tensor:
-    """The first words of the blocks, less their `shift` lowest bits, converted to the dtype of out [words, positions]."""
+def _written(out: Tensor, key: Key, draw: int, *, shift: int, at: Tensor | None = None) -> Tensor:
+    """The first words of the blocks, less their `shift` lowest bits, converted to the dtype of out [words, positions]; of the
+    positions `at` int64 [positions] only, if they are given."""
     words, positions = out.shape
     on_cpu = out.device.type == "cpu"
     step = CHUNK if on_cpu else max(positions, 1)
     for start in range(0, positions, step):
         stop = min(start + step, positions)
         # NumPy's integer loops are twice as fast as torch's on a CPU; the code is the same
-        counters: Any = np.arange(start, stop) if on_cpu else torch.arange(start, stop, device=out.device)
+        counters: Any
+        if at is not None:
+            counters = at[start:stop].numpy() if on_cpu else at[start:stop]
+        else:
+            counters = np.arange(start, stop) if on_cpu else torch.arange(start, stop, device=out.device)
         target: Any = out.numpy() if on_cpu else out
         for word, block in enumerate(blocks(key, counters, draw & LOW, draw >> 32, 0)[:words]):
             target[word, start:stop] = block >> shift if shift else block
@@ -122,16 +127,21 @@ def _many_blocks(
     return blocks((k0, k1), torch.arange(positions, device=of.device).repeat(len(keys), 1), c1, c2, 0)
 
 
-def normals(key: Key, draw: int, positions: int, channels: int = 1, *, device: Device = "cpu") -> Tensor:
+def normals(
+    key: Key, draw: int, positions: int | Tensor, channels: int = 1, *, device: Device = "cpu"
+) -> Tensor:
     """float32 [channels, positions] of the standard normal, Box-Muller in float64 on the word pairs (0, 1), (2, 3).
 
-    u = 1 - first uniform (so that the logarithm exists), v = second: sqrt(-2 ln u)*cos(2 pi v), then *sin.
+    u = 1 - first uniform (so that the logarithm exists), v = second: sqrt(-2 ln u)*cos(2 pi v), then *sin. Of all positions up
+    to a number, or of these positions, int64 [positions] on the device.
     VxpError beyond four channels: a block has no more words.
     """
     _check_channels(channels)
     pairs = (channels + 1) // 2
-    u = torch.empty(2 * pairs, positions, dtype=torch.float64, device=device)
-    _written(u, key, draw, shift=8).mul_(2.0**-24)
+    at = positions if isinstance(positions, Tensor) else None
+    number = len(positions) if isinstance(positions, Tensor) else positions
+    u = torch.empty(2 * pairs, number, dtype=torch.float64, device=device)
+    _written(u, key, draw, shift=8, at=at).mul_(2.0**-24)
     radius = (1 - u[0::2]).log_().mul_(-2).sqrt_()
     angle = u[1::2] * (2 * math.pi)
     both = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1).flatten(0, 1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vxp.imputation.grids import (
     BLOCK,
+    FEW,
     FULL,
     HALF,
     NONE,
@@ -44,7 +45,7 @@ class Work(NamedTuple):
     p: Array  # the direction of the search, on the finest grid
     x: Array  # the solution, on the finest grid
     bits: Array  # v as int32
-    line: Array  # float32 [W + 32]
+    line: Array  # float32 [W + 62]: a row of a grid, or the coarsest one
 
 
 def imputed(image: Array, removed: Array, tolerance: float) -> Array:
@@ -59,7 +60,7 @@ def imputed(image: Array, removed: Array, tolerance: float) -> Array:
         return filled
     grids = grids_of(np.ascontiguousarray(removed))
     r, u, v, p, x = np.zeros((5, len(grids.smooth)), np.float32)
-    work = Work(r, u, v, p, x, v.view(np.int32), np.zeros(W + 4 * int(BLOCK), np.float32))
+    work = Work(r, u, v, p, x, v.view(np.int32), np.zeros(W + 4 * int(BLOCK) + int(FEW), np.float32))
     for channel in filled:
         solve(channel, grids, work, int(np.float32(tolerance).view(np.int32)))
     return filled
@@ -165,11 +166,16 @@ def _restricted(work: Work, grids: Grids, level: int) -> None:
 def _coarsest(work: Work, grids: Grids) -> None:
     last = len(grids.table) - 1
     n, m, length, begin, _ = place(grids, last)
-    for to in range(n * m):
-        total = ZERO
-        for of in range(n * m):
-            total += grids.inverse[to, of] * work.r[begin + of // m * length + of % m]
-        work.v[begin + to // m * length + to % m] = total
+    line, inverse = work.line, grids.inverse
+    for i in range(n):
+        for j in range(m):
+            line[i * m + j] = work.r[begin + i * length + j]
+    for i in range(n):
+        for j in range(m):
+            total = ZERO
+            for of in range(n * m):
+                total += inverse[i * m + j, of] * line[of]
+            work.v[begin + i * length + j] = total
 
 
 @inlined

@@ -35,7 +35,8 @@ def inlined(function: Function) -> Function:
 
 
 NONE, ONE, TWICE, BLOCK, FEW = (np.uint64(value) for value in (0, 1, 2, 8, 30))
-"""Whole numbers, unsigned: with a signed one the compiler would make a float of the sum."""
+"""Whole numbers, unsigned: with a signed one the compiler would make a float of the sum. Runs are whole blocks, and a grid of
+at most FEW points is solved directly."""
 ZERO, QUARTER, HALF, FULL, TWO, FOUR, TWELFTH = (np.float32(value) for value in (0, 0.25, 0.5, 1, 2, 4, 1 / 12))
 GAP = np.uint64(16)
 """Positions without a removed one: passing over fewer costs more than counting them."""

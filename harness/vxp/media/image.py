@@ -47,7 +47,11 @@ def _imputed(batch: Items, items: Tensor, removed: Tensor) -> Tensor:
     for n, (i, size) in enumerate(zip(items.tolist(), removed.sum(1).tolist(), strict=True)):
         if size < batch.positions:  # of what is known nowhere, the mean itself
             key = random.key(batch.seed, batch.ids[i], "nli@1", "noise")
-            noise[n] = random.normals(key, size, batch.positions, image.shape[1], device=image.device)
+            if image.device.type == "cpu":  # drawn where it is needed only; a GPU would wait to know where that is
+                at = removed[n].nonzero()[:, 0]
+                noise[n, :, at] = random.normals(key, size, at, image.shape[1])
+            else:
+                noise[n] = random.normals(key, size, batch.positions, image.shape[1], device=image.device)
     gone = removed.view(-1, 1, *batch.space)
     smooth = nli(batch.to_raw(image), gone[:, 0], mean=batch.normalization.mean)
     noisy = batch.to_inputs(smooth + NLI_NOISE * noise.view_as(smooth))

@@ -93,12 +93,12 @@ class Context:
 
     def under(self, settings: Settings) -> Context:
         """The same run under these settings; what its metrics ask is known once."""
-        return self._but("relabelled", "traces", "wanted", settings=settings)
+        return self._but("relabelled", "traces", "wanted", "_wanted_of_size", settings=settings)
 
     def on(self, task: Task) -> Context:
         """The same run of more or fewer items of its task in the same order, with its engine and all else that is the same for
         any number of them."""
-        return self._but("relabelled", "traces", "wanted", "engine", "last", "_loaded", task=task)
+        return self._but("relabelled", "traces", "wanted", "_wanted_of_size", "engine", "last", "_loaded", task=task)
 
     def _but(self, *known: str, **changes: Any) -> Context:
         """Another context of this run, which has of what was found so far what is named."""
@@ -144,6 +144,11 @@ class Context:
         return Engine(self.model.module, self.settings.batch_size, self.settings.precision, self.progress.rows,
                       relabelled=self.relabelled, memory=self.settings.memory, compile=self.settings.compile)
 
+    @property
+    def output(self) -> outputs.Output:
+        """What the model's numbers are: `engine.output`, without an engine."""
+        return outputs.of(self.model.module)
+
     @cached_property
     def relabelled(self) -> torch.nn.Module | None:
         """The twin of the model that was trained on permuted labels, where there is one."""
@@ -185,7 +190,7 @@ class Context:
     def _traced(self, place: int) -> dict[str, Trace]:
         possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.relabelled is not None]
         batch = self.task.load(place, place + 1, self.model).batch(torch.zeros(1, dtype=torch.int64))
-        return traces(possible, batch, self.task.kind, outputs.of(self.model.module))
+        return traces(possible, batch, self.task.kind, self.output)
 
     @cached_property
     def wanted(self) -> Wanted:

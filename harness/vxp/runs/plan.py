@@ -135,10 +135,10 @@ def _shared_bytes(context: Context) -> int:
     """Bytes of an item's baseline: readouts are float64, labels one byte. The length of a representation is taken for that of
     the logits."""
     wanted, classes = context.wanted, int(context.model.document["classes"]["count"])
-    if not context.engine.output.targets:  # one number per step
+    if not context.output.targets:  # one number per step
         classes = context.loaded(0, 1).inputs.shape[2]
     vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
-    numbers = len(context.engine.output.readouts) * len(wanted.edits) + classes * len(vectors)
+    numbers = len(context.output.readouts) * len(wanted.edits) + classes * len(vectors)
     return 8 * numbers + len(wanted.regions) * _positions(context)
 
 

@@ -74,7 +74,7 @@ def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict
         again = wanted.metric.re_explains
         if context.task.kind.id not in wanted.metric.kinds:
             not_run[wanted.signature] = "kind"
-        elif not context.engine.output.admitted(wanted.metric.outputs):
+        elif not context.output.admitted(wanted.metric.outputs):
             not_run[wanted.signature] = "output"
         elif again and bound.explainer.reference and not wanted.metric.references:
             not_run[wanted.signature] = "reference"

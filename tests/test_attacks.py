@@ -275,7 +275,7 @@ attack(37, "maps that follow the answer", "VXP-R005",
        "test_audit.py::test_maps_of_something_else_are_found_by_making_them_again_only")
 attack(38, "a gain on every item", "VXP-F012", "test_leaderboard.py::test_a_gain_on_every_item_is_flagged")
 attack(39, "regions, a kind that 1.0 does not have", "VXP-S011", put("set", kind="regions"))
-attack(40, "temporal maps, a kind that 1.0 does not have", "VXP-S011", put("set", kind="temporal"))
+attack(40, "regions, a kind that 1.0 does not have", "VXP-S011", put("set", kind="regions"))
 attack(41, "no time", "VXP-F006", lambda b: b.table("items", lambda t: t.update(runtime_ms=[0.0] * 8)))
 attack(41, "negative time", "VXP-C013", cell("items", "runtime_ms", 0, -1.0))
 attack(41, "negative passes", "VXP-C013", cell("items", "n_forwards", 0, -1))

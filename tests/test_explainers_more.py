@@ -242,7 +242,7 @@ def test_one_region_is_worth_the_whole_gap(batch: Batch) -> None:
 
 
 def test_coalitions_have_the_sizes_of_the_shapley_kernel_and_come_in_pairs(batch: Batch) -> None:
-    drawn = import_module("vxp_explainers.kernel_shap")._coalitions(batch, 0, 8002, 6)
+    drawn = import_module("vxp_explainers._coalitions").paired(batch, 0, "kernel-shap@1", 8002, 6)
     assert drawn[0].all()
     assert not drawn[1].any()
     assert torch.equal(drawn[2::2], ~drawn[3::2])
@@ -250,7 +250,7 @@ def test_coalitions_have_the_sizes_of_the_shapley_kernel_and_come_in_pairs(batch
     kernel = torch.tensor([1 / (k * (6 - k)) for k in range(1, 6)])
     torch.testing.assert_close(share, kernel / kernel.sum(), rtol=0.05, atol=0)
     torch.testing.assert_close(drawn[2:].double().mean(0), torch.full((6,), 0.5, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert torch.equal(import_module("vxp_explainers.kernel_shap")._coalitions(batch, 0, 71, 6), drawn[:71])
+    assert torch.equal(import_module("vxp_explainers._coalitions").paired(batch, 0, "kernel-shap@1", 71, 6), drawn[:71])
 
 
 def test_lime_recovers_a_linear_model(batch: Batch) -> None:

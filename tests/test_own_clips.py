@@ -305,7 +305,7 @@ def test_a_bad_row_is_refused_by_file_and_line(desk: Path, row: str, said: str) 
     ("--clips none", "--clips none: not a folder, expected a folder of video files or a manifest"),
     ("--clips empty", "--clips empty: no clip in it, expected files that end in .avi, .m4v"),
     ("--clips none.csv", "--clips none.csv: no such file, expected a manifest"),
-    ("--clips clips --images clips", "one of the three"),
+    ("--clips clips --images clips", "one of the four"),
     ("--clips clips --layout tbchw", "no layout is called 'tbchw'; did you mean 'btchw'"),
     ("--clips clips --fusion median", "no fusion is called 'median'; did you mean 'mean'"),
     ("--clips clips --frames 13", "a clip of 12 frames, expected at least 13"),

@@ -401,7 +401,7 @@ def test_open_tasks_of_ones_own(tmp_path: Path) -> None:
     ({"model": "efficientnet-light0"}, "did you mean 'efficientnet-lite0'"),
     ({"precision": "fp8"}, "expected one of fp32, tf32, bf16"),
     ({"device": "gpu"}, "expected auto, cpu or cuda"),
-    ({"task": None}, "one of the three"),
+    ({"task": None}, "one of the four"),
     ({"explainers": ("nowhere.py:x",)}, "no file nowhere.py"),
 ])
 def test_bad_orders_are_named_and_write_nothing(tmp_path: Path, change: dict, says: str) -> None:

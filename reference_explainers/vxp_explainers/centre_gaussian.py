@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from vxp import outputs
 from vxp.core import Batch, explainer
 from vxp.core.case import means_of_parts
-from vxp.kinds import EVERY
+from vxp.kinds import MAPS, TEMPORAL
 
 from vxp_explainers._common import check_at_least, fragments
 
 
 @explainer("centre-gaussian", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=EVERY, outputs=outputs.IDS, explanandum="rank-order", source="VXP 6.4.2")
+           family="reference", kinds=(*MAPS, TEMPORAL.id), outputs=outputs.IDS, explanandum="rank-order", source="VXP 6.4.2")
 def centre_gaussian(model: nn.Module, batch: Batch, *, sigma: float = 0.25) -> Tensor:
     """A Gaussian around the centre of the image, its peak 1, its sigma along each side a fraction of that side; of a clip in
     time as well. Of a video whose steps are scored it is one of time, at the middle of every fragment's steps.

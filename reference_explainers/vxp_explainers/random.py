@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from vxp import outputs
 from vxp.core import Batch, explainer
-from vxp.kinds import EVERY
+from vxp.kinds import MAPS, TEMPORAL
 from vxp.random import key, uniforms
 
 from vxp_explainers._common import fragments
@@ -18,7 +18,7 @@ STREAM = "map"
 
 
 @explainer("random", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=EVERY, outputs=outputs.IDS, explanandum="rank-order", source="VXP 6.4.2")
+           family="reference", kinds=(*MAPS, TEMPORAL.id), outputs=outputs.IDS, explanandum="rank-order", source="VXP 6.4.2")
 def random(model: nn.Module, batch: Batch) -> Tensor:
     """An independent uniform number per position, or per fragment of a video whose steps are scored, keyed by the item.
 

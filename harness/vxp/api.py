@@ -15,6 +15,7 @@ from vxp import explainers, kinds, metrics, models, outputs, stats
 from vxp.core import OK, Batch, Case, Explainer, Outcome, Resample, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, budget, with_statuses
 from vxp.explainers import foreign
+from vxp.kinds import Map
 
 Given = doors.Given
 TargetsLike = Given | Sequence[int]
@@ -177,7 +178,7 @@ def score(
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
         kind = kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
         maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
-        rule = kind.rule(_rule(batch, maps) if again is None else again.explainer.resample)
+        rule = kind.rule(_rule(batch, maps, kind) if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
         case = Case(batch, maps, rule, signed)
         found = engine.score(Job(case, wanted, again))

@@ -188,9 +188,9 @@ def score(
     return Scores({b.signature: _score(b, _told(found[b.signature], untold), names, seed) for b in wanted})
 
 
-def _rule(batch: Batch, maps: Tensor) -> Resample:
+def _rule(batch: Batch, maps: Tensor, kind: Map) -> Resample:
     """How maps or scores of parts that are given go to the input grid: scores of frames are as many as there are frames."""
-    if maps.ndim > 2 or ("fragment" in batch.parts and maps.shape[1] == int(batch.parts_of("fragment").max()) + 1):
+    if not kind.ragged or ("fragment" in batch.parts and maps.shape[1] == int(batch.parts_of("fragment").max()) + 1):
         return "bilinear"
     return "frame"
 

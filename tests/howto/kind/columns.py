@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
+
 from vxp.kinds._types import Map, Resample
 from vxp.kinds.heatmap2d import HEATMAP2D
 from vxp.media import IMAGE

@@ -30,7 +30,7 @@ CUT = {"licence": 16}
 """Characters of columns that hold nothing to copy."""
 ACCESS = {"procedural": "made by the code", "packages": "in packages", "download": "a download", "user-copy": "your own copy"}
 """How one gets the data of a data set, in the words of a list."""
-MEDIA = {"heatmap2d": "images", "heatmap3d": "clips"}
+MEDIA = {"heatmap2d": "images", "heatmap3d": "clips", "temporal": "parts of videos"}
 """What explanations of a kind are of."""
 JSON = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
@@ -177,7 +177,7 @@ def _here(what: str, row: Row) -> str:
 
 def _of(kinds: Sequence[str]) -> str:
     """What explanations of these kinds are of."""
-    return "both" if set(kinds) == set(MEDIA) else ", ".join(MEDIA.get(kind, kind) for kind in kinds)
+    return "all" if set(kinds) == set(MEDIA) else ", ".join(MEDIA.get(kind, kind) for kind in kinds)
 
 
 def _metric_row(name: str, one: Facts) -> Row:

@@ -421,9 +421,7 @@ def test_a_folder_that_a_node_does_not_see_is_said(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------- at last: what is killed
 
 
-def test_killed_workers_and_nodes_change_no_byte(
-    nodes: Nodes, local: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_killed_workers_and_nodes_change_no_byte(nodes: Nodes, local: Path, tmp_path: Path) -> None:
     """The last test: the cluster has one node afterwards."""
     killed: list[int] = []
 
@@ -440,5 +438,5 @@ def test_killed_workers_and_nodes_change_no_byte(
     commands.run_(order(Place(nodes.cluster.address)), out, watched)
     assert not watched.then
     assert len(killed) == 1
-    assert "its units go to others" in caplog.text
+    # a worker that was killed between two units is begun again before it is asked, and nothing is said of it
     assert scores(out) == scores(local)

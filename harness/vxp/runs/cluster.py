@@ -285,7 +285,8 @@ class _Crew:
         if isinstance(error, self.ray.exceptions.ActorDiedError):  # Ray begins it again, unless it cannot begin at all
             raise VxpError(f"a worker cannot begin: {self.why}. Expected Ray and vxp, each the same, on every node") from None
         self.away[call.worker] = time.monotonic() + PAUSE
-        if call.work is None:
+        if call.work is None:  # between two units, or before the first
+            log.warning("the worker on %s is lost (%s)", where, self.why)
             return
         self.lost[call.work] += 1
         log.warning("the worker on %s is lost (%s); its units go to others", where, self.why)

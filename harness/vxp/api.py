@@ -190,7 +190,7 @@ def score(
 
 def _rule(batch: Batch, maps: Tensor, kind: Map) -> Resample:
     """How maps or scores of parts that are given go to the input grid: scores of frames are as many as there are frames."""
-    if not kind.ragged or ("fragment" in batch.parts and maps.shape[1] == int(batch.parts_of("fragment").max()) + 1):
+    if not kind.ragged or ("fragment" in batch.parts and maps.shape[1] == batch.count_of("fragment")):
         return "bilinear"
     return "frame"
 

@@ -56,7 +56,7 @@ def fragment_lime(
     check_at_least("fragment-lime", 1e-6, kernel_width=kernel_width)
     check_at_least("fragment-lime", 0, ridge=ridge)
     check_one_of("fragment-lime", "explanandum", explanandum, EXPLANANDA)
-    fragments = int(batch.parts_of("fragment").max()) + 1
+    fragments = batch.count_of("fragment")
     found = []
     with evaluating(model):
         say = saying(model, batch, fill, explanandum)

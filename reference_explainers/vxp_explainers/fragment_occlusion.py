@@ -30,7 +30,7 @@ def fragment_occlusion(model: nn.Module, batch: Batch, *, fill: str = "hold", fr
     ten fragments are the nominal ones. Returns [B, S] float32. Raises VxpError for an unknown fill and for `remove`, for a
     frame that the videos do not have, and for items that are not divided into fragments.
     """
-    steps, fragments = batch.space[0], int(batch.parts_of("fragment").max()) + 1
+    steps, fragments = batch.space[0], batch.count_of("fragment")
     if not HIGHEST <= frame < steps:
         raise VxpError(f"explainer 'fragment-occlusion': frame is {frame}, expected 0 to {steps - 1}, a step of the videos, or "
                        f"{HIGHEST} for that of the highest score")

@@ -38,7 +38,7 @@ def fragment_shap(
     """
     check_at_least("fragment-shap", 2, samples=samples)
     check_one_of("fragment-shap", "explanandum", explanandum, EXPLANANDA)
-    fragments = int(batch.parts_of("fragment").max()) + 1
+    fragments = batch.count_of("fragment")
     exact = 1 << fragments <= samples
     found = []
     with evaluating(model):

@@ -34,7 +34,7 @@ def leave_one_out(
     fragments of the same footage stand in for each other, and each alone is not missed.
     """
     check_one_of("leave-one-out", "explanandum", explanandum, EXPLANANDA)
-    fragments = int(batch.parts_of("fragment").max()) + 1
+    fragments = batch.count_of("fragment")
     # row 0 is the whole video
     removed = torch.eye(fragments + 1, dtype=torch.bool, device=batch.inputs.device)[:, 1:]
     with evaluating(model):

@@ -85,6 +85,10 @@ class Batch:
                            "batch: take them one by one")
         return of
 
+    def count_of(self, unit: str) -> int:
+        """How many parts of this unit each item has; VxpError as of `parts_of`."""
+        return int(self.parts_of(unit).max()) + 1
+
     def known_labels(self) -> Tensor:
         """The classes that count as correct, int64 [B, L], -1 where there is none."""
         return self.targets.new_full((len(self), 1), -1) if self.labels is None else self.labels

@@ -123,12 +123,9 @@ class Builder:
             return found
         if not isinstance(edit, Removed):
             raise TypeError(f"no frames go by {edit!r}")
-        if self.batch.positions == T:  # every position is a frame
-            a, b = self.span(i, edit)
-            found = self.order(edit.order).positions[i, a:b].tolist()
-            return found
         order, size = self.order(edit.order), self.batch.positions // T
-        if order.starts is not None and order.starts.shape[1] < T + 1:  # groups of several frames, such as fragments
+        # every position is a frame, or groups have several, such as fragments
+        if size == 1 or (order.starts is not None and order.starts.shape[1] < T + 1):
             a, b = self.span(i, edit)
             frames, counts = (order.positions[i, a:b] // size).unique(return_counts=True)
             if bool((counts != size).any()):

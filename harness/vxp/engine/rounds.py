@@ -81,11 +81,8 @@ class _Rounds:
     def begin(self) -> None:
         """Start every plan up to its first request."""
         for bound in self.job.metrics:
-            if self.job.case.kind.id not in bound.metric.kinds:
-                self.done[bound.signature] = failed(len(self.rows.batch), "kind", "not-run")
-                continue
-            if not self.rows.runner.output.admitted(bound.metric.outputs):
-                self.done[bound.signature] = failed(len(self.rows.batch), "output", "not-run")
+            if (code := bound.undefined_for(self.job.case.kind.id, self.rows.runner.output)) is not None:
+                self.done[bound.signature] = failed(len(self.rows.batch), code, "not-run")
                 continue
             started = bound.metric.plan(self.job.case, **bound.parameters)
             if isinstance(started, Outcome):

@@ -62,20 +62,26 @@ def run(
                 return None
             targets = batch.targets[sent(torch.tensor([i for i, *_ in chunk]), said.device)]
             read.append(runner.output.read(said, targets))
-            raw.append(said if runner.output.targets else _at_their_places(said, chunk, batch.space[0]))
+            if kept:
+                raw.append(said if runner.output.targets else _at_their_places(said, chunk, batch.space[0]))
             runner.tally.run += len(chunk)
             runner.rows(len(chunk))
             of_length = of_length[len(chunk) :]
+    said_of = _by_edit(rows, torch.cat(raw).cpu().double(), len(batch)) if raw else {}
     return _by_edit(rows, torch.cat(read).cpu(), len(batch)), {  # here a GPU is waited for
-        (edit, "output"): values for edit, values in _by_edit(rows, torch.cat(raw).cpu().double(), len(batch)).items()
-        if (edit, "output") in kept}
+        (edit, "output"): values for edit, values in said_of.items() if (edit, "output") in kept}
 
 
 def without(builder: Builder, item: int, gone: Sequence[int]) -> Tensor:
     """The item [C, T - n, ...] without these n frames."""
     whole = builder.batch.inputs[item]
-    left = [t for t in range(whole.shape[1]) if t not in set(gone)]
-    return whole.index_select(1, sent(torch.tensor(left), whole.device))
+    return whole.index_select(1, sent(torch.tensor(_left(whole.shape[1], gone)), whole.device))
+
+
+def _left(n: int, gone: Sequence[int]) -> list[int]:
+    """Which of n frames stay."""
+    away = set(gone)
+    return [t for t in range(n) if t not in away]
 
 
 def _said(runner: Runner, builder: Builder, chunk: Sequence[Row], frames: Frames | None) -> Tensor:
@@ -85,7 +91,7 @@ def _said(runner: Runner, builder: Builder, chunk: Sequence[Row], frames: Frames
 
 def _at_their_places(scores: Tensor, chunk: Sequence[Row], n: int) -> Tensor:
     """Scores [N, n] of the steps that are there, 0 for the others."""
-    left = torch.tensor([[t for t in range(n) if t not in set(gone)] for *_, gone in chunk])
+    left = torch.tensor([_left(n, gone) for *_, gone in chunk])
     return scores.new_zeros(len(chunk), n).scatter_(1, sent(left, scores.device), scores)
 
 

@@ -77,11 +77,10 @@ def _bytes(outcome: Outcome) -> int:
 def traces(metrics: Sequence[Bound], batch: Batch, kind: Map, output: Output) -> dict[str, Trace]:
     """The trace of every metric that is defined for explanations of this kind and for what the model says, by signature; batch
     has one item."""
-    grid = (int(batch.parts_of("fragment").max()) + 1,) if kind.ragged else batch.space
+    grid = (batch.count_of("fragment"),) if kind.ragged else batch.space
     stand_in = torch.rand(1, *grid, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
     case = Case(batch, stand_in)
-    return {b.signature: traced(b, batch, case) for b in metrics
-            if kind.id in b.metric.kinds and output.admitted(b.metric.outputs)}
+    return {b.signature: traced(b, batch, case) for b in metrics if b.undefined_for(kind.id, output) is None}
 
 
 def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor:

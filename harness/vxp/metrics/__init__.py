@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Metric, VxpError
 from vxp.documents import ALIASES
+from vxp.outputs import Output
 
 __all__ = ["ALIASES", "Bound", "bind", "bind_all", "catalogue", "of_kind", "spelled"]
 
@@ -26,6 +27,13 @@ class Bound:
         """`id@version` and every parameter as `|name:value` in order of definition (clause 8.2.1)."""
         parts = [f"{name}:{spelled(value)}" for name, value in self.parameters.items()]
         return "|".join([self.metric.name, *parts])
+
+    def undefined_for(self, kind: str, output: Output) -> Literal["kind", "output"] | None:
+        """Why it is not defined for this kind of explanation, or for what the model says: the code of `not-run`; None where it
+        is."""
+        if kind not in self.metric.kinds:
+            return "kind"
+        return None if output.admitted(self.metric.outputs) else "output"
 
     @property
     def fills(self) -> tuple[str, ...]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
-from vxp.core import Readout
-
-Id = Literal["classes", "events", "sequence"]
+from vxp.core import Readout, VxpError
+from vxp.core.declarations import Says as Id
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +49,33 @@ class Output:
         return self.of(rows, self.level).isnan()
 
 
+@dataclass(frozen=True)
+class PerStep:
+    """How messages call an output of one number for every step of an input: the numbers, what the steps are, how many of them
+    there are, and the inputs."""
+
+    numbers: str
+    step: str
+    n: str
+    inputs: str
+
+    def checked(self, raw: object, inputs: Tensor) -> Tensor:
+        """The numbers [N, n] as they are, of [N, n, 1] without the last axis; VxpError for another type or shape."""
+        n = inputs.shape[2]
+        if not isinstance(raw, Tensor):
+            raise VxpError(f"the model returned a {type(raw).__name__}, expected a tensor of {self.numbers} [B, {self.n}], one "
+                           f"per {self.step}: wrap it in a module that returns the {self.numbers} alone")
+        found = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
+        if tuple(found.shape) != (len(inputs), n):
+            raise VxpError(f"the model returned a tensor {tuple(raw.shape)} for {len(inputs)} {self.inputs} of {n} "
+                           f"{self.step}s, expected {self.numbers} [{len(inputs)}, {n}]: one number per {self.step}")
+        return found
+
+
 class Says(nn.Module):
     """A module whose output is no logits of classes: `says` is the id of what it is."""
 
     says: Id = "classes"
 
 
-__all__ = ["Id", "Output", "Says"]
+__all__ = ["Id", "Output", "PerStep", "Says"]

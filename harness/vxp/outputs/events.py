@@ -8,22 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vxp import clock
-from vxp.core import VxpError
-from vxp.outputs._types import Output
+from vxp.outputs._types import Output, PerStep
 from vxp.outputs.classes import predicted
-
-
-def _checked(raw: object, inputs: Tensor) -> Tensor:
-    """The logits [N, T] as they are, of [N, T, 1] without the last axis; VxpError for another type or shape."""
-    T = inputs.shape[2]
-    if not isinstance(raw, Tensor):
-        raise VxpError(f"the model returned a {type(raw).__name__}, expected a tensor of logits [B, T], one per frame: wrap it "
-                       "in a module that returns the logits alone")
-    logits = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
-    if tuple(logits.shape) != (len(inputs), T):
-        raise VxpError(f"the model returned a tensor {tuple(raw.shape)} for {len(inputs)} clips of {T} frames, expected logits "
-                       f"[{len(inputs)}, {T}]: one number per frame")
-    return logits
 
 
 @clock.stage("readout")
@@ -50,7 +36,7 @@ def _doubts(logits: Tensor, what: str) -> list[str]:
             "a probability is between .5 and .74. Pass the model without its last sigmoid"]
 
 
-EVENTS = Output("events", ("log-probability", "log-complement", "logit", "argmax"), "probability", True, _checked, _read,
-                predicted, _doubts)
+EVENTS = Output("events", ("log-probability", "log-complement", "logit", "argmax"), "probability", True,
+                PerStep("logits", "frame", "T", "clips").checked, _read, predicted, _doubts)
 
 __all__ = ["EVENTS"]

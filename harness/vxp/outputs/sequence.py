@@ -6,21 +6,7 @@ import torch
 from torch import Tensor
 
 from vxp import clock
-from vxp.core import VxpError
-from vxp.outputs._types import Output
-
-
-def _checked(raw: object, inputs: Tensor) -> Tensor:
-    """The scores [N, n] as they are, of [N, n, 1] without the last axis; VxpError for another type or shape."""
-    n = inputs.shape[2]
-    if not isinstance(raw, Tensor):
-        raise VxpError(f"the model returned a {type(raw).__name__}, expected a tensor of scores [B, n], one per step: wrap it "
-                       "in a module that returns the scores alone")
-    scores = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
-    if tuple(scores.shape) != (len(inputs), n):
-        raise VxpError(f"the model returned a tensor {tuple(raw.shape)} for {len(inputs)} inputs of {n} steps, expected scores "
-                       f"[{len(inputs)}, {n}]: one number per step")
-    return scores
+from vxp.outputs._types import Output, PerStep
 
 
 @clock.stage("readout")
@@ -43,6 +29,7 @@ def _doubts(scores: Tensor, what: str) -> list[str]:
             "check its weights and its features"]
 
 
-SEQUENCE = Output("sequence", ("mean-score",), "mean-score", False, _checked, _read, _predicted, _doubts)
+SEQUENCE = Output("sequence", ("mean-score",), "mean-score", False, PerStep("scores", "step", "n", "inputs").checked, _read,
+                  _predicted, _doubts)
 
 __all__ = ["SEQUENCE"]

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vxp.documents import RULES
-
 Floats = NDArray[np.float64]
 Segments = Sequence[Sequence[int]]
 
@@ -56,11 +54,6 @@ class Row:
     values: Floats
     segments: Segments
     words: str = ""
-
-
-def temporal(document: Mapping[str, Any]) -> bool:
-    """Whether a result is of scores of parts."""
-    return document["explainer"]["resample"] in RULES["temporal"]
 
 
 def svg(title: str, video: Timeline, shots: Image.Image | None, rows: Sequence[Row]) -> str:
@@ -161,4 +154,4 @@ def _axis(video: Timeline, y: float) -> list[str]:
                     f'{"time" if video.fps else "frame"}</text>']
 
 
-__all__ = ["Row", "Timeline", "svg", "temporal"]
+__all__ = ["Row", "Timeline", "svg"]

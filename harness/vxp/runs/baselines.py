@@ -91,7 +91,7 @@ def _read(context: Context, start: int) -> Baseline:
         if f"vector/{readout}/{edit!r}" in tensors}
     regions = {n: tensors[f"regions/{n}"].long() for n in wanted.regions}
     return Baseline(tensors["targets"], tensors["predictions"], Shared(rows, vectors, regions, notes["represented"]),
-                    context.engine.output, notes["batch_size"], notes["rows_run"])
+                    context.output, notes["batch_size"], notes["rows_run"])
 
 
 def all_of(context: Context) -> Iterator[Baseline]:

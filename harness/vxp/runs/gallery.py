@@ -53,7 +53,7 @@ def _timeline(context: Context, i: int) -> dict[str, object]:
     loaded = context.task.load(i, i + 1, context.model)
     (video,) = loaded.timelines
     said = context.engine.predict(loaded.inputs.to(context.settings.device))[0]
-    scores = [] if context.engine.output.targets else [round(float(score), 6) for score in said.cpu()]
+    scores = [] if context.output.targets else [round(float(score), 6) for score in said.cpu()]
     return {"frames": video.frames, "fps": video.fps, "fragments": [list(f) for f in video.fragments],
             "steps": list(video.steps), "scores": scores}
 

@@ -53,7 +53,7 @@ def export(context: Context) -> Path:
     for start, stop in context.ranges():
         loaded = task.load(start, stop, model)
         logits = context.engine.predict(loaded.inputs.to(context.settings.device))
-        targets = loaded.targets(context.engine.output.predicted(logits).cpu()).tolist()
+        targets = loaded.targets(context.output.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
             if task.kind.ragged:
@@ -179,17 +179,21 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
 
         def part(number: int) -> Made:
             start, stop = ranges[number]
-            some, count = values[start:stop], stop - start
-            finite = torch.isfinite(some).flatten(1).all(1).tolist()
-            status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
-                      for broken, whole in zip(baselines.read(context, start).broken, finite, strict=True)]
-            good = torch.tensor([state == OK for state in status]).view(-1, *[1] * (values.ndim - 1))
-            return Made(torch.where(good, some, torch.zeros_like(some)), status, [method.milliseconds / 1000] * count,
-                        [method.forwards] * count, [method.backwards] * count)
+            return _made(context, method, start, values[start:stop])
 
         write_set(context, bound, out, tuple(values.shape[1:]), part)
         store.write_document(out / "system.json", system)
     return out / "set.json"
+
+
+def _made(context: Context, method: Method, start: int, values: Tensor, segments: Tensor | None = None) -> Made:
+    """What was made elsewhere of the items from `start` on, with a status for each, and zeros where there is nothing."""
+    count, finite = len(values), torch.isfinite(values).flatten(1).all(1).tolist()
+    status = [BROKEN if broken else OK if whole else "failed:non-finite-map"
+              for broken, whole in zip(baselines.read(context, start).broken, finite, strict=True)]
+    good = torch.tensor([state == OK for state in status]).view(-1, *[1] * (values.ndim - 1))
+    return Made(torch.where(good, values, torch.zeros_like(values)), status, [method.milliseconds / 1000] * count,
+                [method.forwards] * count, [method.backwards] * count, segments)
 
 
 def _import_scores(context: Context, file: Path, method: Method) -> Path:
@@ -220,12 +224,9 @@ def _import_scores(context: Context, file: Path, method: Method) -> Path:
 
         def part(number: int) -> Made:
             start, stop = ranges[number]
-            some, count = found[start:stop], stop - start
-            status = [BROKEN if broken else OK for broken in baselines.read(context, start).broken]
-            values = torch.tensor([scores.values for scores in some])
-            values[torch.tensor([state != OK for state in status])] = 0
-            return Made(values, status, [method.milliseconds / 1000] * count, [method.forwards] * count,
-                        [method.backwards] * count, torch.tensor([scores.segments for scores in some]))
+            some = found[start:stop]
+            return _made(context, method, start, torch.tensor([scores.values for scores in some]),
+                         torch.tensor([scores.segments for scores in some]))
 
         write_set(context, bound, context.out, (longest,), part)
         store.write_document(context.out / "system.json", system)

@@ -69,13 +69,12 @@ def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop:
 def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict[str, str]]:
     """The metrics that this explainer is scored by, and the signatures of the others, with the reason (clause 6.3.1)."""
     limit = context.task.budget.get("max_passes_per_map")
-    run, not_run = [], {}
+    run: list[Bound] = []
+    not_run: dict[str, str] = {}
     for wanted in context.metrics:
         again = wanted.metric.re_explains
-        if context.task.kind.id not in wanted.metric.kinds:
-            not_run[wanted.signature] = "kind"
-        elif not context.output.admitted(wanted.metric.outputs):
-            not_run[wanted.signature] = "output"
+        if (code := wanted.undefined_for(context.task.kind.id, context.output)) is not None:
+            not_run[wanted.signature] = code
         elif again and bound.explainer.reference and not wanted.metric.references:
             not_run[wanted.signature] = "reference"
         elif wanted.metric.needs_relabelled and context.relabelled is None:

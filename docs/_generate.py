@@ -393,7 +393,7 @@ PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
     "Declaring metrics and explainers": [
         ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],
     "What flows": [(kind.__name__, kind) for kind in (
-        core.Batch, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
+        core.Batch, core.Bank, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
     "What a metric may ask for": [(kind.__name__, kind) for kind in (
         core.Request, *typing.get_args(core.Edit), *typing.get_args(core.Part), *typing.get_args(core.Call),
         *typing.get_args(core.State), core.Held, core.Stream)],
@@ -410,8 +410,8 @@ def python_page() -> str:
                 for part in (f"## {title}", *(block for name, thing in things for block in _python(name, thing)))]
     return page(
         "Python",
-        "The calls for notebooks, the declarations, `Batch`, `Normalization` and `VxpError` are imported from `vxp`; the "
-        "rest of this page from `vxp.core`, or from the module that its heading names.", *sections)
+        "The calls for notebooks, the declarations, `Batch`, `Bank`, `Normalization` and `VxpError` are imported from `vxp`; "
+        "the rest of this page from `vxp.core`, or from the module that its heading names.", *sections)
 
 
 def _python(name: str, thing: Any) -> list[str]:

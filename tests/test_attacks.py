@@ -30,7 +30,7 @@ from vxp.core import VxpError
 from vxp.documents import store
 from vxp.documents.findings import Findings, plain, rules
 from vxp.report import compare
-from vxp.runs import importing
+from vxp.runs import map_files
 from vxp.validation import arrays, validate
 from vxp.validation.report import Report, show
 
@@ -830,7 +830,7 @@ def npy(shape: tuple[int, ...], descr: str = "<f8", data: bytes = b"") -> bytes:
 def test_maps_that_claim_more_than_they_hold_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(VxpError, match=re.escape(name)):
-        importing.read_maps(tmp_path / name, ["a", "b"])
+        map_files.read_maps(tmp_path / name, ["a", "b"])
     assert not CANARY.exists()
 
 
@@ -845,7 +845,7 @@ def test_an_image_that_unfolds_is_refused(tmp_path: Path) -> None:
     (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0))
                                    + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""))
     with pytest.raises(VxpError, match="cannot be read"):
-        importing.read_maps(folder, ["a"])
+        map_files.read_maps(folder, ["a"])
     (folder / "0.png").write_bytes(b"GIF89a" + bytes(100))
     with pytest.raises(VxpError, match="cannot be read"):
-        importing.read_maps(folder, ["a"])
+        map_files.read_maps(folder, ["a"])

@@ -23,7 +23,8 @@ from vxp.metrics import _time, bind, catalogue, of_kind
 T, H, W = 5, 9, 11
 NORM = Normalization((0.48, 0.45, 0.4), (0.23, 0.22, 0.25))
 QUICK: dict[str, Any] = {"steps": 7, "samples": 2}
-OF_CLIPS = {id: metric for id, metric in of_kind(HEATMAP3D.id).items() if not metric.re_explains}
+OF_CLIPS = {id: metric for id, metric in of_kind(HEATMAP3D.id).items()
+            if not metric.re_explains and "classes" in metric.outputs}
 ONLY_CLIPS = [id for id, metric in OF_CLIPS.items() if HEATMAP2D.id not in metric.kinds]
 LABELS = torch.tensor([[0, -1], [1, 3], [-1, -1]])
 """The correct classes of the three clips: one, two, and none."""

@@ -63,7 +63,7 @@ def case(batch: Batch) -> Case:
 
 
 def wanted_of(wanted: tuple[Bound, ...], case: Case) -> Wanted:
-    found = traces(wanted, case.batch.select([0]), HEATMAP2D, CLASSES)
+    found = traces(wanted, case.batch.select([0]), [HEATMAP2D], CLASSES)
     return Wanted.of(trace.wanted for trace in found.values())
 
 

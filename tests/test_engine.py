@@ -200,7 +200,8 @@ def test_two_explainers_share_what_does_not_depend_on_the_map(batch: Batch) -> N
     for c in cases:
         apart.score(Job(c, wanted))
     together = Engine(Linear(360), 8)
-    known = together.shared(batch, Wanted.of(t.wanted for t in traces(wanted, batch.select([0]), HEATMAP2D, CLASSES).values()))
+    traced = traces(wanted, batch.select([0]), [HEATMAP2D], CLASSES)
+    known = together.shared(batch, Wanted.of(t.wanted for t in traced.values()))
     both = [together.score(Job(c, wanted), known) for c in cases]
     assert apart.tally.run - together.tally.run == 2 * len(batch)
     assert not torch.equal(both[0]["deletion@1|steps:4|fill:mean"].values, both[1]["deletion@1|steps:4|fill:mean"].values)

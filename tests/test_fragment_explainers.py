@@ -466,7 +466,7 @@ def test_an_explainer_refuses_a_model_of_another_output() -> None:
                        "sequence"):
         weights("grad-cam", small(), images)
     with pytest.raises(VxpError, match="'leave-one-out' makes temporal, and images need heatmap2d"):
-        bind("leave-one-out").on(tasks.load("shapes").kind)
+        bind("leave-one-out").on(*tasks.load("shapes").kinds)
 
 
 def test_a_run_refuses_it_before_anything_is_explained() -> None:

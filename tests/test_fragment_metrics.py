@@ -14,7 +14,8 @@ from vxp.engine import Engine, Job, Wanted, traces
 from vxp.metrics import bind_all, catalogue
 from vxp.models.sequences import Scorer, frame_scores
 
-FORMS = {id: metric for id, metric in catalogue().items() if metric.outputs == ("sequence",) and not metric.truth}
+FORMS = {id: metric for id, metric in catalogue().items()
+         if metric.outputs == ("sequence",) and not metric.truth and "temporal" in metric.kinds}
 ALL = tuple(itertools.chain(
     (f"{end}-2022|mode:{mode}" for end in ("disc-plus", "disc-minus", "sv") for mode in ("single", "batch")),
     (f"{end}-2024|mode:{mode}|rank:{k}" for end in ("disc-plus", "disc-minus") for mode in ("one-by-one", "sequential")
@@ -106,7 +107,7 @@ def test_a_second_explanation_takes_no_pass_for_what_depends_on_none() -> None:
     batch = videos([2] * 10, False, items=1)
     wanted = bind_all([name for name in ALL if "batch" not in name and "sequential" not in name])
     engine, first = Engine(frame_scores(Attends())), Case(batch, torch.randn(1, 10), "fragment")
-    found = traces(wanted, batch, first.kind, engine.output)
+    found = traces(wanted, batch, [first.kind], engine.output)
     known = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     assert engine.tally.run == 11
     scores = [engine.score(Job(Case(batch, torch.randn(1, 10), "fragment"), wanted), known) for _ in range(3)]
@@ -129,7 +130,7 @@ def test_a_model_of_one_length_costs_the_scores_that_leave_frames_out() -> None:
     batch = videos(FRAGMENTS["four"], False)
     engine, wanted = Engine(frame_scores(OfTwelve())), bind_all(["disc-plus-2024|fill:remove", "disc-plus-2024"])
     case = Case(batch, maps(batch, "fragment"), "fragment")
-    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    found = traces(wanted, batch.select([0]), [case.kind], engine.output)
     scores = engine.score(Job(case, wanted), engine.shared(batch, Wanted.of(t.wanted for t in found.values())))
     assert [one.status[0] for one in scores.values()] == ["not-run:fixed-length", "ok"]
 

@@ -17,7 +17,7 @@ from vxp import audit, models, tasks
 from vxp.bundles import sealing
 from vxp.core import VxpError
 from vxp.documents import migrate
-from vxp.runs import importing, run
+from vxp.runs import importing, map_files, run
 from vxp.runs.context import Context, Quiet, Settings
 from vxp.runs.importing import Method
 from vxp.validation import validate
@@ -109,7 +109,7 @@ def test_every_form_gives_the_same_maps(form: str, tmp_path: Path) -> None:
                 Image.fromarray(values.astype(np.uint8)).save(path / f"{name}.png")
             else:
                 np.save(path / f"{name}.npy", values)
-    assert np.array_equal(importing.read_maps(path, items()).numpy(), maps)
+    assert np.array_equal(map_files.read_maps(path, items()).numpy(), maps)
 
 
 def test_a_map_that_is_not_finite_is_a_failed_row(tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ def test_missing_and_unknown_items_are_named(tmp_path: Path) -> None:
     named = {i: np.zeros((4, 4), np.float32) for i in [*items()[1:], "stranger"]}
     safetensors.numpy.save_file(named, tmp_path / "m.safetensors")
     with pytest.raises(VxpError, match=rf"1 items without a map \({items()[0]}\) and 1 maps of no item \(stranger\)"):
-        importing.read_maps(tmp_path / "m.safetensors", items())
+        map_files.read_maps(tmp_path / "m.safetensors", items())
     (tmp_path / "maps").mkdir()
     np.save(tmp_path / "maps" / "who.npy", np.zeros((4, 4)))
     with pytest.raises(VxpError, match="no item of the task is called 'who'"):
-        importing.read_maps(tmp_path / "maps", items())
+        map_files.read_maps(tmp_path / "maps", items())
 
 
 @pytest.mark.parametrize(("change", "said"), [

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import torch
 from vxp import explainers, models, tasks
-from vxp.core import Batch, Case, Edit
+from vxp.core import Bank, Batch, Case, Edit
 from vxp.datasets import Item, Sample, Source
 from vxp.documents.store import Units
+from vxp.documents.words import Words
 from vxp.engine import Engine, Job, Wanted, mapless, traces
 from vxp.engine.rows import Rows
+from vxp.kinds import KINDS, encoded
+from vxp.media import IMAGE, SEQUENCE
 from vxp.metrics import bind_all, catalogue
 from vxp.models.sequences import frame_scores
 from vxp.runs import run, units
@@ -33,6 +36,20 @@ def small(task: Task) -> Batch:
     return task.load(0, 2, model).batch(torch.tensor([0, 1]))
 
 
+def of_every_truth(space: tuple[int, ...], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Two items' truths of every key, on this grid."""
+    truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
+             "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
+             "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool),
+             "users": torch.ones(2, 3, 12), "class_masks": torch.zeros(2, 4, *space, dtype=torch.bool),
+             "present": torch.tensor([[True, False, True]] * 2), "texts": encoded([Words("nothing"), Words("all")])}
+    for key in ("mask", "fixations", "other-fixations", "class_masks"):
+        truth[key][..., 3:9, 2:9] = True
+    for key, n in {"classes": (4,), "factors": (3, 2), "without": (3,)}.items():
+        truth[key] = torch.randint(0, 256, (2, *n, 3, *space), generator=generator, dtype=torch.uint8)
+    return truth
+
+
 @pytest.mark.parametrize("name", sorted(catalogue()))
 def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk through a plan with made-up answers finds all of them, in later rounds too."""
@@ -40,26 +57,26 @@ def test_no_score_runs_a_row_that_no_map_decides(name: str, monkeypatch: pytest.
     quick = {k: v for k, v in {"samples": 3, "steps": 4, "designs": 2}.items() if k in metric.parameters}
     wanted = bind_all([(name, quick)])
     generator = torch.Generator().manual_seed(0)
-    of_steps = "sequence" in metric.outputs
-    space = (12,) if of_steps else (24, 32) if "heatmap2d" in metric.kinds else (4, 24, 24)
+    kind, of_steps = KINDS[metric.kinds[0]], "classes" not in metric.outputs
+    space = (12,) if SEQUENCE in kind.media and of_steps else (24, 32) if IMAGE in kind.media else (4, 24, 24)
     inputs = torch.rand(2, 3, *space, generator=generator)
-    parts = {"fragment": (torch.arange(12) // 2).expand(2, 12)} if of_steps else {}
-    truth = {"mask": torch.zeros(2, *space, dtype=torch.bool), "boxes": torch.tensor([[[2, 3, 9, 12]]] * 2),
-             "cells": torch.ones(2, *space, dtype=torch.bool), "density": torch.rand(2, *space, generator=generator),
-             "fixations": torch.zeros(2, *space, dtype=torch.bool), "other-fixations": torch.zeros(2, *space, dtype=torch.bool)}
-    for key in ("mask", "fixations", "other-fixations"):
-        truth[key][..., 3:9, 2:9] = True
-    known = {"users": torch.ones(2, 3, 12)} if of_steps else truth
-    targets = torch.tensor([-1, -1] if of_steps else [0, 1])
-    batch = Batch(("a", "b"), inputs, targets, truth=known, seed=3, parts=parts)
+    thirds = (torch.arange(inputs[0, 0].numel()) * 3 // inputs[0, 0].numel()).expand(2, -1)
+    parts = {"part": thirds, "object": thirds * 2 + (torch.arange(thirds.shape[1]) % 2)}
+    if len(space) != 2:
+        parts |= {"fragment": (torch.arange(space[0]) // 2).expand(2, space[0])}
+    examples = torch.rand(2, 3, 2, 3, *space, generator=generator)
+    batch = Batch(("a", "b"), inputs, torch.tensor([-1, -1] if of_steps else [0, 1]), seed=3, parts=parts,
+                  truth=of_every_truth(space, generator) if len(space) > 1 else {"users": torch.ones(2, 3, 12)},
+                  foils=torch.tensor([1, 2]), bank=Bank(("one", "two", "three"), *examples), named=("one", "two", "three"))
     torch.manual_seed(0)
     flat = torch.nn.Flatten()
-    model = (frame_scores(torch.nn.Sequential(torch.nn.Conv1d(3, 1, 3, padding=1), flat), "bdt") if of_steps
+    steps = torch.nn.Conv1d(3, 1, 3, padding=1) if len(space) == 1 else torch.nn.Conv3d(3, 1, (1, *space[1:]))
+    model = (frame_scores(torch.nn.Sequential(steps, flat), "bdt" if len(space) == 1 else "bcthw") if of_steps
              else torch.nn.Sequential(flat, torch.nn.Linear(inputs[0].numel(), 4))).eval()
     engine = Engine(model, 8, relabelled=model)
-    case = (Case(batch, torch.rand(2, 6, generator=generator), "fragment") if of_steps
-            else Case(batch, torch.rand(2, *space, generator=generator), "none"))
-    found = traces(wanted, batch.select([0]), case.kind, engine.output)
+    payload = torch.rand(2, *space, generator=generator) if kind.whole else kind.stand_in(batch)
+    case = Case(batch, payload, kind.rule("none"), explained=kind)
+    found = traces(wanted, batch.select([0]), [case.kind], engine.output)
     assert found
     shared = engine.shared(batch, Wanted.of(trace.wanted for trace in found.values()))
     ran: list[Edit] = []

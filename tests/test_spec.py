@@ -108,7 +108,7 @@ def test_steps_are_numbered_and_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_parameter_is_described_and_no_other(name: str) -> None:
-    described = re.findall(r"^- `([a-z_]+)`: \S", section(text(PAGES[name]), "Parameters"), re.M)
+    described = re.findall(r"^- `([a-z0-9_]+)`: \S", section(text(PAGES[name]), "Parameters"), re.M)
     assert described == list(metric_of(name).parameters)
     if not described:
         assert section(text(PAGES[name]), "Parameters").strip() == "None."

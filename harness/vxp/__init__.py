@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vxp.api import Score, Scores, explain, score
-    from vxp.core import Batch, Explainer, Metric, Normalization, explainer, metric
+    from vxp.core import Bank, Batch, Explainer, Metric, Normalization, explainer, metric
     from vxp.errors import VxpError, VxpWarning
+    from vxp.kinds import encoded, painted
     from vxp.models.clips import frame_events, frames_first, late_fusion
     from vxp.models.sequences import frame_scores
     from vxp.report.figure import show
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__", "explain",
-    "explainer", "frame_events", "frame_scores", "frames_first", "late_fusion", "metric", "score", "show",
+    "Bank", "Batch", "Explainer", "Metric", "Normalization", "Score", "Scores", "VxpError", "VxpWarning", "__version__",
+    "encoded", "explain", "explainer", "frame_events", "frame_scores", "frames_first", "late_fusion", "metric", "painted",
+    "score", "show",
 ]
 HOMES = {**dict.fromkeys(("Score", "Scores", "explain", "score"), "vxp.api"), "show": "vxp.report.figure",
          **dict.fromkeys(("frame_events", "frames_first", "late_fusion"), "vxp.models.clips"),
          "frame_scores": "vxp.models.sequences",
          **dict.fromkeys(("VxpError", "VxpWarning"), "vxp.errors"),
-         **dict.fromkeys(("Batch", "Explainer", "Metric", "Normalization", "explainer", "metric"), "vxp.core")}
+         **dict.fromkeys(("encoded", "painted"), "vxp.kinds"),
+         **dict.fromkeys(("Bank", "Batch", "Explainer", "Metric", "Normalization", "explainer", "metric"), "vxp.core")}
 
 
 def __getattr__(name: str) -> Any:

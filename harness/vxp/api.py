@@ -6,16 +6,18 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vxp import explainers, kinds, metrics, models, outputs, stats
-from vxp.core import OK, Batch, Case, Explainer, Outcome, Resample, VxpError, VxpWarning, doors, doubts
+from vxp import datasets, explainers, kinds, metrics, models, outputs, stats
+from vxp.catalogue import nearest
+from vxp.core import OK, Bank, Batch, Case, Explainer, Outcome, Resample, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, budget, with_statuses
 from vxp.explainers import foreign
-from vxp.kinds import Map
+from vxp.kinds import Kind
 
 Given = doors.Given
 TargetsLike = Given | Sequence[int]
@@ -114,24 +116,27 @@ class Scores(Mapping[str, Score]):
 def explain(
     model: nn.Module, inputs: Given, explainer: ExplainerLike = "grad-cam", targets: TargetsLike | None = None,
     layer: str | nn.Module | None = None, *, parameters: Mapping[str, Any] | None = None, normalization: Any = None,
-    truth: Any = None, seed: int = 0, pool: str | None = None, fragments: Any = None,
+    truth: Any = None, seed: int = 0, pool: str | None = None, fragments: Any = None, objects: Any = None,
+    foils: TargetsLike | None = None, bank: Any = None,
 ) -> Tensor:
-    """Maps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips, or scores [B, K] of the fragments of
-    videos.
+    """Maps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips, scores [B, K] of the fragments of
+    videos, or what another kind of explanation is (see `vxp list explainers`).
 
-    model maps images [B, 3, H, W], or clips [B, 3, T, H, W], to logits [B, K]; inputs, targets, normalization, truth and
-    fragments are as in `score`. explainer is a name, a function (model, batch) -> maps, a function (model, inputs, targets) of
-    arrays, or an object of captum or pytorch-grad-cam that was made for the model; pool says how channels of its maps become
-    one. layer names the CAM layer or is that layer (by default the last spatial features). Further parameters of the explainer
-    go into `parameters`. An item of which the model's output is not finite, and that has no target, has a map of NaN.
+    model maps images [B, 3, H, W], or clips [B, 3, T, H, W], to logits [B, K]; inputs, targets, normalization, truth,
+    fragments, objects, foils and bank are as in `score`. explainer is a name, a function (model, batch) -> maps, a function
+    (model, inputs, targets) of arrays, or an object of captum or pytorch-grad-cam that was made for the model; pool says how
+    channels of its maps become one. layer names the CAM layer or is that layer (by default the last spatial features). Further
+    parameters of the explainer go into `parameters`. An item of which the model's output is not finite, and that has no
+    target, has a map of NaN.
     """
     given = dict(parameters or {}) | ({} if layer is None else {"layer": layer})
     given = {name: doors.layer(model, value) for name, value in given.items()}
     bound = explainers.bind(foreign.adapted(explainer, model, pool), given)
     with _ready(model, explainer):
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, None, None, fragments)
-        maps = bound(model, batch)
-        maps[untold] = float("nan")
+        maps = bound(model, replace(_with(batch, model, objects, foils), bank=_bank(bank, batch)))
+        if maps.is_floating_point():
+            maps[untold] = float("nan")
         return maps
 
 
@@ -141,7 +146,8 @@ def score(
     explainer: ExplainerLike | None = None, normalization: Any = None, seed: int = 0, batch_size: int | None = None,
     *, ids: Sequence[str] | None = None, clusters: Sequence[str] | None = None, relabelled: nn.Module | None = None,
     pool: str | None = None, memory: str | int | None = None, fragments: Any = None,
-    labels: Sequence[int | Sequence[int]] | None = None,
+    labels: Sequence[int | Sequence[int]] | None = None, kind: str | None = None, objects: Any = None,
+    foils: TargetsLike | None = None, bank: Any = None,
 ) -> Scores:
     """Scores of the maps `attributions` [B, h, w] for images `inputs` [B, 3, H, W], or [B, t, h, w] for clips [B, 3, T, H, W],
     per item and metric. A metric that is not defined for such maps is `not-run:kind`.
@@ -165,6 +171,11 @@ def score(
 
     labels are the correct classes of every item, one or several, which the fidelities of top frames read.
 
+    kind says what `attributions` are where they are no maps: `regions` of images and `regions3d` of clips, two planes [B, 2,
+    *space] (`vxp.painted` makes them of label maps and scores); `counterfactual`, images uint8 [B, 3, H, W]; `concepts`,
+    scores [B, K]; `text`, bytes (`vxp.encoded`). objects are label maps [B, *space] of what is in the items, -1 for nothing,
+    which metrics of objects remove; foils are the classes that counterfactuals are to reach.
+
     A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
     (`VxpError`), and no status: `not-run:no-truth` and the like are for the list of a task. Outputs that are probabilities,
     and inputs whose raw values leave [0, 1], give a `VxpWarning`.
@@ -174,13 +185,16 @@ def score(
     with _ready(model, explainer):
         engine = Engine(model, batch_size=batch_size or 16, relabelled=relabelled, memory=budget(memory))
         batch, untold = _batch(model, inputs, targets, truth, normalization, seed, ids, engine, fragments)
-        batch = replace(batch, labels=doors.labels(labels, len(batch), batch.inputs.device))
+        batch = replace(_with(batch, model, objects, foils), labels=doors.labels(labels, len(batch), batch.inputs.device),
+                        bank=_bank(bank, batch))
         check_needs(wanted, batch.truth, again is not None, relabelled is not None)
-        kind = kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
-        maps = doors.maps(attributions, len(batch), pool, kind=kind).to(batch.inputs.device)
-        rule = kind.rule(_rule(batch, maps, kind) if again is None else again.explainer.resample)
+        explained = _kind(kind, batch, attributions)
+        maps = (doors.maps(attributions, len(batch), pool, kind=explained).to(batch.inputs.device) if kind is None
+                else explained.checked(doors.tensor(attributions, "attributions", explained.expected).to(batch.inputs.device),
+                                       batch, "attributions"))
+        rule = explained.rule(_rule(batch, maps, explained) if again is None else again.explainer.resample)
         signed = True if again is None else again.explainer.signed
-        case = Case(batch, maps, rule, signed)
+        case = Case(batch, maps, rule, signed, explained=explained)
         found = engine.score(Job(case, wanted, again))
     names = batch.ids if clusters is None else tuple(clusters)
     if len(names) != len(batch):
@@ -188,7 +202,68 @@ def score(
     return Scores({b.signature: _score(b, _told(found[b.signature], untold), names, seed) for b in wanted})
 
 
-def _rule(batch: Batch, maps: Tensor, kind: Map) -> Resample:
+def _with(batch: Batch, model: nn.Module, objects: object, foils: object) -> Batch:
+    """The items with the objects in them, and with the classes that counterfactuals are to reach."""
+    n, device = len(batch), batch.inputs.device
+    parts = {**batch.parts, **doors.objects(objects, n, batch.space, device)}
+    if foils is None:
+        return replace(batch, parts=parts)
+    with torch.no_grad():
+        classes = outputs.of(model).checked(model(batch.inputs[:1]), batch.inputs[:1]).shape[1]
+    return replace(batch, parts=parts, foils=doors.foils(foils, n, classes, device))
+
+
+def _bank(given: Any, batch: Batch) -> Bank | None:
+    """The examples of concepts, on the device of the items. VxpError for anything but those that `score` names, and for
+    examples of another size than the items."""
+    if given is None:
+        return None
+    pair = f"inputs with it and without it, two tensors [n, {', '.join(map(str, batch.inputs.shape[1:]))}]"
+    if isinstance(given, str | Path):
+        found = datasets.examples(Path(given), (batch.space[-2], batch.space[-1]))
+        on, off = (batch.to_inputs(images.float() / 255) for images in (found.on, found.off))
+        given = Bank(found.names, on, off, found.paired)
+    elif isinstance(given, Mapping):
+        given = _pairs(given, pair)
+    if not isinstance(given, Bank):
+        raise VxpError(f"bank: got a {type(given).__name__}, expected a folder, a vxp.Bank, or a mapping of concepts to {pair}")
+    size, n = batch.inputs.shape[1:], given.on.shape[1]
+    if given.on.shape != given.off.shape or given.on.shape[2:] != size or len(given.on) != len(given.names) or n < 2:
+        raise VxpError(f"bank: got {doors.described(given.on)} and {doors.described(given.off)}, expected of each of "
+                       f"{len(given.names)} concepts as many of both kinds, two at least, as large as the items: {pair}")
+    return replace(given, on=given.on.to(batch.inputs.device), off=given.off.to(batch.inputs.device))
+
+
+def _pairs(given: Mapping[str, Any], pair: str) -> Bank:
+    """A mapping of concepts to two tensors; of every kind as many as of the one that has fewest."""
+    for name, both in given.items():
+        if not isinstance(both, tuple | list) or len(both) != 2:
+            raise VxpError(f"bank: got {doors.described(both)} of the concept {name!r}, expected {pair}")
+    sides = [[doors.tensor(both[side], f"bank {name!r}", pair).float() for name, both in given.items()] for side in (0, 1)]
+    sizes = {tuple(images.shape[1:]) for side in sides for images in side}
+    if len(sizes) != 1:
+        raise VxpError(f"bank: got concepts of the sizes {sorted(sizes)}, expected one, and of every concept {pair}")
+    n = min(len(images) for side in sides for images in side)
+    on, off = (torch.stack([images[:n] for images in side]) for side in sides)
+    return Bank(tuple(given), on, off)
+
+
+def _kind(name: str | None, batch: Batch, attributions: object) -> Kind:
+    """What is scored: the kind of this name, or maps with as many axes as there are. VxpError for a name that is none, and for
+    a kind of other items."""
+    if name is None:
+        return kinds.of_map(batch.medium, getattr(attributions, "ndim", 0) - 1)
+    if name not in kinds.KINDS:
+        raise VxpError(f"no kind of explanation is called {name!r}{nearest(name, kinds.EVERY)}; expected one of "
+                       f"{', '.join(kinds.EVERY)}")
+    found = kinds.KINDS[name]
+    if batch.medium not in found.media:
+        raise VxpError(f"kind: {name} explains {' and '.join(medium.id for medium in found.media)}s, and the inputs are "
+                       f"{batch.medium.id}s")
+    return found
+
+
+def _rule(batch: Batch, maps: Tensor, kind: Kind) -> Resample:
     """How maps or scores of parts that are given go to the input grid: scores of frames are as many as there are frames."""
     if not kind.ragged or ("fragment" in batch.parts and maps.shape[1] == batch.count_of("fragment")):
         return "bilinear"

@@ -15,6 +15,10 @@ class NotWrittenError(VxpError):
     """What could not be written, as on a full disk or in a read-only folder: nothing is wrong with the input."""
 
 
+class NotInstalledError(VxpError):
+    """An optional package that is asked for is not installed."""
+
+
 class VxpWarning(UserWarning):
     """What is allowed and probably not meant: says what was got, what it does to the scores and what to do."""
 

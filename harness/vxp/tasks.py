@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,9 +21,10 @@ from vxp_schemas import typed
 
 from vxp import datasets, division, documents, stats
 from vxp.catalogue import nearest
-from vxp.core import Batch, Normalization, VxpError
+from vxp.core import Bank, Batch, Normalization, VxpError
 from vxp.documents import Taken, referred, store, undated
-from vxp.kinds import KINDS, Map
+from vxp.kinds import CONCEPTS, COUNTERFACTUAL, KINDS, Kind
+from vxp.kinds.rules import RULES
 from vxp.models import Model
 
 
@@ -30,8 +33,8 @@ class Loaded:
     """Items as the model takes them, on the CPU, before it is settled which class of each is explained.
 
     inputs [B, C, *space] float; timelines are of videos; frozen is the class that the task gives an item, None where it is the
-    one that the model predicts; labels are those that count as correct, () where they are not known; the rest is as in a
-    `Batch`.
+    one that the model predicts; labels are those that count as correct, () where they are not known; places are parts in space;
+    the rest is as in a `Batch`.
     """
 
     ids: tuple[str, ...]
@@ -43,6 +46,10 @@ class Loaded:
     clusters: tuple[str, ...]
     timelines: tuple[datasets.Timeline, ...] = ()
     labels: tuple[tuple[int, ...], ...] = ()
+    places: Mapping[str, Tensor] = field(default_factory=dict)
+    foils: Tensor | None = None
+    bank: Bank | None = None
+    named: tuple[str, ...] = ()
 
     def targets(self, predictions: Tensor) -> Tensor:
         """The class to explain per item, int64 [B] on the CPU: the task's own, else the prediction."""
@@ -54,7 +61,7 @@ class Loaded:
         correct = [torch.tensor(some, dtype=torch.int64) for some in self.labels]
         labels = pad_sequence(correct, batch_first=True, padding_value=-1) if any(self.labels) else None
         return Batch(self.ids, self.inputs, targets, self.normalization, self.seed, self.truth, self.clusters, self.parts(),
-                     labels, self.segments())
+                     labels, self.segments(), self.foils, self.bank, self.named, self.rates())
 
     def segments(self) -> Tensor | None:
         """The fragments of videos as ranges of frames, int64 [B, K, 2]; None where there is no list of them, and where they are
@@ -62,10 +69,15 @@ class Loaded:
         found = [torch.tensor(timeline.fragments, dtype=torch.int64) for timeline in self.timelines]
         return torch.stack(found) if found and len({one.shape for one in found}) == 1 else None
 
+    def rates(self) -> Tensor | None:
+        """The frames per second of videos, float64 [B], NaN where they are not known; None where there are no videos."""
+        found = [math.nan if timeline.fps is None else float(timeline.fps) for timeline in self.timelines]
+        return torch.tensor(found, dtype=torch.float64) if found else None
+
     def parts(self) -> dict[str, Tensor]:
-        """int64 [B, steps] by unit: the part that every step of a video belongs to."""
+        """int64 [B, steps] by unit: the part that every step of a video belongs to; or [B, P], every position."""
         found = [timeline.parts() for timeline in self.timelines]
-        return {unit: torch.stack([of[unit] for of in found]) for unit in (found[0] if found else ())}
+        return {unit: torch.stack([of[unit] for of in found]) for unit in (found[0] if found else ())} | dict(self.places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,14 +135,19 @@ class Task:
         return int(self.document["seed"])
 
     @property
-    def kind(self) -> Map:
+    def kinds(self) -> tuple[Kind, ...]:
         """What explanations of its items are; VxpError for a card that admits none of the kinds that there are here."""
-        known = [kind for kind in self.document["kinds"] if kind in KINDS]
+        known = tuple(KINDS[kind] for kind in self.document["kinds"] if kind in KINDS)
         if not known:
             admitted = ", ".join(self.document["kinds"])
             raise VxpError(f"task {self.name} admits explanations of the kind {admitted}, and here are {', '.join(KINDS)}: "
                            "choose another task, or a newer vxp")
-        return KINDS[known[0]]
+        return known
+
+    @property
+    def divided(self) -> bool:
+        """Whether explanations are scores of the parts of videos."""
+        return any(kind.ragged for kind in self.kinds)
 
     def admits(self, kind: str) -> None:
         """VxpError unless the card admits this kind of explanation."""
@@ -221,7 +238,33 @@ class Task:
             truth={key: pad_sequence([s.truth[key] for s in samples], batch_first=True) for key in self.truth},
             clusters=tuple(item.cluster for item in items),
             labels=tuple(tuple(item.label) for item in items),
+            places={unit: torch.stack([sample.parts[unit].flatten() for sample in samples]) for unit in samples[0].parts},
+            foils=_foils(items),
+            bank=self.bank(model),
+            named=tuple(self.document.get("concepts", ())),
         )
+
+    def bank(self, model: Model) -> Bank | None:
+        """Examples of the data set's concepts as the model takes them; None where explanations are not made of any. VxpError
+        where they are of concepts by name and the card names others."""
+        if self.source.examples is None or not {CONCEPTS.id, COUNTERFACTUAL.id, RULES.id} & set(self.document["kinds"]):
+            return None
+        found = _as_inputs(self.source.examples(), model.normalization)
+        if {CONCEPTS.id, RULES.id} & set(self.document["kinds"]) and found.names != tuple(self.document.get("concepts", ())):
+            raise VxpError(f"task {self.name} names the concepts {', '.join(self.document.get('concepts', ())) or 'none'}, and "
+                           f"data set {self.source.id} has examples of {', '.join(found.names)}: expected the same")
+        return found
+
+
+def _foils(items: Sequence[datasets.Item]) -> Tensor | None:
+    found = [item.foil for item in items if item.foil is not None]
+    return torch.tensor(found, dtype=torch.int64) if found and len(found) == len(items) else None
+
+
+@lru_cache(maxsize=1)
+def _as_inputs(examples: datasets.Examples, normalization: Normalization) -> Bank:
+    on, off = (normalization.to_inputs(images.float() / 255) for images in (examples.on, examples.off))
+    return Bank(examples.names, on, off, examples.paired, examples.values, examples.labels)
 
 
 def _seen(sample: datasets.Sample, model: Model) -> datasets.Sample:
@@ -268,19 +311,26 @@ def load(name: str, *, model: str | None = None, data: Path | None = None) -> Ta
     return Task(document, tuple(items), source, model or default)
 
 
-def opened(images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
+def opened(
+    images: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = (), concepts: Path | None = None
+) -> Task:
     """An unregistered task of one's own images: a folder, a manifest, or ID:DIR, the user's copy of a data set.
 
-    Targets are the model's predictions where the items have none.
+    Targets are the model's predictions where the items have none. concepts: a folder of examples of concepts, of which
+    explanations are then scores. VxpError for a model of clips with it.
     """
     items, source = datasets.opened(images, model.image_size, model.class_names)
     kind = {"own-images": "folder", "manifest": "manifest"}.get(source.id)
     name = _slug(images, "images") if kind else source.id
     wanted = [*OPEN_METRICS, *(LOCALISATION if source.truth else ()), *(BOXES if "boxes" in source.truth else ())]
     grouped = kind == "manifest" and any(item.cluster != item.id for item in items)
-    return _own(model, items, source, seed, {
+    facts: Facts = {
         "id": f"{documents.OPEN}{name}"[:54].rstrip("-"), "dataset": f"{kind or 'own'}-{name}"[:54].rstrip("-"),
-        "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted, "cluster_key": "cluster" if grouped else "image"})
+        "kinds": ["heatmap2d"], "metrics": list(metrics) or wanted, "cluster_key": "cluster" if grouped else "image"}
+    if concepts is not None:
+        source = datasets.with_concepts(source, concepts, model.image_size)
+        facts |= {"kinds": ["concepts"], "metrics": list(metrics) or [*CONCEPT_METRICS]}
+    return _own(model, items, source, seed, facts)
 
 
 def opened_clips(clips: Path, model: Model, *, seed: int = 0, metrics: Sequence[str] = ()) -> Task:
@@ -330,7 +380,9 @@ class Facts(TypedDict):
 
 def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, seed: int, facts: Facts) -> Task:
     """The unregistered task of these items; facts are what differs between media: id, dataset's id, kinds, metrics, cluster."""
-    content = vxp_schemas.digest([{"id": item.id, "recipe": dict(item.recipe)} for item in items])
+    examples = None if source.examples is None else source.examples()
+    content = vxp_schemas.digest([*({"id": item.id, "recipe": dict(item.recipe)} for item in items),
+                                  *([] if examples is None else [examples.content])])
     truth: list[Any] = list(source.truth)  # in words of the data set, which are checked below
     document: typed.Task = undated(typed.Task) | {
         "id": facts["id"], "version": 1, "title": source.about,
@@ -344,6 +396,8 @@ def _own(model: Model, items: Sequence[datasets.Item], source: datasets.Source, 
         "budget": {"items": max(len(items), 1), "max_passes_per_map": 200},
         "statistics": {"method": "bootstrap-t", "level": 0.95, "resamples": 10_000},
     }
+    if examples is not None:
+        document["concepts"] = list(examples.names)
     vxp_schemas.validate(document)
     return Task(document, tuple(items), source, model.id)
 
@@ -355,6 +409,9 @@ OPEN_METRICS = (
     "road-morf", "road-lerf", "efficient-mprt", "random-logit", "max-sensitivity|samples:4", "entropy", "gini",
 )
 """The core metrics at the budgets of a small machine, for tasks without a card."""
+
+CONCEPT_METRICS = ("concepts-named",)
+"""Those of scores of concepts, where nothing is known of what the concepts cause."""
 
 LOCALISATION = ("pointing-game", "energy-pointing-game", "relevance-rank")
 """What is added where there is truth."""

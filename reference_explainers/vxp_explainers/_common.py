@@ -36,8 +36,9 @@ def leaf(inputs: Tensor) -> Tensor:
 
 def fragments(model: nn.Module, batch: Batch) -> Tensor | None:
     """int64 [B, n]: the fragment of every step where explanations are scores of fragments, which are those of sequences and of
-    models that score steps; None where they are maps. VxpError for such items that are not divided into fragments."""
-    temporal = batch.medium is SEQUENCE or outputs.of(model) is outputs.SEQUENCE
+    models that score steps; None where they are maps, as of the objects in clips. VxpError for such items that are not divided
+    into fragments."""
+    temporal = batch.medium is SEQUENCE or (outputs.of(model) is outputs.SEQUENCE and "object" not in batch.parts)
     return batch.parts_of("fragment") if temporal else None
 
 

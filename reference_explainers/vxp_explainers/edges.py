@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vxp import outputs
 from vxp.core import Batch, explainer
 from vxp.kinds import MAPS
 
@@ -15,7 +16,7 @@ SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 
 
 @explainer("edges", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=MAPS, source="VXP 6.4.2; Adebayo et al. 2018")
+           family="reference", kinds=MAPS, outputs=outputs.IDS, source="VXP 6.4.2; Adebayo et al. 2018")
 def edges(model: nn.Module, batch: Batch) -> Tensor:
     """Sobel magnitude sqrt(gx^2 + gy^2) of the raw input's luminance, the border replicated; of a clip frame by frame.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
@@ -11,8 +14,6 @@ from vxp.models import evaluating
 from vxp_explainers import _common
 from vxp_explainers._coalitions import least_squares, paired
 from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
-
-PURPOSE = "kernel-shap@1"
 
 
 def _passes(*, samples: int, superpixels: int, fill: str, readout: str, regions: str) -> int:
@@ -39,13 +40,28 @@ def kernel_shap(
 
     Captum's KernelShap is not used: it draws from the global generator, and meets the sum only nearly.
     """
-    check_at_least("kernel-shap", 2, samples=samples)
-    check_one_of("kernel-shap", "readout", readout, READOUTS)
-    fills, labels = batch.fill_image(fill), _common.regions("kernel-shap", batch, regions, superpixels)
-    maps = []
+    labels = _common.regions("kernel-shap", batch, regions, superpixels)
+    found = fitted("kernel-shap", model, batch, labels, How(samples, fill, readout))
+    return torch.stack([values[of].float() for values, of in zip(found, labels, strict=True)])
+
+
+@dataclass(frozen=True)
+class How:
+    """How the values of regions are fitted."""
+
+    samples: int
+    fill: str
+    readout: str
+
+
+def fitted(explainer: str, model: nn.Module, batch: Batch, labels: Sequence[Tensor], how: How) -> list[Tensor]:
+    """The value float64 [M] of every region of each item, whose labels int64 [*space] are 0 to M - 1."""
+    check_at_least(explainer, 2, samples=how.samples)
+    check_one_of(explainer, "readout", how.readout, READOUTS)
+    fills, found = batch.fill_image(how.fill), []
     with evaluating(model):
-        for i, found in enumerate(labels):
-            kept = paired(batch, i, PURPOSE, samples, int(found.max()) + 1)
-            said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], found, kept, readout)
-            maps.append(least_squares(kept, said)[found].float())
-    return torch.stack(maps)
+        for i, of in enumerate(labels):
+            kept = paired(batch, i, f"{explainer}@1", how.samples, int(of.max()) + 1)
+            said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], of, kept, how.readout)
+            found.append(least_squares(kept, said))
+    return found

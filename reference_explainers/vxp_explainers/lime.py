@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
@@ -11,8 +14,6 @@ from vxp.models import evaluating
 from vxp_explainers import _common
 from vxp_explainers._coalitions import coefficients, tossed
 from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
-
-PURPOSE = "lime@1"
 
 
 def _passes(
@@ -42,15 +43,32 @@ def lime(
     each superpixel's own mean; no selection of features, so that every region has its coefficient. Captum's Lime is not
     used, since it draws from the global generator.
     """
-    check_at_least("lime", 1, samples=samples)
-    check_at_least("lime", 1e-6, kernel_width=kernel_width)
-    check_at_least("lime", 0, ridge=ridge)
-    check_one_of("lime", "readout", readout, READOUTS)
-    fills, labels = batch.fill_image(fill), _common.regions("lime", batch, regions, superpixels)
-    maps = []
+    how = How(samples, kernel_width, ridge, fill, readout)
+    labels = _common.regions("lime", batch, regions, superpixels)
+    return torch.stack([scores[of].float() for scores, of in zip(fitted("lime", model, batch, labels, how), labels, strict=True)])
+
+
+@dataclass(frozen=True)
+class How:
+    """How a linear model of regions is fitted."""
+
+    samples: int
+    kernel_width: float
+    ridge: float
+    fill: str
+    readout: str
+
+
+def fitted(explainer: str, model: nn.Module, batch: Batch, labels: Sequence[Tensor], how: How) -> list[Tensor]:
+    """The coefficient float64 [M] of every region of each item, whose labels int64 [*space] are 0 to M - 1."""
+    check_at_least(explainer, 1, samples=how.samples)
+    check_at_least(explainer, 1e-6, kernel_width=how.kernel_width)
+    check_at_least(explainer, 0, ridge=how.ridge)
+    check_one_of(explainer, "readout", how.readout, READOUTS)
+    fills, found = batch.fill_image(how.fill), []
     with evaluating(model):
-        for i, found in enumerate(labels):
-            kept = tossed(batch, i, PURPOSE, samples, int(found.max()) + 1)
-            said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], found, kept, readout)
-            maps.append(coefficients(kept, said, kernel_width, ridge)[found].float())
-    return torch.stack(maps)
+        for i, of in enumerate(labels):
+            kept = tossed(batch, i, f"{explainer}@1", how.samples, int(of.max()) + 1)
+            said = read_coalitions(model, batch.inputs[i], fills[i], batch.targets[i], of, kept, how.readout)
+            found.append(coefficients(kept, said, how.kernel_width, how.ridge))
+    return found

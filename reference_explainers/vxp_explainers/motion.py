@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from vxp import outputs
 from vxp.core import Batch, explainer
 
 from vxp_explainers._common import luminance
 
 
 @explainer("motion", signed=False, resample="none", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=("heatmap3d",), source="VXP 6.4.2")
+           family="reference", kinds=("heatmap3d",), outputs=outputs.IDS, source="VXP 6.4.2")
 def motion(model: nn.Module, batch: Batch) -> Tensor:
     """Absolute difference of the raw input's luminance from the frame before and from the one after, their mean.
 

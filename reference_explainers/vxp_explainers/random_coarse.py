@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from vxp import outputs
 from vxp.core import Batch, explainer
 from vxp.random import key, uniforms
 
@@ -14,7 +15,7 @@ SIDE = 4
 
 
 @explainer("random-coarse", signed=False, resample="trilinear", target_specific=False, reference=True, passes=0,
-           family="reference", kinds=("heatmap3d",), source="VXP 6.4.2")
+           family="reference", kinds=("heatmap3d",), outputs=outputs.IDS, source="VXP 6.4.2")
 def random_coarse(model: nn.Module, batch: Batch) -> Tensor:
     """An independent uniform number per cell of a grid of half the frames, rounded up, and 4 x 4 cells, keyed by the item.
 

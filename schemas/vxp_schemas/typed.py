@@ -13,9 +13,10 @@ Status = Literal["ok", "undefined:constant-map", "undefined:constant-groups", "u
     "undefined:zero-difference", "undefined:no-mass", "undefined:too-few-regions", "undefined:class-changed",
     "undefined:saturated", "undefined:unsure", "undefined:no-rise", "undefined:non-finite-map", "undefined:single-class",
     "undefined:constant-scores", "undefined:too-few-fragments", "undefined:too-few-frames", "undefined:no-label",
-    "undefined:empty-summary", "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map",
-    "failed:out-of-memory", "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget",
-    "not-run:no-truth", "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
+    "undefined:empty-summary", "undefined:already-there", "undefined:unchanged", "undefined:empty-text", "undefined:no-claim",
+    "undefined:no-cause", "failed:non-finite-score", "failed:explainer-error", "failed:non-finite-map", "failed:out-of-memory",
+    "failed:untrained-class", "failed:changed-model", "failed:model-non-finite", "not-run:budget", "not-run:no-truth",
+    "not-run:reference", "not-run:no-relabelled-model", "not-run:no-explainer", "not-run:no-representation",
     "not-run:fixed-length", "not-run:output", "not-run:kind"]
 """The state of one score, from the registry's one list of codes."""
 
@@ -44,7 +45,8 @@ Resample = Literal["bilinear", "trilinear", "frames", "nearest", "none", "fragme
 frames (bilinear, and nearest in time); nearest; or none where the grids are equal. Of scores of the parts of a video the unit
 of the parts: a fragment of its list of shots, a frame that the model looks at, or a second."""
 
-ExplanationKind = Literal["heatmap2d", "heatmap3d", "temporal"]
+ExplanationKind = Literal["heatmap2d", "heatmap3d", "temporal", "regions", "regions3d", "concepts", "counterfactual", "text",
+    "rules"]
 """Kind of explanation, which fixes the tensors of the payload."""
 
 Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]
@@ -246,8 +248,10 @@ class Task(TypedDict):
     items_digest: NotRequired[str]
     targets: Literal["predicted", "label", "list", "none"]
     input_size: list[int]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "density", "users", "classes", "class_masks", "factors",
+        "present", "without", "swapped", "texts"]]
     kinds: list[ExplanationKind]
+    concepts: NotRequired[list[str]]
     metrics: list[str]
     primary_family: str
     cluster_key: str
@@ -301,7 +305,8 @@ class Dataset(TypedDict):
     n_items: NotRequired[int]
     content_digest: NotRequired[str]
     decoder: NotRequired[Generator]
-    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density", "users"]]]
+    truth: NotRequired[list[Literal["mask", "boxes", "cells", "fixations", "density", "users", "classes", "class_masks",
+        "factors", "present", "without", "swapped", "texts"]]]
     cluster_key: NotRequired[str]
     splits: NotRequired[list[str]]
     croissant: NotRequired[str]
@@ -454,7 +459,8 @@ class Metric(TypedDict):
     better: Better
     range: list[float | None]
     parameters: list[MetricParameter]
-    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users"]]
+    truth: list[Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users", "classes", "class_masks",
+        "factors", "present", "without", "swapped", "texts"]]
     re_explains: NotRequired[int | str]
     needs_relabelled: NotRequired[bool]
     undefined: list[str]

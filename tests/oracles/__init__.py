@@ -13,9 +13,13 @@ SAMPLE = {
     "image": "float64 [3, H, W], model input space; of a clip [3, T, H, W], of a sequence [D, n]",
     "attribution": "float32 [h, w], the stored map on its native grid; of a clip [T, H, W], on the input grid already; of "
                    "scores of parts [n], one per step",
+    "payload": "the explanation as it is stored, of any kind: of words the bytes of their JSON document, zeros behind them",
     "target": "int, the explained class, frozen",
+    "foil": "int, the class that a counterfactual is to reach",
+    "concepts": "str [K], the names of what truths list",
     "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes; "
              "[U, frames] for summaries)",
+    "objects": "int [P], the object at every position, row-major, -1 at none",
     "parts": "int [n], the fragment of every step, from 0",
     "shots": "(start, end) [K], the fragments as half-open ranges of frames of the video",
     "labels": "int [L], the classes that count as correct",

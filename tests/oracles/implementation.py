@@ -60,10 +60,12 @@ def sample(case: Case, item: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "model": lambda image: model(image)[0], "representation": lambda image: model(image)[1],
         "image": read(folder, item["input"]).astype(np.float64), "attribution": shown(case, item, folder, item["map"]),
-        "parts": parts["fragment"].tolist() if (parts := divided(item, folder)) else [], "labels": item.get("labels", []),
+        "parts": parts["fragment"].tolist() if "fragment" in (parts := divided(item, folder)) else [],
+        "objects": parts["object"].tolist() if "object" in parts else [], "labels": item.get("labels", []),
         "shots": [tuple(s) for s in read(folder, item["segments"]).tolist()] if "segments" in item else [],
         "target": item["target"], "truth": first, "truths": truths, "mean": case["normalization"]["mean"],
         "std": case["normalization"]["std"], "seed": case["seed"], "item": item["id"],
+        "payload": read(folder, item["map"]), "foil": item.get("foil"), "concepts": item.get("concepts", []),
     }
 
 
@@ -180,8 +182,9 @@ def answered(case: Case, folder: Path) -> dict[str, Any]:
     """The protocol's answer to a case."""
     try:
         found = score(case, [replayed(case, item, folder) for item in case["items"]])
-    except ModuleNotFoundError:
-        return {"op": "skipped", "id": case["id"], "reason": f"no oracle of {case['metric']}"}
+    except ModuleNotFoundError as error:
+        own = (error.name or "").startswith("oracles")
+        return {"op": "skipped", "id": case["id"], "reason": f"no oracle of {case['metric']}" if own else str(error)}
     except Exception as error:  # the driver reports it, and the next case goes on
         return {"op": "error", "id": case["id"], "message": f"{type(error).__name__}: {error}"}
     return {"op": "result", "id": case["id"], **found}

@@ -7,6 +7,7 @@ the standard is a draft, say --allow-draft-change.
 
 import argparse
 import hashlib
+import itertools
 import json
 import platform
 import shutil
@@ -22,10 +23,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from oracles import edits, implementation, references
-from oracles.stock import CLASSES, MEAN, STD, Stock, drawn, made_map, made_segments, target
+from oracles.stock import CLASSES, MEAN, STD, Stock, drawn, made_map, made_segments, normalised, target
 from oracles.stock_clips import clips, timed
+from oracles.stock_concepts import concepts, examples
+from oracles.stock_counterfactuals import counterfactuals, foil
 from oracles.stock_images import images
+from oracles.stock_objects import objects
+from oracles.stock_rules import rules
 from oracles.stock_sequences import sequences
+from oracles.stock_texts import texts_of_images, texts_of_sequences
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "spec" / "vectors"
@@ -53,8 +59,11 @@ SHOWN: Mapping[str, tuple[Mapping[str, Any], str, tuple[str, ...]]] = {
 model and items."""
 FACTS = ("id", "parameters", "model", "items", "tolerance", "expected")
 """What is locked of a case: what it asks and expects, not who computed it."""
-STOCKS = {("heatmap2d", "classes"): images, ("heatmap3d", "classes"): clips, ("temporal", "classes"): timed,
-          ("temporal", "sequence"): sequences}
+STOCKS = {("heatmap3d", "sequence"): objects, ("heatmap2d", "classes"): images,
+          ("heatmap3d", "classes"): clips, ("temporal", "classes"): timed,
+          ("temporal", "sequence"): sequences, ("text", "classes"): texts_of_images,
+          ("text", "sequence"): texts_of_sequences, ("rules", "classes"): rules,
+          ("counterfactual", "classes"): counterfactuals, ("concepts", "classes"): concepts}
 """What there is of every kind of explanation, by what the models say."""
 
 
@@ -82,7 +91,7 @@ def item(
     suffix = {None: "", 3: " (empty)", 4: " (full)"}[truth]
     row = i if stock.parts else {3: 5}.get(i, i) if truth is None else truth
     # other people's fixations are judged beside those on the image itself
-    wanted = {*keys, *(["fixations"] if "other-fixations" in keys else [])}
+    wanted = {*keys, *stock.always, *(["fixations"] if "other-fixations" in keys else [])}
     found: dict[str, Any] = {
         "id": f"{ids[i]}|{name}{suffix}", "cluster": CLUSTERS.get(name, name), "target": target(stock, model, i),
         "input": reference(f"input/{stock.prefix}{i}"), "map": reference(f"map/{stock.prefix}{name}"),
@@ -95,6 +104,12 @@ def item(
             found["segments"] = reference(f"segments/{stock.prefix}{i}")
     if labelled:
         found["labels"] = labels(stock, model, i)
+    if stock.kind is not None:
+        found["kind"] = stock.kind
+    if stock.kind == "counterfactual":
+        found["foil"] = foil(model, i, name, found["target"])
+    if stock.concepts:
+        found["concepts"] = list(stock.concepts)
     return found
 
 
@@ -114,15 +129,17 @@ def cases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The cases of a metric without their answers, of every kind of explanation that it takes."""
     module = implementation.module_of(document["id"])
     found: dict[str, dict[str, Any]] = {}
-    for kind in document["kinds"]:
-        stock = STOCKS[kind, document.get("outputs", ["classes"])[0]]()
+    said = document.get("outputs", ["classes"])
+    for kind, output in itertools.product(document["kinds"], said):
+        stock = STOCKS[kind, output]()
         for parameters, model, items, keys in questions(document, stock):
             asked = {"parameters": parameters, "model": f"models/{stock.prefix}{model}.json",
                      "items": [item(stock, name, model, keys, truth=truth, labelled=takes(document, "labels"))
                                for name, truth in items]}
             # the same question about fewer items says nothing more
             apart = [name for name, _ in items if name in stock.apart]
-            found.setdefault(json.dumps([kind, parameters, model, keys, apart], sort_keys=True), {
+            of = kind if output == said[0] else f"{kind} {output}"
+            found.setdefault(json.dumps([of, parameters, model, keys, apart], sort_keys=True), {
                 "id": f"{document['id']}@{document['version']}/{len(found) + 1}", "metric": document["id"],
                 "version": document["version"], "level": document["level"], "clause": document["clause"],
                 "truth": document["truth"], "undefined": document["undefined"], "seed": SEED,
@@ -141,7 +158,8 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
     # what the items are together matters to a metric of the set
     sound: Items = every if document["level"] == "set" else [(name, None) for name in stock.sound]
     keys: list[str] = [key for key in document["truth"] if key in stock.truths]
-    yield quick, "cnn", every + (TRUTHS if keys and not stock.parts else []), keys
+    truths = [one for one in TRUTHS if one[0] in stock.maps] if keys and not stock.parts else []
+    yield quick, "cnn", every + truths, keys
     for variant in variants:
         yield quick | variant, "cnn", sound, keys
     yield defaults, "cnn", sound[:2], keys
@@ -163,7 +181,7 @@ def questions(document: Mapping[str, Any], stock: Stock) -> Iterator[tuple[dict[
 def runs_the_model(document: Mapping[str, Any]) -> bool:
     """Whether the score of an item depends on the model itself; oracles of the set do not say what they take."""
     if document["level"] == "set":
-        return bool(document["family"] == "faithfulness")
+        return bool(document["family"] in ("faithfulness", "concepts"))
     return takes(document, "model", "representation")
 
 
@@ -278,6 +296,20 @@ def reference_cases() -> list[dict[str, Any]]:
                         "parts": {"fragment": reference(f"fragment/sequence-{row}")}, **asked,
                         "expected": found["expected"] | {"tensor": f"sequence/{name}/{i}"}}
 
+    def of_foil(name: str, i: int, row: int, known: bool = True) -> dict[str, Any]:
+        found = case(name, i, 0.0, 0, **({"classes": row + 2 * (row == 3)} if known else {}))
+        truth = {key: reference(f"{at['tensor'].replace('/', '/counterfactual-')}") for key, at in found["truth"].items()}
+        return found | {"id": f"counterfactual/{name}/{i}", "input": reference(f"input/counterfactual-{row}"), "truth": truth,
+                        "foil": 1 + i, "expected": found["expected"] | {"tensor": f"counterfactual/{name}/{i}"}}
+
+    def of_concepts(name: str, i: int, tolerance: float, model: str = "cnn") -> dict[str, Any]:
+        found = case(name, i, tolerance, 0)
+        shown = {key: {"file": "concepts.safetensors", "tensor": key} for key in ("on", "off")}
+        return found | {"id": f"concepts/{name}/{i}", "input": reference(f"input/concepts-{i}"),
+                        "concepts": {"names": ["block", "speck", "grain"], "paired": True, **shown}, "target": i,
+                        "model": f"models/concepts-{model}.json",
+                        "expected": found["expected"] | {"tensor": f"concepts/{name}/{i}"}}
+
     left_out = [(0, "cnn"), (2, "cnn"), (1, "linear"), (3, "linear"), (0, "constant")]
     return [*of_images,
             *(of_clip(name, i, 0.0) for name in ("random", "random-coarse") for i in range(2)),
@@ -285,7 +317,23 @@ def reference_cases() -> list[dict[str, Any]]:
             *(of_clip(name, 0, 0.0, truth=True) for name in ("oracle", "oracle-binary")),
             *(of_sequence("random", i, 0.0, 2 * i) for i in range(2)),
             *(of_sequence("centre-gaussian", i, 1e-6, 2 * i) for i in range(2)),
-            *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out))]
+            *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out)),
+            *(of_foil("noise-equal", i, row, bool(i)) for i, row in enumerate((0, 3))), of_foil("rerendered", 0, 1),
+            *(of_concepts("random-concepts", i, 1e-6) for i in range(2)), of_concepts("cav-accuracy", 0, 1e-6),
+            *(of_concepts("cace", i, 1e-5, model) for i, model in enumerate(("cnn", "linear")))]
+
+
+def of_examples(case: Mapping[str, Any], folder: Path) -> np.ndarray:
+    """The scores of a reference of concepts."""
+    model, shown = implementation.network_of(folder, case["model"]), case["concepts"]
+    if case["reference"] == "random-concepts":
+        return references.random_concepts(len(shown["names"]), case["item"], SEED)
+    on, off = ([normalised(images.astype(np.float32) / 255) for images in implementation.read(folder, shown[key])]
+               for key in ("on", "off"))
+    if case["reference"] == "cace":
+        return references.cace(*([[model(image)[0] for image in of] for of in group] for group in (on, off)), case["target"])
+    # what the network says before its last linear layer is what its last layer with a grid says
+    return references.cav_accuracy(*([[model(image)[1] for image in of] for of in group] for group in (on, off)))
 
 
 def write_references(folder: Path) -> None:
@@ -299,6 +347,13 @@ def write_references(folder: Path) -> None:
             maps[case["id"]] = references.of_fragments(
                 case["reference"], case["item"], SEED, image, implementation.divided(case, folder)["fragment"].tolist(),
                 None if model is None else lambda row, said=model: said(row)[0])
+            continue
+        if "concepts" in case:
+            maps[case["id"]] = of_examples(case, folder).astype(np.float32)
+            continue
+        if "foil" in case:
+            maps[case["id"]] = truth["classes"][case["foil"]] if case["reference"] == "rerendered" else references.noise_equal(
+                image, case["item"], SEED, truth, case["foil"], (MEAN, STD))
             continue
         mean, std = (np.array(values).reshape(3, *[1] * (image.ndim - 1)) for values in (MEAN, STD))
         raw = image * std + mean
@@ -332,6 +387,7 @@ def write_data(folder: Path) -> None:
     found = {name: np.ascontiguousarray(value) for stock in stocks for name, value in stock.tensors().items()}
     save_file(found, folder / "data.safetensors")
     save_file(small_clips(), folder / "clips.safetensors")
+    save_file(examples(), folder / "concepts.safetensors")
     for stock, name, (operations, weights) in ((s, f"{s.prefix}{name}", model) for s in stocks
                                                for name, model in s.models.items()):
         save_file(weights, folder / "models" / f"{name}.safetensors")

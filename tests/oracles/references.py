@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from oracles import UndefinedError, fragments, philox, sequences
+from oracles import UndefinedError, counterfactuals, fragments, philox, sequences
 
 Space = tuple[int, ...]
 
@@ -138,6 +138,24 @@ def of_fragments(
     return found.astype(np.float32)
 
 
+def noise_equal(
+    image: np.ndarray, item: str, seed: int, truth: Mapping[str, np.ndarray], foil: int,
+    normalization: tuple[Sequence[float], Sequence[float]],
+) -> np.ndarray:
+    """An image [3, H, W] in input space with noise as strong as the change to its rendering as the foil, in levels."""
+    own = counterfactuals.levels(image, *normalization)
+    sigma = 255 * 0.08
+    if "classes" in truth:
+        changes = [int(truth["classes"][foil][at]) - int(own[at]) for at in counterfactuals.values(image)]
+        sigma = math.sqrt(sum(change**2 for change in changes) / len(changes))
+    drawn = philox.normals(philox.key(seed, item, "noise-equal@1", "image"), 0, image[0].size)
+    found = np.zeros(image.shape, np.uint8)
+    for c, y, x in counterfactuals.values(image):
+        level = math.floor(own[c, y, x] + sigma * float(np.float32(drawn[c, y * image.shape[2] + x])) + 0.5)
+        found[c, y, x] = min(max(level, 0), 255)
+    return found
+
+
 def made(reference: str, item: str, seed: int, raw: np.ndarray, truth: Mapping[str, Any]) -> np.ndarray:
     """The map of a reference on its grid, float32; KeyError for one that needs a truth which is not there."""
     space = raw.shape[1:]
@@ -151,3 +169,41 @@ def made(reference: str, item: str, seed: int, raw: np.ndarray, truth: Mapping[s
         kind = "mask" if "mask" in truth else "cells"
         found = {"oracle": oracle, "oracle-binary": oracle_binary}[reference](truth[kind])
     return found.astype(np.float32)
+
+
+def random_concepts(K: int, item: str, seed: int) -> np.ndarray:
+    words = philox.uniforms(philox.key(seed, item, "random-concepts@1", "scores"), 0, K)[0]
+    return np.array([2 * words[k] - 1 for k in range(K)])
+
+
+def cace(on: Sequence[Sequence[np.ndarray]], off: Sequence[Sequence[np.ndarray]], target: int) -> np.ndarray:
+    """Of the logits of every example of every concept."""
+    found = np.zeros(len(on))
+    for k in range(len(on)):
+        shifts = [a[target] - a.mean() - (b[target] - b.mean()) for a, b in zip(on[k], off[k], strict=True)]
+        effect = sum(shifts) / len(shifts)
+        found[k] = effect if abs(effect) >= 0.25 else 0.0
+    return found
+
+
+def cav_accuracy(on: Sequence[Sequence[np.ndarray]], off: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Of what the layer says of every example of every concept, in one row each."""
+    return np.array([told_right(np.array(one), np.array(other)) - 0.5 for one, other in zip(on, off, strict=True)])
+
+
+def told_right(on: np.ndarray, off: np.ndarray) -> float:
+    """The share of examples [n, D] that a ridge regression of the others tells right, in five folds."""
+    right = 0.0
+    folds = min(5, len(on))
+    for fold in range(folds):
+        fitted = [(x, side) for rows, side in ((on, 1.0), (off, -1.0)) for i, x in enumerate(rows) if i % folds != fold]
+        middle = sum(x for x, _ in fitted) / len(fitted)
+        X, y = np.array([x - middle for x, _ in fitted]), np.array([side for _, side in fitted])
+        size = sum(float(x @ x) for x in X) / len(X)
+        weight = np.linalg.solve(X.T @ X + size * np.eye(X.shape[1]), X.T @ y)
+        for rows, side in ((on, 1.0), (off, -1.0)):
+            for i, x in enumerate(rows):
+                if i % folds == fold:
+                    said = side * float((x - middle) @ weight)
+                    right += 1.0 if said > 0 else 0.5 if said == 0 else 0.0
+    return right / (2 * len(on))

@@ -44,7 +44,9 @@ def seen(sample: Sample, declared: Sequence[str]) -> str | None:
 
 
 def wide(sample: Sample) -> bool:
-    """Whether the map's range is no number of float32, so that it cannot be min-maxed."""
+    """Whether the map's range is no number of float32, so that it cannot be min-maxed; scores of concepts are no map."""
+    if sample["attribution"].ndim == 1:
+        return False
     shown = evaluated(sample)
     return float(shown.max()) - float(shown.min()) > float(np.finfo(np.float32).max)
 

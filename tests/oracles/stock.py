@@ -24,7 +24,9 @@ class Stock:
     one for each of the first three inputs, an empty one, a full one, and one for the fourth input. models: cnn,
     linear, constant and others. sound: the maps of the cases of further parameters. apart: the maps that only the case of one
     status has. parts: of every input the part of each of its steps, by unit; segments: its fragments as ranges of frames, of
-    the truth `users` as well, of which there is then one for every input. output: what the models say.
+    the truth `users` as well, of which there is then one for every input. output: what the models say. kind: of explanations
+    that are no maps. concepts: the names of what truths list. always: truths that items have whatever the metric declares.
+    pixels: whether inputs of a model without classes are pixels, and no features.
     """
 
     prefix: str
@@ -37,11 +39,15 @@ class Stock:
     parts: Sequence[Mapping[str, Sequence[int]]] = ()
     segments: Sequence[np.ndarray] = ()
     output: str = "classes"
+    kind: str | None = None
+    concepts: Sequence[str] = ()
+    always: tuple[str, ...] = ()
+    pixels: bool = False
 
     @property
     def normalization(self) -> dict[str, list[float]]:
         """That of pixels; features have none."""
-        return {"mean": MEAN, "std": STD} if self.output == "classes" else {"mean": [0.0], "std": [1.0]}
+        return {"mean": MEAN, "std": STD} if self.output == "classes" or self.pixels else {"mean": [0.0], "std": [1.0]}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All but the models, by the names that cases refer to."""

@@ -142,7 +142,7 @@ def _explainer(order: Order, claim: Claim, engine: Engine) -> Iterator[Maker]:
     if order.regenerate is None:
         yield Maker(explainers.absent(facts), False, "process")
         return
-    with apart.running(order, facts, claim.source, claim.bundle.root, engine) as (bound, isolation):
+    with apart.running(order, facts, claim.manifest["kind"], claim.source, claim.bundle.root, engine) as (bound, isolation):
         yield Maker(bound, result.system_digest(bound) == claim.manifest["system"], isolation)
 
 

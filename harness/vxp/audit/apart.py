@@ -28,7 +28,6 @@ from vxp.documents import store
 from vxp.documents.findings import plain
 from vxp.engine import Engine
 from vxp.explainers import BoundExplainer
-from vxp.kinds import EVERY
 from vxp.models.own import SPEC
 from vxp.runs import explain_worker
 from vxp.runs.explain_worker import Asked, Message, Order
@@ -48,7 +47,7 @@ STARTING = 600.0
 
 @contextlib.contextmanager
 def running(
-    order: statement.Order, facts: typed.Explainer, model: str, bundle: Path, engine: Engine
+    order: statement.Order, facts: typed.Explainer, kind: typed.ExplanationKind, model: str, bundle: Path, engine: Engine
 ) -> Iterator[tuple[BoundExplainer, Isolation]]:
     """The explainer that the reviewer named to regenerate, at the parameters in the facts of a set's explainer, and how it is
     isolated (a key of ISOLATIONS).
@@ -71,14 +70,14 @@ def running(
         system = vxp_schemas.valid(said.get("system"), typed.System)
 
         def explain(module: nn.Module, batch: Batch, **_: Any) -> Tensor:
-            of_batch, given = explain_worker.batch_message(batch, engine.state_of(module))
+            of_batch, given = explain_worker.batch_message(batch, engine.state_of(module), kind)
             tensors = ask(of_batch, timeout, given)[1]
             if set(tensors) != {"maps"}:
                 raise VxpError(f"the process of the explainer gave the tensors {sorted(tensors)}, expected maps")
             return tensors["maps"].to(batch.inputs.device)
 
         declared = Explainer(str(said.get("id")), explain, {}, facts["signed"], facts["resample"], facts["target_specific"],
-                             family=facts["family"], kinds=EVERY, outputs=outputs.IDS)
+                             family=facts["family"], kinds=(kind,), outputs=outputs.IDS)
         yield BoundExplainer(declared, {}, system), isolation
 
 

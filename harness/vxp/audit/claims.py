@@ -22,6 +22,7 @@ from vxp.audit.statement import Order
 from vxp.bundles import Bundle
 from vxp.core import VxpError
 from vxp.documents import Taken
+from vxp.kinds import KINDS, Kind
 from vxp.models import Model
 from vxp.runs import commands
 from vxp.runs.context import UNIT
@@ -80,6 +81,11 @@ class Claim:
     def name(self) -> str:
         return str(self.document["result_id"])
 
+    @property
+    def kind(self) -> Kind:
+        """What its explanations are."""
+        return KINDS[self.manifest["kind"]]
+
     def together(self, rows: Sequence[int]) -> Iterator[Sequence[int]]:
         """These rows in units of items of one size."""
         some = dataclasses.replace(self.task, items=tuple(self.task.items[i] for i in rows))
@@ -87,7 +93,7 @@ class Claim:
             yield from (rows[first : min(first + UNIT, stop)] for first in range(start, stop, UNIT))
 
     def maps(self, rows: Sequence[int]) -> Tensor:
-        """The stored maps of these rows, float32, read from their places. The table of items, which is in memory, binds each
+        """The stored maps of these rows, read from their places. The table of items, which is in memory, binds each
         by its digest, so that no shard has to be held: ChangedError where bytes have another."""
         places = [(int(self.items["shard"][i]), int(self.items["shard_row"][i])) for i in rows]
         found: dict[int, np.ndarray] = {}
@@ -105,10 +111,10 @@ class Claim:
                             data = stream.read(size)
                             if hashlib.sha256(data).digest() != self.items["payload_digest"][i]:
                                 raise VxpError(f"the map of row {i} is not the one that items.parquet binds")
-                            found[i] = np.frombuffer(data, dtype).reshape(shape).astype(np.float32)
+                            found[i] = np.frombuffer(data, dtype).reshape(shape)
             except (arrays.Malformed, KeyError, VxpError) as error:
                 raise ChangedError(self.bundle.root, path, str(error)) from None
-        return torch.from_numpy(np.stack([found[i] for i in rows]))
+        return torch.from_numpy(np.stack([found[i] for i in rows])).to(self.kind.dtype)
 
 
 def table(data: bytes, columns: Mapping[str, str]) -> arrays.Table:

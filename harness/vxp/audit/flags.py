@@ -11,6 +11,7 @@ from vxp import explainers, stats
 from vxp.audit.recomputing import Again
 from vxp.core import OK
 from vxp.engine import Job
+from vxp.kinds import Map
 from vxp.metrics import Bound
 
 TRIED = 32
@@ -24,11 +25,16 @@ ALIKE = 0.99
 
 def raise_flags(again: Again) -> None:
     """Whether inverted maps, or the maps of neighbouring rows, score clearly better."""
+    kind = again.claim.kind
+    if not isinstance(kind, Map) or kind.also is not None:
+        again.audit.not_checked.append({"what": f"{again.claim.name}: inverted or moved maps",
+                                        "reason": f"{kind.id} has no sign to turn round"})
+        return
     chosen = next((b for b in again.metrics if b.metric.shows_inversion), None)
     good = [row for row in again.rows if again.claim.items["status"][row] == OK]
     step = max(1, len(good) // TRIED)
     rows = good[::step][:TRIED]
-    _likeness(again, rows)
+    _likeness(again, kind, rows)
     if chosen is None or len(rows) < stats.FEW_CLUSTERS:
         why = "no score of faithfulness shows it" if chosen is None else f"{len(rows)} items are too few"
         again.audit.not_checked.append({"what": f"{again.claim.name}: inverted or moved maps", "reason": why})
@@ -37,7 +43,7 @@ def raise_flags(again: Again) -> None:
     clusters = [str(again.claim.items["cluster"][row]) for row in rows]
     n = again.claim.items.rows
     # scores of parts of one video do not fit another
-    for code, what, sign, step in MOVES[: 1 if again.claim.task.kind.ragged else None]:
+    for code, what, sign, step in MOVES[: 1 if kind.ragged else None]:
         other = np.concatenate([_scored(again, chosen, unit, sign * again.maps(unit, [(i + step) % n for i in unit]))
                                 for unit in again.claim.together(rows)])
         found = stats.paired(other, own, clusters) if np.isfinite(other - own).sum() >= stats.FEW_CLUSTERS else None
@@ -50,15 +56,15 @@ def raise_flags(again: Again) -> None:
                                     "the stored maps to score best")
 
 
-def _likeness(again: Again, rows: Sequence[int]) -> None:
+def _likeness(again: Again, kind: Map, rows: Sequence[int]) -> None:
     """Whether the maps are a reference that depends on the image alone, or on the truth."""
-    admitted = explainers.references(again.claim.task.truth, again.claim.task.kind.id)
+    admitted = explainers.references(again.claim.task.truth, kind.id)
     for name in (n for n in IMAGE_DEPENDENT if n in admitted and n in explainers.catalogue()):
         like = []
         for unit in again.claim.together(rows):
             maps = again.claim.maps(unit)
             made = explainers.bind(name)(again.claim.model.module, again.batch(unit)).cpu()
-            pooled = again.claim.task.kind.pooled(made, maps.shape[1:])
+            pooled = kind.pooled(made, maps.shape[1:])
             like += [float(np.corrcoef(a.flatten(), b.flatten())[0, 1]) for a, b in zip(maps, pooled, strict=True)
                      if a.min() < a.max() and b.min() < b.max()]
         share = float(np.mean(np.array(like) > ALIKE)) if like else 0.0

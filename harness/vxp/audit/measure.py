@@ -27,7 +27,7 @@ import vxp_schemas
 from torch import Tensor
 from vxp_schemas import ToleranceClass, Tolerances
 
-from vxp import conformance, explainers, imputation, models, outputs, tasks
+from vxp import conformance, explainers, imputation, kinds, models, outputs, tasks
 from vxp.conformance import worker as conformance_worker
 from vxp.core import OK, Case, VxpError
 from vxp.engine import Engine, Job, Precision
@@ -44,7 +44,8 @@ SETTINGS: tuple[tuple[str, Precision, int, int], ...] = (
     ("fp32", "fp32", 1, 1), ("fp32", "fp32", 3, 1), ("fp32", "fp32", 32, 2), ("bf16", "bf16", 8, 1), ("bf16", "bf16", 3, 2))
 """Class, precision, batch size and threads; each against fp32 at batch 8 on one thread."""
 RUNS = (("shapes", "saliency", 24), ("shapes", "grad-cam", 24), ("photos", "grad-cam", 3), ("stamps", "grad-cam", 24),
-        ("motion-items", "saliency", 24), ("motion-items", "grad-cam", 24), ("montage", "random", 24))
+        ("motion-items", "saliency", 24), ("motion-items", "grad-cam", 24), ("montage", "random", 24),
+        ("montage-objects", "random", 2))
 """Task, explainer and items. A metric is measured where its kind, its truth and what it asks of the model are. Scores of parts
 are those that no model makes: their order is that of the summariser's, and moves with its rounding by more than maps do."""
 
@@ -80,7 +81,7 @@ def measured(names: list[str]) -> dict[str, Seen]:
     seen = {name: Seen({}, {}, [], []) for name in LEAST}
     for task_name, explainer, items in RUNS:
         task = tasks.load(task_name).limited(items)
-        wanted = [b for b in map(_small, names) if task.kind.id in b.metric.kinds
+        wanted = [b for b in map(_small, names) if any(kinds.admits(b.metric.kinds, kind.id) for kind in task.kinds)
                   and (not b.metric.truth or set(b.metric.truth) & set(task.truth))]
         if task_name in ("photos", "stamps"):  # there a map made again costs most
             wanted = [b for b in wanted if not b.metric.re_explains]
@@ -187,12 +188,14 @@ def _outcomes(
 ) -> Iterator[Any]:
     torch.set_num_threads(threads)
     keep_freed_memory()
-    bound = explainers.bind(explainer)
+    bound = explainers.bind(explainer).on(*task.kinds)
     engine = Engine(model.module, size, precision, relabelled=models.relabelled(model.id))
-    for first in range(0, len(task.items), 8):
+    ranges = [(first, min(first + 8, last)) for start, last in task.runs_alike(0, len(task.items))
+              for first in range(start, last, 8)]
+    for first, last in ranges:
         place = (task.name, explainer, first)
         if place not in LOADED:
-            LOADED[place] = task.load(first, min(first + 8, len(task.items)), model)
+            LOADED[place] = task.load(first, last, model)
         loaded = LOADED[place]
         with engine.arithmetic(loaded.inputs.device):
             said = engine.predict(loaded.inputs)
@@ -203,9 +206,9 @@ def _outcomes(
         targets = TARGETS.setdefault(place, predicted)
         batch = loaded.batch(targets)
         level = engine.output.of(engine.output.read(said, targets), engine.output.level)
-        case = Case(batch, stored, bound.explainer.resample, bound.explainer.signed)
+        case = Case(batch, stored, bound.explainer.resample, bound.explainer.signed, explained=bound.kind)
         found = engine.score(Job(case, tuple(wanted), bound))
-        yield maps, level, found
+        yield maps.float(), level, found
 
 
 LOADED: dict[Any, Any] = {}

@@ -49,7 +49,7 @@ class Again:
 
     def __post_init__(self) -> None:
         order, claim = self.audit.order, self.claim
-        self.explainer = self.maker.explainer
+        self.explainer = dataclasses.replace(self.maker.explainer, kind=claim.kind)
         self.precisions = (str(claim.document["settings"]["precision"]), str(order.precision))
         self.metrics = [b for b in map(self._metric, claim.document["scores"]) if b is not None]
         self.differences: dict[str, list[float]] = {b.signature: [] for b in self.metrics}
@@ -112,14 +112,14 @@ class Again:
         """The stored maps of these rows; of: of other rows in their place. Scores of parts are stored at the length of the
         longest row."""
         maps = self.claim.maps(rows if of is None else of)
-        if not self.claim.task.kind.ragged:
+        if not self.claim.kind.ragged:
             return maps
         batch, unit = self.batch(rows), self.claim.document["explainer"]["resample"]
         return maps[:, : batch.space[0] if unit == "frame" else int(batch.parts_of(unit).max()) + 1]
 
     def case(self, batch: Batch, maps: Tensor) -> Case:
         facts = self.claim.document["explainer"]
-        return Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"])
+        return Case(batch, maps.to(batch.inputs.device), facts["resample"], facts["signed"], explained=self.claim.kind)
 
     def _unit(self, rows: Sequence[int]) -> None:
         claim = self.claim
@@ -167,12 +167,12 @@ class Again:
         from scipy.stats import spearmanr  # takes a second to import, which no other command needs
 
         with self.engine.arithmetic(batch.inputs.device):
-            again = self.explainer(self.claim.model.module, batch.select(made)).cpu()
+            again = self.explainer(self.claim.model.module, batch.select(made)).cpu().float()
         if again.shape[1:] != maps.shape[1:]:
             self.audit.findings.add("VXP-R005", f"{self.claim.folder}/set.json", "", f"maps of {list(maps.shape[1:])}, here "
                                     f"{list(again.shape[1:])}", "maps of the grid that the named explainer makes")
             return
-        limit = tolerances.of_maps(self.precisions)
+        limit, maps = tolerances.of_maps(self.precisions), maps.float()
         for i, map_ in zip(made, again, strict=True):
             spread = float(maps[i].max() - maps[i].min())
             off = float((maps[i] - map_).abs().max())

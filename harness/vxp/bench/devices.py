@@ -26,7 +26,7 @@ def beside_cpu(device: str, precision: Precision, metrics: tuple[str, ...] = ())
     statuses differ: metrics, by default all that the task has truth for, at settings of few rows, of the same maps."""
     task = tasks.load("shapes").limited(ITEMS)
     model = models.load(task.model)
-    kinds = of_kind(task.kind.id)
+    kinds = of_kind(task.kinds[0].id)
     names = metrics or [name for name, m in kinds.items() if not m.truth or set(m.truth) & set(task.truth)]
     wanted = tuple(settings(Bound(kinds[name], kinds[name].parameters), 1) for name in names)
     case = _case(task, model)
@@ -66,7 +66,7 @@ def _case(task: Task, model: Model) -> Case:
 
 
 def _scored(case: Case, model: Model, wanted: tuple[Bound, ...], device: str, precision: Precision) -> dict[str, Outcome]:
-    moved = Case(case.batch.to(device), case.native.to(device), case.resample, case.signed)
+    moved = Case(case.batch.to(device), case.native.to(device), case.resample, case.signed, explained=case.explained)
     engine = Engine(model.module, 16, precision, relabelled=models.relabelled(model.id, device), segment=blocks)
     return engine.score(Job(moved, wanted, bind("grad-cam")))
 

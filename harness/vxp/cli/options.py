@@ -65,6 +65,9 @@ Clips = Annotated[Path | None, typer.Option(help="Your own clips instead of TASK
                                             "or a manifest (.csv, .parquet); needs the extra `video`.")]
 Features = Annotated[Path | None, typer.Option(help="Features of your own videos instead of TASK (an open task): an .h5 file "
                                                "as for TVSum and SumMe; needs the extra `h5`.")]
+Concepts = Annotated[Path | None, typer.Option(help="Examples of concepts beside --images: a folder for each, with the folders "
+                                               "on and off, or with images beside a folder random; explanations are then "
+                                               "scores of these concepts.")]
 Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip that the model is shown; by default the model's own "
                                             "number, or 16.")]
 Layout = Annotated[str | None, typer.Option(help="How your model takes clips: bcthw, or btchw as those of transformers.")]

@@ -18,6 +18,7 @@ from vxp.cli.options import (
     ChannelsLast,
     Clips,
     Compile,
+    Concepts,
     Data,
     Device,
     Executor,
@@ -58,7 +59,7 @@ def run(
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
     compile: Compile = False, channels_last: ChannelsLast = None, until: Until = None, executor: Executor = "local",
-    address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None,
+    address: Address = None, workers: Workers = None, gpus_per_worker: GpusPerWorker = None, concepts: Concepts = None,
 ) -> None:
     """Explain a task's items and score the explanations: one result per explainer, the references included."""
     from vxp.runs import commands
@@ -68,7 +69,7 @@ def run(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where, until, features)
+                           batch_size, threads, memory, clips, compile, channels_last, where, until, features, concepts)
     with progress.shown(errors) as shown:
         paths = commands.run_(order, out, shown)
     _finish(out, paths)
@@ -82,7 +83,7 @@ def plan(
     items: Annotated[int | None, typer.Option(min=1, help="Plan for so many items in place of the task's.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Model passes a second of one worker, as a run shows them "
                                                "(rows/s): adds the hours.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Workers that share the passes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Workers that share the passes.")] = 1, concepts: Concepts = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Say what a run takes, without a map or a score: units, rows, model passes, bytes and, with --rate, hours.
@@ -100,7 +101,7 @@ def plan(
         raise VxpError("no explainer: name one with --explainer (see vxp list explainers), or --explainer all")
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, tuple(explainer), split(metrics), device, limit=limit, clips=clips,
-                           until=until, features=features)
+                           until=until, features=features, concepts=concepts)
     found = commands.plan(order, items)
     hours = None if rate is None else found.hours(rate, workers)
     if json:
@@ -142,7 +143,7 @@ def explain(
     clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
     compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
-    gpus_per_worker: GpusPerWorker = None,
+    gpus_per_worker: GpusPerWorker = None, concepts: Concepts = None,
 ) -> None:
     """Write one explanation set: the maps of one explainer for a task."""
     from vxp.runs import commands
@@ -152,7 +153,7 @@ def explain(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(task, images, model, data, tuple(explainer), (), device, precision, limit, batch_size, threads,
-                           memory, clips, compile, channels_last, where, features=features)
+                           memory, clips, compile, channels_last, where, features=features, concepts=concepts)
     with progress.shown(errors) as shown:
         path = commands.explain(order, out, shown)
     next_(f"Wrote {path}", "Score it", commands.to_score(order, out))
@@ -194,7 +195,7 @@ def score(
     clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
     compile: Compile = False,
     channels_last: ChannelsLast = None, executor: Executor = "local", address: Address = None, workers: Workers = None,
-    gpus_per_worker: GpusPerWorker = None,
+    gpus_per_worker: GpusPerWorker = None, concepts: Concepts = None,
 ) -> None:
     """Score a stored explanation set beside the references."""
     from vxp.runs import commands
@@ -202,7 +203,8 @@ def score(
     model = commands.formed(model, frames, layout, fusion)
     where = place(executor, address, workers, gpus_per_worker)
     order = commands.Order(None, images, model, data, tuple(explainer), split(metrics), device, precision, limit,
-                           batch_size, threads, memory, clips, compile, channels_last, where, features=features)
+                           batch_size, threads, memory, clips, compile, channels_last, where, features=features,
+                           concepts=concepts)
     with progress.shown(errors) as shown:
         paths = commands.score(order, set_, out, shown)
     _finish(out, paths)
@@ -235,6 +237,8 @@ def import_(
                                                     "frame-score or class; where their file does not say.")] = None,
     inclusive: Annotated[bool, typer.Option("--inclusive", help="Ends of parts are inclusive, where their file does not "
                                             "say.")] = False,
+    kind: Annotated[str | None, typer.Option(help="What the explanations are: regions, counterfactual, ...; by default the "
+                                             "first kind that the task admits.")] = None,
     images: Images = None, model: ModelName = None, device: Device = "auto", precision: Precision = "fp32",
     limit: Limit = None, batch_size: BatchSize = None, memory: Memory = None, threads: Threads = None, data: Data = None,
     clips: Clips = None, features: Features = None, frames: Frames = None, layout: Layout = None, fusion: Fusion = None,
@@ -246,7 +250,7 @@ def import_(
         raise VxpError("import needs --maps FILE|DIR, --name METHOD, and --signed or --unsigned: only you know them")
     given = dict(pair(text) for text in parameter or [])
     method = importing.Method(name, signed, resample, not class_independent, family, source, given, repo, commit, forwards,
-                                  backwards, milliseconds, not draws, explanandum, inclusive)
+                                  backwards, milliseconds, not draws, explanandum, inclusive, kind)
     model = commands.formed(model, frames, layout, fusion)
     order = commands.Order(task, images, model, data, (), (), device, precision, limit, batch_size, threads, memory, clips,
                            features=features)

@@ -54,7 +54,8 @@ class Given(TypedDict):
 
 
 class Item(TypedDict):
-    """An item of a case, with its map and what the calls beside the model answer."""
+    """An item of a case, with its map, or what its kind of explanation has in place of one, and what the calls beside the model
+    answer. kind: where it is no map of the item's axes. foil: the class that a counterfactual is to reach. concepts: the names of what truths list."""
 
     id: str
     cluster: str
@@ -68,6 +69,9 @@ class Item(TypedDict):
     parts: NotRequired[dict[str, Reference]]
     segments: NotRequired[Reference]
     labels: NotRequired[list[int]]
+    kind: NotRequired[typed.ExplanationKind]
+    foil: NotRequired[int]
+    concepts: NotRequired[list[str]]
 
 
 class Channels(TypedDict):

@@ -43,6 +43,8 @@ from vxp.core import (
     VxpError,
 )
 from vxp.engine import Engine, Job
+from vxp.errors import NotInstalledError
+from vxp.kinds import KINDS
 from vxp.metrics import Bound, bind, catalogue
 from vxp.models.sequences import Scorer
 
@@ -134,8 +136,10 @@ def _item(engine: Engine, wanted: Bound, asked: Asked, item: Item, folder: Path)
                   {key: read(folder, reference) for key, reference in item["truth"].items()}, (item["cluster"],),
                   {unit: read(folder, reference) for unit, reference in item.get("parts", {}).items()},
                   torch.tensor([item["labels"]], dtype=torch.int64) if item.get("labels") else None,
-                  read(folder, item["segments"]) if "segments" in item else None)
-    case = Case(batch, read(folder, item["map"]), item["resample"], item["signed"])
+                  read(folder, item["segments"]) if "segments" in item else None,
+                  torch.tensor([item["foil"]]) if "foil" in item else None, named=tuple(item.get("concepts", ())))
+    kind = KINDS[item["kind"]] if "kind" in item else None
+    case = Case(batch, read(folder, item["map"]), item["resample"], item["signed"], explained=kind)
 
     def replay(edit: Edit, call: Call, targets: Tensor) -> Tensor:
         for given in item["given"]:
@@ -192,6 +196,8 @@ def answered(message: Asked, folder: Path) -> Message:
     try:
         with models.evaluating(network(folder, message["model"])):
             return {"op": "result", "id": message["id"], **scored(message, folder)}
+    except NotInstalledError as error:
+        return {"op": "skipped", "id": message["id"], "reason": str(error)}
     except Exception as error:  # the driver reports it, and the next case goes on
         return {"op": "error", "id": message["id"], "message": f"{type(error).__name__}: {error}"}
 

@@ -3,7 +3,7 @@
 A metric asks with values, never with closures (requests), looks at a case, and is declared with its facts.
 """
 
-from vxp.core.batch import Batch
+from vxp.core.batch import Bank, Batch
 from vxp.core.case import Case, Order, Outcome, Plan, outcome
 from vxp.core.declarations import Better, Explainer, Limits, Metric, Reduce, Training, explainer, keyword_defaults, metric
 from vxp.core.requests import (
@@ -25,6 +25,7 @@ from vxp.core.requests import (
     Redrawn,
     Relabelled,
     Removed,
+    Rendered,
     Request,
     Scattered,
     Segment,
@@ -41,10 +42,10 @@ from vxp.kinds import Resample
 from vxp.media import Normalization
 
 __all__ = [
-    "OK", "Batch", "Better", "Blended", "Call", "Case", "Cell", "Compensated", "Edit", "Explain", "Explainer", "Filled",
-    "Held", "Limits", "Metric", "ModelChangedError", "Noised", "Normalization", "NotExplainedError", "NotWrittenError",
-    "Offset", "Order", "Outcome", "Part", "Piece", "Plan", "Predict", "Randomised", "Readout", "Redrawn", "Reduce",
-    "Relabelled", "Removed", "Request", "Resample", "Scattered", "Segment", "SomeCells", "Square", "State", "Stream",
-    "Training", "Translated", "Unchanged", "VxpError", "VxpWarning", "Without", "explainer", "keyword_defaults", "metric",
-    "outcome",
+    "OK", "Bank", "Batch", "Better", "Blended", "Call", "Case", "Cell", "Compensated", "Edit", "Explain", "Explainer",
+    "Filled", "Held", "Limits", "Metric", "ModelChangedError", "Noised", "Normalization", "NotExplainedError",
+    "NotWrittenError", "Offset", "Order", "Outcome", "Part", "Piece", "Plan", "Predict", "Randomised", "Readout",
+    "Redrawn", "Reduce", "Relabelled", "Removed", "Rendered", "Request", "Resample", "Scattered", "Segment", "SomeCells",
+    "Square", "State", "Stream", "Training", "Translated", "Unchanged", "VxpError", "VxpWarning", "Without", "explainer",
+    "keyword_defaults", "metric", "outcome",
 ]

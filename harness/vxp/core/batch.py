@@ -14,6 +14,20 @@ from vxp.media import RAW, Medium, Normalization, of_axes
 
 
 @dataclass(frozen=True, eq=False)
+class Bank:
+    """Examples of concepts, as the model takes them: on and off float [K, n, C, *space], inputs that show a concept and inputs
+    that do not; pairs of them where `paired`: they differ in the concept alone. Where all concepts of every example are known,
+    values bool [2, K, n, K], of those in off and of those in on, and labels int64 [2, K, n], the class that is correct."""
+
+    names: tuple[str, ...]
+    on: Tensor
+    off: Tensor
+    paired: bool = False
+    values: Tensor | None = None
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Some items of a task as the model takes them.
 
@@ -22,10 +36,13 @@ class Batch:
     of which it is not known yet are `vxp.tasks.Loaded`, and no batch); ids name the items (they key every random draw, so a
     score does not depend on an item's neighbours); clusters name what is resampled in statistics (photo, stamp, video); truth
     maps a key (mask, cells, ...) to bool or float [B, *space], which only the oracles and the localisation metrics look at.
-    parts: of items in time, the part int64 [B, steps] that every step belongs to, numbered from 0 without a gap, by what the
-    parts are (`fragment`, `second`); segments: the fragments as half-open ranges of frames of the video, int64 [B, K, 2], None
-    where its frames are the steps. labels: the classes that count as correct, int64 [B, L], padded with -1; None where none are
-    known.
+    parts: by what the parts are, the part of every step of items in time, int64 [B, steps] (`fragment`, `second`), or of every
+    position, int64 [B, P], -1 in none (`object`), numbered from 0 without a gap; segments: the fragments as half-open ranges
+    of frames of the video, int64 [B, K, 2], None where its frames are the steps. labels: the classes that count as correct,
+    int64 [B, L], padded with -1; None where none are known. foils: the class int64 [B] that a counterfactual is to reach;
+    bank: examples of the concepts that explanations are made of; None where there are none. named: the names of the concepts or
+    parts that truths list (`present`, `without`), in their order; rates: frames per second of videos, float64 [B], NaN where it
+    is not known; None of items that are no videos.
     """
 
     ids: tuple[str, ...]
@@ -38,6 +55,10 @@ class Batch:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     labels: Tensor | None = None
     segments: Tensor | None = None
+    foils: Tensor | None = None
+    bank: Bank | None = None
+    named: tuple[str, ...] = ()
+    rates: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,9 +94,14 @@ class Batch:
     def positions(self) -> int:
         return int(self.inputs[0, 0].numel())
 
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The names of the concepts that explanations are made of, or of the parts that truths list."""
+        return self.named if self.bank is None else self.bank.names
+
     def parts_of(self, unit: str) -> Tensor:
-        """The part int64 [B, steps] of every step; VxpError where the items are not divided into such parts, or not into as
-        many each."""
+        """The part int64 [B, steps] of every step, or [B, P] of every position; VxpError where the items are not divided into
+        such parts, or not into as many each."""
         if unit not in self.parts:
             raise VxpError(f"the items are not divided into {unit}s, which is asked for: give the list of them ({unit}s=)")
         of = self.parts[unit]
@@ -106,6 +132,8 @@ class Batch:
             parts={unit: of[where] for unit, of in self.parts.items()},
             labels=None if self.labels is None else self.labels[where],
             segments=None if self.segments is None else self.segments[where],
+            foils=None if self.foils is None else self.foils[where],
+            rates=None if self.rates is None else self.rates[where],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -118,4 +146,8 @@ class Batch:
             parts={unit: sent(of, device) for unit, of in self.parts.items()},
             labels=None if self.labels is None else sent(self.labels, device),
             segments=None if self.segments is None else sent(self.segments, device),
+            foils=None if self.foils is None else sent(self.foils, device),
+            rates=None if self.rates is None else sent(self.rates, device),
+            bank=None if self.bank is None else replace(self.bank, on=sent(self.bank.on, device),
+                                                        off=sent(self.bank.off, device)),
         )

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from vxp.core.batch import Batch
 from vxp.core.requests import Edit, Filled, Held, Name, Readout, Removed, Request, Unchanged
-from vxp.errors import OK
-from vxp.kinds import Map, Resample, of_map
+from vxp.errors import OK, VxpError
+from vxp.kinds import Kind, Map, Resample, of_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,16 @@ class Order:
     starts: Tensor | None = None
 
 
+def means_of_labels(values: Tensor, of: Tensor) -> Tensor:
+    """The mean float64 [B, K] over the positions of every part, of values [B, P]; of int64 [B, P]: the part of every position,
+    -1 in none. Every part has a position."""
+    B, K = len(of), int(of.max()) + 1
+    place = of + 1
+    sums, sizes = (torch.zeros(B, K + 1, dtype=torch.float64, device=of.device).scatter_add_(1, place, some)
+                   for some in (values.double(), torch.ones_like(values, dtype=torch.float64)))
+    return sums[:, 1:] / sizes[:, 1:]
+
+
 def means_of_parts(steps: Tensor, of: Tensor) -> Tensor:
     """The mean [B, K, ...] over the steps of every part, of steps [B, n, ...]; of int64 [B, n]: the part of every step."""
     counted = F.one_hot(of).to(steps.dtype)
@@ -89,8 +99,8 @@ def means_of_parts(steps: Tensor, of: Tensor) -> Tensor:
 class Case:
     """All that a metric may look at: one batch and the stored maps of one explainer for it.
 
-    native [B, h, w], [B, t, h, w] or [B, K] is the payload as read back; map [B, *space] is the evaluation map, resampled by
-    the set's rule.
+    native [B, *grid] is the payload as read back; map [B, *space] is the evaluation map, resampled by the set's rule, of kinds
+    that are maps. explained is the kind; None for the map with as many axes.
     A map with a value that is not finite is replaced by zeros here and its items get `undefined:non-finite-map`
     from the engine, so that the others are untouched.
     """
@@ -102,15 +112,24 @@ class Case:
     masks: dict[Held, Tensor] = field(default_factory=dict)
     images: dict[Held, Tensor] = field(default_factory=dict)
     orders: dict[Held, Order] = field(default_factory=dict)
+    explained: Kind | None = None
 
     @property
-    def kind(self) -> Map:
+    def kind(self) -> Kind:
         """What the explanations are."""
-        return of_map(self.batch.medium, self.native.ndim - 1)
+        return self.explained or of_map(self.batch.medium, self.native.ndim - 1)
+
+    @property
+    def of_maps(self) -> Map:
+        """The same of explanations that are maps; VxpError for others."""
+        found = self.kind
+        if not isinstance(found, Map):
+            raise VxpError(f"explanations of the kind {found.id} are no maps, and a map is asked for")
+        return found
 
     def on_input_grid(self, native: Tensor) -> Tensor:
         """Maps [B, *grid] on the input grid, by the set's rule."""
-        return self.kind.resampled(native, self.batch.space, self.resample, self.batch.parts)
+        return self.of_maps.resampled(native, self.batch.space, self.resample, self.batch.parts)
 
     @cached_property
     def finite(self) -> Tensor:
@@ -133,6 +152,9 @@ class Case:
         VxpError where the items are not divided into such parts."""
         if self.kind.ragged and self.kind.rule(self.resample) == unit:
             return self.clean.double()
+        of = self.batch.parts.get(unit)
+        if of is not None and of.shape[1] != self.batch.space[0]:
+            return means_of_labels(self.map.flatten(1), self.batch.parts_of(unit))
         steps = self.map.double().flatten(2).mean(2) if self.map.ndim > 2 else self.map.double()
         return means_of_parts(steps, self.batch.parts_of(unit))
 
@@ -144,13 +166,15 @@ class Case:
 
     @cached_property
     def key(self) -> str:
-        """Digest of the maps: names the case in requests, so that equal maps share rows."""
-        return hashlib.sha256(self.map.cpu().contiguous().numpy().tobytes()).hexdigest()
+        """Digest of the maps, or of what is no map: names the case in requests, so that equal ones share rows. Regions of equal
+        maps may go in another order."""
+        named = self.map if isinstance(self.kind, Map) and self.kind.also is None else self.native
+        return hashlib.sha256(named.cpu().contiguous().numpy().tobytes()).hexdigest()
 
     @cached_property
     def order(self) -> Tensor:
         """int64 [B, P]: positions from the most to the least relevant; ties by row-major index (clause [order])."""
-        return self.map.flatten(1).argsort(dim=1, descending=True, stable=True)
+        return self.of_maps.order(self.map, self.clean)
 
     @property
     def ranked(self) -> Held:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from vxp.core.case import Outcome, Plan
 from vxp.errors import VxpError
-from vxp.kinds import Kind, Resample
+from vxp.kinds import KindId, Resample
 
 Better = Literal["higher", "lower", "neither"]
 """Which direction is better. A metric of which neither is describes the map: it is never compared or ranked."""
-Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users"]
+Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users", "classes", "class_masks", "factors",
+                "present", "without", "swapped", "texts"]
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
 """Per parameter its least and greatest value (None: no bound), or the words it may be."""
@@ -49,7 +50,7 @@ class Metric:
     needs_relabelled: bool = False
     limits: Limits = field(default_factory=dict)
     fills: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ("heatmap2d",)
+    kinds: tuple[KindId, ...] = ("heatmap2d",)
     references: bool = True
     shows_inversion: bool = False
     axis: str = "share removed"
@@ -69,7 +70,7 @@ def metric(
     id: str, *, family: str, better: Better, range: tuple[float | None, float | None], truth: Sequence[Truth] = (),
     re_explains: int | str = 0, undefined: Sequence[str] = (), source: str = "", caveats: Sequence[str] = (),
     binary: bool = False, version: int = 1, reduce: Reduce | None = None, needs_relabelled: bool = False,
-    limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[Kind] = ("heatmap2d",),
+    limits: Limits | None = None, fills: Sequence[str] = (), kinds: Sequence[KindId] = ("heatmap2d",),
     references: bool = True, shows_inversion: bool = False, axis: str = "share removed",
     outputs: Sequence[Says] = ("classes",),
 ) -> Callable[[Callable[..., Plan | Outcome]], Metric]:
@@ -133,7 +134,7 @@ class Explainer:
     family: str = "other"
     source: str = ""
     training: Training | None = None
-    kinds: tuple[Kind, ...] = ("heatmap2d",)
+    kinds: tuple[KindId, ...] = ("heatmap2d",)
     outputs: tuple[Says, ...] = ("classes",)
     explanandum: str = "class"
 
@@ -146,7 +147,7 @@ class Explainer:
 def explainer(
     id: str, *, signed: bool, resample: Resample = "bilinear", target_specific: bool = True,
     needs: Sequence[str] = (), reference: bool = False, passes: int | Callable[..., int] = 1, family: str = "other",
-    source: str = "", training: Training | None = None, kinds: Sequence[Kind] = ("heatmap2d",),
+    source: str = "", training: Training | None = None, kinds: Sequence[KindId] = ("heatmap2d",),
     outputs: Sequence[Says] = ("classes",), explanandum: str = "class",
 ) -> Callable[[Callable[..., Tensor]], Explainer]:
     """Declare an explainer. Its keyword-only arguments with their defaults are recorded and can be set by name. kinds: what it

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vxp.catalogue import nearest
 from vxp.core import Normalization, VxpError
-from vxp.kinds import HEATMAP2D, Map
+from vxp.kinds import HEATMAP2D, Kind
 
 Given = Tensor | np.ndarray[Any, Any]
 """A tensor or an array of NumPy."""
@@ -114,17 +114,21 @@ def in_its_own_type(model: nn.Module) -> Iterator[None]:
         yield
         return
     (own,) = types
-    handle = model.register_forward_pre_hook(lambda module, arguments: (arguments[0].to(own), *arguments[1:]))
+    # a part that is called by itself, such as the model of single frames, takes them so as well
+    entries = [model, *(part for part in (getattr(model, "by_frame", None),) if isinstance(part, nn.Module))]
+    handles = [entry.register_forward_pre_hook(lambda module, arguments: (arguments[0].to(own), *arguments[1:]))
+               for entry in entries]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 # ---------------------------------------------------------------------------------------------------------------- maps
 
 
-def maps(value: object, n: int, pool: str | None = None, *, name: str = "attributions", kind: Map = HEATMAP2D) -> Tensor:
+def maps(value: object, n: int, pool: str | None = None, *, name: str = "attributions", kind: Kind = HEATMAP2D) -> Tensor:
     """Maps [n, *grid] float32 of a kind, from maps [n, *grid], [n, 1, *grid], or [n, C, *grid] pooled as `pool` says."""
     expected = f"[{n}, {kind.shape}]: one map per item, channels pooled"
     if isinstance(value, tuple | list) and len(value) == 1:
@@ -152,21 +156,25 @@ def maps(value: object, n: int, pool: str | None = None, *, name: str = "attribu
 
 def targets(value: object, n: int, classes: int, device: torch.device) -> Tensor:
     """Class indices int64 [n], from indices or one-hot rows [n, classes]."""
+    return _classes(value, "targets", n, classes, device)
+
+
+def _classes(value: object, name: str, n: int, classes: int, device: torch.device) -> Tensor:
     expected = f"{n} class indices in 0..{classes - 1}, one per item, or one-hot rows [{n}, {classes}]"
     try:
         found = torch.as_tensor(value, device=device)
     except (TypeError, ValueError, RuntimeError):
-        raise VxpError(f"targets: got {described(value)}, expected {expected}") from None
+        raise VxpError(f"{name}: got {described(value)}, expected {expected}") from None
     if found.ndim == 2 and found.shape == (n, classes) and n > 0:
         hot = found != 0
         if bool((hot.sum(1) == 1).all()) and bool((found[hot] == 1).all()):
             return hot.int().argmax(1)
-        raise VxpError(f"targets: got {described(value)} that is not one-hot, expected {expected}")
+        raise VxpError(f"{name}: got {described(value)} that is not one-hot, expected {expected}")
     if found.shape != (n,) or found.is_floating_point() or found.dtype == torch.bool:
-        raise VxpError(f"targets: got {described(found)}, expected {expected}")
+        raise VxpError(f"{name}: got {described(found)}, expected {expected}")
     wrong = found[(found < 0) | (found >= classes)].tolist()
     if wrong:
-        raise VxpError(f"targets: got class {wrong[0]}, expected {expected}")
+        raise VxpError(f"{name}: got class {wrong[0]}, expected {expected}")
     return found.long()
 
 
@@ -174,6 +182,10 @@ def truth(value: object, n: int, space: Sequence[int], device: torch.device) -> 
     """Truth by key: masks [n, H, W] or [n, 1, H, W], boxes [n, N, 4] or [n, 4], summaries of people [n, U, frames]."""
     given = {} if value is None else dict(value) if isinstance(value, Mapping) else {"mask": value}
     return {key: _truth(key, one, n, tuple(space)).to(device) for key, one in given.items()}
+
+
+RENDERED = ("classes", "factors", "without", "swapped")
+"""The truths that are images."""
 
 
 def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
@@ -189,6 +201,11 @@ def _truth(key: str, value: object, n: int, space: tuple[int, ...]) -> Tensor:
     if key == "users":
         if found.ndim != 3 or len(found) != n:
             raise VxpError(f"truth 'users': got {described(value)}, expected the summaries of people [{n}, U, frames]")
+        return found
+    if key in RENDERED:
+        if found.ndim < 5 or len(found) != n or tuple(found.shape[-len(space) :]) != space or found.dtype != torch.uint8:
+            raise VxpError(f"truth {key!r}: got {described(value)}, expected renderings of each of {n} items in 8-bit levels, "
+                           f"uint8 [{n}, ..., 3, {', '.join(map(str, space))}]")
         return found
     if tuple(found.shape) == (n, 1, *space):
         found = found[:, 0]
@@ -227,6 +244,36 @@ def parts(value: object, n: int, steps: int, device: torch.device) -> dict[str, 
         raise VxpError(f"fragments: got items with {counts} fragments, expected one number in a call: score videos with other "
                        "numbers of fragments in other calls")
     return {"fragment": of}
+
+
+def objects(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+    """The object at every position of each item, int64 [n, P], from label maps [n, *space] or one [*space] for all, numbered
+    0, 1, 2, ... without a gap, -1 where there is none; VxpError for others, and for items with different numbers of
+    objects."""
+    if value is None:
+        return {}
+    expected = f"the number of the object at every position, a tensor of integers {(n, *space)}, -1 where there is none"
+    of = tensor(value, "objects", expected)
+    if of.is_floating_point() or of.dtype == torch.bool or tuple(of.shape) not in ((n, *space), tuple(space)):
+        raise VxpError(f"objects: got {described(value)}, expected {expected}")
+    flat = of.long().to(device).expand(n, *space).flatten(1)
+    if int(flat.min()) < -1:
+        raise VxpError(f"objects: got the number {int(flat.min())}, expected {expected}")
+    counts = [int(row.max()) + 1 for row in flat]
+    for i, (row, count) in enumerate(zip(flat, counts, strict=True)):
+        if count == 0:
+            raise VxpError(f"objects: item {i} has no object at all, expected {expected}")
+        if len(row[row >= 0].unique()) != count:
+            raise VxpError(f"objects: item {i} has numbers up to {count - 1} that are not 0, 1, 2, ... without a gap")
+    if len(set(counts)) > 1:
+        raise VxpError(f"objects: got items with {sorted(set(counts))} objects, expected one number in a call: score items "
+                       "with other numbers of objects in other calls")
+    return {"object": flat}
+
+
+def foils(value: object, n: int, classes: int, device: torch.device) -> Tensor | None:
+    """The class int64 [n] that the counterfactual of every item is to reach."""
+    return None if value is None else _classes(value, "foils", n, classes, device)
 
 
 def labels(value: object, n: int, device: torch.device) -> Tensor | None:

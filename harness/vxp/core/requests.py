@@ -67,6 +67,15 @@ class Redrawn:
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """An image of 8-bit levels that belongs to the item: of the images [B, ..., C, H, W] of a truth the one of this number,
+    row-major. Where its level is that of the item, the input's value stays as it is. Depends on no map."""
+
+    truth: str
+    number: int
+
+
+@dataclass(frozen=True)
 class Noised:
     """Inputs plus uniform noise in [-radius, radius], in the model's input units, drawn per value and per item."""
 
@@ -114,7 +123,7 @@ class SomeCells:
 
 @dataclass(frozen=True)
 class Piece:
-    """The part of this number of an item in time: a fragment, or a second (`Batch.parts`)."""
+    """The part of this number of an item: a fragment or a second in time, an object in space (`Batch.parts`)."""
 
     unit: str
     number: int
@@ -149,7 +158,7 @@ class Offset:
     amount: float
 
 
-Edit = Unchanged | Filled | Removed | Blended | Redrawn | Noised | Without | Translated | Offset
+Edit = Unchanged | Filled | Removed | Blended | Redrawn | Rendered | Noised | Without | Translated | Offset
 
 
 @dataclass(frozen=True)

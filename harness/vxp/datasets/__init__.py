@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from vxp_schemas import typed
 from vxp.catalogue import find, nearest
 from vxp.core import VxpError
 from vxp.datasets import h5_features, own_clips
-from vxp.datasets._types import Item, Sample, Source, Timeline
+from vxp.datasets._concepts import examples
+from vxp.datasets._types import Examples, Item, Sample, Source, Timeline
 from vxp.datasets.manifest import SUFFIXES, manifest
 from vxp.datasets.own_images import folder
 from vxp.documents.shots import Segments
 
-__all__ = ["Item", "Sample", "Segments", "Source", "Timeline", "at", "folder", "h5_features", "manifest", "opened", "own_clips",
-           "own_items", "source", "sources"]
+__all__ = ["Examples", "Item", "Sample", "Segments", "Source", "Timeline", "at", "examples", "folder", "h5_features",
+           "manifest", "opened", "own_clips", "own_items", "source", "sources", "with_concepts"]
 
 
 def sources() -> dict[str, Source]:
@@ -36,6 +38,13 @@ def source(name: str) -> Source:
     if version not in ("", str(known[id].version)):
         raise VxpError(f"data set {id!r} is there in version {known[id].version}, got {name!r}")
     return known[id]
+
+
+def with_concepts(source: Source, folder: Path, size: tuple[int, int]) -> Source:
+    """The same data set with examples of concepts from a folder, at a model's input (H, W); VxpError for a folder that holds
+    none."""
+    found = examples(folder, size)
+    return replace(source, examples=lambda: found)
 
 
 def at(source: Source, place: Path) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,9 @@ Access = Literal["procedural", "packages", "download", "user-copy"]
 class Item:
     """One image or clip of a task, by the recipe that makes it again.
 
-    cluster names what statistics resample (photo, stamp, image, clip); recipe holds JSON values only; target is the class
-    that is explained, None where it is the model's own prediction; label are the classes that count as correct, ()
-    where they are not known.
+    The recipe's `foil` is the class that a counterfactual is to reach. cluster names what statistics resample (photo, stamp,
+    image, clip); recipe holds JSON values only; target is the class that is explained, None where it is the model's own
+    prediction; label are the classes that count as correct, () where they are not known.
     """
 
     id: str
@@ -35,6 +36,33 @@ class Item:
     recipe: Recipe
     target: int | None = None
     label: tuple[int, ...] = ()
+
+    @property
+    def foil(self) -> int | None:
+        """The class that a counterfactual of it is to reach."""
+        found: int | None = self.recipe.get("foil")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples of concepts: images uint8 [K, n, 3, H, W] that show each, and that do not; paired: in pairs that differ in the
+    concept alone. Where all concepts of every example are known, values bool [2, K, n, K], of those that do not show it and of
+    those that do, and labels int64 [2, K, n], the class that is correct."""
+
+    names: tuple[str, ...]
+    on: Tensor
+    off: Tensor
+    paired: bool = False
+    values: Tensor | None = None
+    labels: Tensor | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What they are, in JSON values: their names and the digests of their pixels."""
+        pixels = {kind: hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+                  for kind, images in (("on", self.on), ("off", self.off))}
+        return {"concepts": list(self.names), "shape": list(self.on.shape), "paired": self.paired, **pixels}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +100,13 @@ class Timeline:
 @dataclass(frozen=True, eq=False)
 class Sample:
     """An image uint8 [3, H, W], a clip [3, T, H, W], or features float [D, n] of a sequence; and its truth: `mask` and `cells`
-    are bool of its positions, `boxes` int64 [N, 4], half-open. timeline: of a video how it is divided."""
+    are bool of its positions, `boxes` int64 [N, 4], half-open. timeline: of a video how it is divided. parts: label
+    maps int64 of its positions by what they show (`object`), numbered from 0 without a gap, -1 where there is nothing."""
 
     image: Tensor
     truth: Mapping[str, Tensor] = field(default_factory=dict)
     timeline: Timeline | None = None
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def _not_chosen_by_seed(seed: int) -> Iterator[Item]:
@@ -87,13 +117,13 @@ def _not_chosen_by_seed(seed: int) -> Iterator[Item]:
 class Source:
     """A data set: `load` makes the sample of an item, `propose` yields seeded candidates for a task's items.
 
-    truth: the keys that every sample has. missing: None where the data is there, else exactly what to do. at: the same
-    source reading from a folder that the user names. own: the items of the user's own copy, for data sets whose bytes
-    the registry does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input
-    (H, W), for `--images ID:DIR`; it is also given the names of the model's classes. chosen: the class that a task's list
-    freezes as an item's target, of the logits [K], None where it leaves the item out; by default the card's `targets` say it.
-    share: how many items of a task one cluster gives at most. alike: of items of different sizes, the size; only items of one
-    size go through a model together.
+    truth: the keys that every sample has. missing: None where the data is there, else exactly what to do. at: the same source
+    reading from a folder that the user names. own: the items of the user's own copy, for data sets whose bytes the registry
+    does not have; it is given the task's card. listed: all items of the copy in a folder at a model's input (H, W), for
+    `--images ID:DIR`; it is also given the names of the model's classes. chosen: the class that a task's list freezes as an
+    item's target, of the logits [K], None where it leaves the item out; by default the card's `targets` say it. examples: of
+    the concepts that explanations are made of. share: how many items of a task one cluster gives at most. alike: of items of
+    different sizes, the size; only items of one size go through a model together.
 
     access says how one gets the data (`procedural`: the code makes it). Where it is given, the registry's document is written
     from this declaration: about as its title, detail as its text, cluster as what the items of a cluster share.
@@ -112,6 +142,7 @@ class Source:
     listed: Callable[[Path, tuple[int, int], Sequence[str]], list[Item]] | None = None
     chosen: Callable[[Item, Tensor], int | None] | None = None
     alike: Callable[[Item], object] | None = None
+    examples: Callable[[], Examples] | None = None
     share: int = 1
     access: Access | None = None
     detail: str = ""

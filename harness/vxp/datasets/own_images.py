@@ -77,7 +77,7 @@ def _item(path: Path, mask: Path | None) -> Item:
 
 def check_pair(path: Path, mask: Path | None) -> None:
     """VxpError where the image, or its mask, cannot be read, or where the mask has another size."""
-    image = _upright(path)
+    image = upright(path)
     cut = image if mask is None else opened(mask)
     if cut.size != image.size:
         raise VxpError(f"{mask}: {cut.width} x {cut.height} pixels, expected {image.width} x {image.height} as "
@@ -101,7 +101,7 @@ def pair(path: Path, mask: Path | None, size: tuple[int, int], *, with_mask: boo
 
     It is empty for an image without a mask, whose localisation scores are then undefined:empty-truth.
     """
-    image = tensor(covering(_upright(path), size, Image.Resampling.BILINEAR))
+    image = tensor(covering(upright(path), size, Image.Resampling.BILINEAR))
     if not with_mask:
         return Sample(image)
     if mask is None:
@@ -110,5 +110,6 @@ def pair(path: Path, mask: Path | None, size: tuple[int, int], *, with_mask: boo
     return Sample(image, {"mask": torch.from_numpy(np.array(cut) > 127)})
 
 
-def _upright(path: Path) -> Image.Image:
+def upright(path: Path) -> Image.Image:
+    """The image of a file as RGB, turned as its EXIF orientation says; VxpError where it cannot be read."""
     return ImageOps.exif_transpose(opened(path)).convert("RGB")

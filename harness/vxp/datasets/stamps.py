@@ -84,17 +84,22 @@ def missing(folder: Path | None = None) -> str | None:
 
 def load(item: Item, folder: Path | None = None) -> Sample:
     recipe = item.recipe
-    left, top = recipe["window"]
-    ground = photograph(GROUNDS[recipe["ground"]], "stamps").crop((left, top, left + SIZE, top + SIZE))
-    image, mask = composite(recipe["stamp"], recipe["size"], recipe["place"], np.asarray(ground, dtype=np.uint32), folder)
+    image, mask = composite(recipe["stamp"], recipe["size"], recipe["place"], ground_of(item), folder)
     return Sample(image, {"mask": mask})
+
+
+def ground_of(item: Item) -> np.ndarray:
+    """What is behind the stamp of an item, uint32 [H, W, 3]."""
+    left, top = item.recipe["window"]
+    photo = photograph(GROUNDS[item.recipe["ground"]], "stamps").crop((left, top, left + SIZE, top + SIZE))
+    return np.asarray(photo, dtype=np.uint32)
 
 
 def composite(
     stamp: str, longer: int, place: Sequence[int], ground: np.ndarray, folder: Path | None = None
 ) -> tuple[Tensor, Tensor]:
     """The image uint8 [3, H, W] of a stamp over a ground uint32 [H, W, 3], and its mask bool [H, W]."""
-    cut = cut_out(stamp, longer, folder or _found())
+    cut = cut_out(stamp, longer, folder)
     alpha = np.zeros(ground.shape[:2], dtype=np.uint32)
     over_it = np.zeros(ground.shape, dtype=np.uint32)
     x, y = place
@@ -106,9 +111,9 @@ def composite(
     return torch.from_numpy(mixed.astype(np.uint8)).permute(2, 0, 1).contiguous(), torch.from_numpy(alpha > 127)
 
 
-def cut_out(stamp: str, longer: int, folder: Path) -> Image.Image:
+def cut_out(stamp: str, longer: int, folder: Path | None = None) -> Image.Image:
     """A stamp as RGBA, cropped to its mask and resized so that its longer side has this many pixels."""
-    image = _stamp(stamp, folder)
+    image = _stamp(stamp, folder or _found())
     scale = longer / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.resize(size, Image.Resampling.BILINEAR)

@@ -24,13 +24,18 @@ FILES: Mapping[Beside, str] = {
     "reference_statistics": "reference-statistics.safetensors"}
 """The files of a result by the field of result.json that describes them."""
 GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w"),
-                                        "temporal": ("parts",)}
-"""The axes of a map by the kind of explanation."""
+                                        "temporal": ("parts",), "regions": ("planes", "h", "w"),
+                                        "regions3d": ("planes", "t", "h", "w"), "concepts": ("concepts",),
+                                        "counterfactual": ("channels", "h", "w"), "text": ("bytes",), "rules": ("bytes",)}
+"""The axes of an explanation by its kind."""
+BYTES = ("counterfactual", "text", "rules")
+"""The kinds whose numbers are bytes; those of the others are floats."""
 RULES: Mapping[str, Mapping[typed.Resample, int]] = {"heatmap2d": {"bilinear": 2, "nearest": 0},
                                                      "heatmap3d": {"trilinear": 3, "frames": 2, "nearest": 0},
                                                      "temporal": {"fragment": 0, "frame": 0, "second": 0}}
 """By the kind its rules from a map's grid to the input grid, and how many of the last axes each takes linearly; `none` is a
-rule of every kind of map. Those of scores of parts are the units of the parts."""
+rule of every kind but `temporal`, and the only one of kinds that are not listed. Those of scores of parts are the units of the
+parts."""
 ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "morf": ("deletion", {"fill": "mean"}),
     "lerf": ("insertion", {"fill": "mean"}),

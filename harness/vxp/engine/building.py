@@ -25,6 +25,7 @@ from vxp.core import (
     Order,
     Redrawn,
     Removed,
+    Rendered,
     Translated,
     Unchanged,
     VxpError,
@@ -159,6 +160,9 @@ class Builder:
             case Redrawn(image):
                 case = self.held[image.case]
                 row.copy_(perturb.redrawn(x, sent(case.images[image][i], x.device), self.batch.normalization))
+            case Rendered(truth, number):
+                rendered = self.batch.truth[truth][i].flatten(0, -4)[number]
+                row.copy_(perturb.redrawn(x, sent(rendered, x.device), self.batch.normalization))
             case Noised(stream, draw, radius):
                 torch.add(x, perturb.input_noise(self.batch, i, stream, draw, radius), out=row)
             case Without(part, fill):

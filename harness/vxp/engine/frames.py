@@ -1,6 +1,7 @@
-"""Rows of clips through a late-fusion model: every distinct frame once, then the fusion of the logits of frames.
+"""Rows of clips through a model that looks at every frame by itself: every distinct frame once, then what the model makes of
+their vectors, of late fusion their logits.
 
-Curves over frames show frames of the clip and frames of a fill, whichever map orders them: the logits of these are computed
+Curves over frames show frames of the clip and frames of a fill, whichever map orders them: the vectors of these are computed
 once a clip, and kept for all explainers. Their batches hold nothing else, so that a run that was stopped ends with the same
 bytes.
 """
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from vxp.engine.building import Builder
 from vxp.engine.running import Runner
-from vxp.models.clips import FUSIONS, LateFusion
+from vxp.models.clips import ByFrames
 
 FEW = 997
 """Of so many values of a frame one is compared before all are."""
@@ -44,7 +45,7 @@ class Distinct:
 
 
 Known = tuple[Distinct, Tensor]
-"""Frames, and their logits [M, K]."""
+"""Frames, and their vectors [M, D]."""
 
 
 @dataclass(eq=False)
@@ -52,25 +53,25 @@ class Frames:
     """The frames of a batch of clips. fills: those of which a row may show whole frames."""
 
     runner: Runner
-    model: LateFusion
+    model: ByFrames
     builder: Builder
     fills: Sequence[str]
     known: dict[int, list[Known]] = field(default_factory=dict)  # by item
 
     def predict(self, rows: Tensor, items: Sequence[int]) -> Tensor:
-        """Logits [N, K] float32 of rows [N, C, T, H, W] of these items; only frames of unknown logits are run."""
+        """What the model says, [N, K] float32, of rows [N, C, T, H, W] of these items; only frames of unknown vectors are run."""
         new = Distinct()
         found: list[Tensor | int] = []
         for row, item in zip(rows, items, strict=True):
             known = self._of_item(item)
             for frame, look in frames_of(row):
-                logits = _among(known, frame, look)
-                found.append(new.place(frame, look) if logits is None else logits)
+                vector = _among(known, frame, look)
+                found.append(new.place(frame, look) if vector is None else vector)
         fresh = _run(self.runner, new.frames) if new.frames else torch.empty(0)
-        return _fused(self.model, [fresh[f] if isinstance(f, int) else f for f in found], len(rows))
+        return _fused(self.runner, self.model, [fresh[f] if isinstance(f, int) else f for f in found], len(rows))
 
     def _of_item(self, item: int) -> list[Known]:
-        """The frames of a clip and those that its fills add, with their logits."""
+        """The frames of a clip and those that its fills add, with their vectors."""
         if item not in self.known:
             clip = self.builder.batch.inputs[item]
             name = digest(clip)
@@ -86,18 +87,18 @@ class Frames:
         return self.known[item]
 
 
-def fusion_of(model: nn.Module, inputs: Tensor) -> LateFusion | None:
-    """The model, where it is one by late fusion and the inputs are clips [N, C, T, H, W]."""
-    return model if isinstance(model, LateFusion) and inputs.ndim == 5 else None
+def fusion_of(model: nn.Module, inputs: Tensor) -> ByFrames | None:
+    """The model, where it looks at every frame by itself and the inputs are clips [N, C, T, H, W]."""
+    return model if isinstance(model, ByFrames) and inputs.ndim == 5 else None
 
 
-def predicted(runner: Runner, model: LateFusion, clips: Tensor) -> Tensor:
-    """Logits [N, K] float32 of clips [N, C, T, H, W]; those of their frames are kept."""
+def predicted(runner: Runner, model: ByFrames, clips: Tensor) -> Tensor:
+    """What the model says, [N, K] float32, of clips [N, C, T, H, W]; the vectors of their frames are kept."""
     found = []
     for clip in clips:
         known = _of_clip(runner, clip, digest(clip))
         found += [known[1][known[0].place(frame, look)] for frame, look in frames_of(clip)]
-    return _fused(model, found, len(clips))
+    return _fused(runner, model, found, len(clips))
 
 
 def _of_clip(runner: Runner, clip: Tensor, name: str) -> Known:
@@ -108,31 +109,35 @@ def _of_clip(runner: Runner, clip: Tensor, name: str) -> Known:
 
 
 def _kept(runner: Runner, key: tuple[str, ...], frames: Sequence[Tensor]) -> Tensor:
-    """Logits [M, K] of the frames of a clip, or of those that a fill adds. The oldest go where they take more than the
+    """Vectors [M, D] of the frames of a clip, or of those that a fill adds. The oldest go where they take more than the
     runner's memory."""
     if key not in runner.kept:
-        runner.kept[key] = logits = _run(runner, frames)
+        runner.kept[key] = vectors = _run(runner, frames)
         while len(runner.kept) > 1 and sum(some.nbytes for some in runner.kept.values()) > runner.memory:
             del runner.kept[next(iter(runner.kept))]
-        return logits
+        return vectors
     return runner.kept[key]
 
 
 def _run(runner: Runner, frames: Sequence[Tensor]) -> Tensor:
-    """Logits [M, K] of frames: a clip of one frame has the logits of that frame, whatever the fusion."""
-    return runner.predict(torch.stack(list(frames))[:, :, None])
+    """Vectors [M, D] of frames."""
+    return runner.by_frame(torch.stack(list(frames)))
 
 
-def _fused(model: LateFusion, logits: Sequence[Tensor], rows: int) -> Tensor:
-    return FUSIONS[model.fusion](torch.stack(list(logits)).unflatten(0, (rows, -1)))
+def _fused(runner: Runner, model: ByFrames, vectors: Sequence[Tensor], rows: int) -> Tensor:
+    together = torch.stack(list(vectors)).unflatten(0, (rows, -1))
+    with torch.no_grad(), runner.arithmetic(together.device):
+        found: Tensor = model.fused(together).float()
+    runner.classes = found.shape[1]
+    return found
 
 
 def _among(known: Sequence[tuple[Distinct, Tensor]], frame: Tensor, look: bytes) -> Tensor | None:
-    """The logits [K] of this frame; None where it is none of the known ones."""
-    for distinct, logits in known:
+    """The vector [D] of this frame; None where it is none of the known ones."""
+    for distinct, vectors in known:
         place = distinct.find(frame, look)
         if place is not None:
-            return logits[place]
+            return vectors[place]
     return None
 
 

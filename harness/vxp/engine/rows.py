@@ -79,7 +79,8 @@ class Rows:
         order = sorted(edits, key=chain)
         plan = [(i, edit) for i in range(len(self.batch)) for edit in order]
         builder = Builder(self.batch, held)
-        frames = None if kept else self._frames(builder, edits)
+        seen = any(readout == "representation" for _, readout in kept)  # of which single frames have none
+        frames = None if seen else self._frames(builder, edits)
         found: list[tuple[Tensor, ...]] = []
         size, start = self.runner.fitting(self.batch.inputs), 0
         with self.runner.batches(self.batch.inputs.device):
@@ -110,15 +111,17 @@ class Rows:
         items = sent(torch.tensor([i for i, _ in chunk]), device)
         inputs = builder.build(chunk)
         same = _unchanged(inputs, self.batch.inputs, items)
-        with models.last_linear_input(self.runner.model, wanted=bool(kept)) as seen:
-            logits = (self.runner.predict(inputs, watched=bool(kept)) if frames is None
+        watched = bool(kept) and frames is None
+        with models.last_linear_input(self.runner.model, wanted=watched) as seen:
+            logits = (self.runner.predict(inputs, watched=watched) if frames is None
                       else frames.predict(inputs, [i for i, _ in chunk]))
         read = torch.cat([self.runner.output.read(logits, self.batch.targets[items]), same[:, None].double()], dim=1)
         if not kept:
             return (read,)
-        self.represented &= len(seen) == 1 and len(seen[0]) == len(chunk)
+        if watched:
+            self.represented &= len(seen) == 1 and len(seen[0]) == len(chunk)
         # as the logits are: a model in float64 has outputs in float32
-        vectors = (logits, seen[0].float() if self.represented else logits)
+        vectors = (logits, seen[0].float() if watched and self.represented else logits)
         places = ([n for n, (_, edit) in enumerate(chunk) if (edit, readout) in kept] for readout in VECTORS)
         return read, *(of.index_select(0, sent(torch.tensor(some, dtype=torch.long), device))
                        for of, some in zip(vectors, places, strict=True))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from vxp.core import Compensated, Randomised, Relabelled, State, VxpError
 from vxp.core.segments import slic
 from vxp.engine.batches import MEMORY, fitting
 from vxp.engine.jobs import SegmentCall, Tally
-from vxp.models.clips import LateFusion
+from vxp.models.clips import ByFrames
 from vxp.outputs import Output
 
 log = logging.getLogger("vxp")
@@ -47,7 +47,8 @@ class Runner:
     segment: SegmentCall = slic
     memory: int = MEMORY
     compile: bool = False
-    kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)  # logits [M, K] of frames (vxp.engine.frames)
+    kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)  # vectors [M, D] of frames (vxp.engine.frames)
+    _compiled: dict[nn.Module, Callable[[Tensor], Any]] = field(default_factory=dict)
     _copies: dict[tuple[State, int], nn.Module] = field(default_factory=dict)
 
     @clock.stage("model")
@@ -58,31 +59,39 @@ class Runner:
             found = self.model(inputs) if watched else self.forward(inputs)
             logits = self.output.checked(found, inputs).float()
         self.classes = logits.shape[1]
-        if isinstance(self.model, LateFusion) and inputs.ndim == 5:
+        if isinstance(self.model, ByFrames) and inputs.ndim == 5:
             self.tally.frames += len(inputs) * inputs.shape[2]
         return logits
+
+    @clock.stage("model")
+    def by_frame(self, frames: Tensor) -> Tensor:
+        """The vectors [N, D] of frames [N, C, H, W], in the model's own type, of a model that looks at every frame by itself."""
+        assert isinstance(self.model, ByFrames)
+        with torch.no_grad(), self.arithmetic(frames.device):
+            found: Tensor = self.forward(frames, self.model.by_frame)
+        self.tally.frames += len(frames)
+        return found
 
     @cached_property
     def output(self) -> Output:
         """What the model says."""
         return outputs.of(self.model)
 
-    def forward(self, inputs: Tensor) -> object:
-        """What the model returns, through torch.compile where that was asked for; VxpError where it does not compile."""
+    def forward(self, inputs: Tensor, module: nn.Module | None = None) -> Any:
+        """What the model, or a module of it, returns, through torch.compile where that was asked for; VxpError where it does
+        not compile."""
+        module = module or self.model
         if not self.compile:
-            return self.model(inputs)
+            return module(inputs)
         try:
-            return self._compiled(inputs)
+            if module not in self._compiled:
+                self._compiled[module] = torch.compile(module)
+            return self._compiled[module](inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             if isinstance(lack := getattr(error, "inner_exception", None), torch.OutOfMemoryError):
                 raise lack from error
             raise VxpError(f"--compile: torch.compile does not compile this model on this machine ({type(error).__name__}: "
                            f"{' '.join(str(error).split())[:300]}): leave --compile out") from error
-
-    @cached_property
-    def _compiled(self) -> Callable[[Tensor], object]:
-        module: Callable[[Tensor], object] = torch.compile(self.model)
-        return module
 
     @contextlib.contextmanager
     def batches(self, device: torch.device) -> Iterator[None]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vxp.core import Edit, Filled, Noised, Offset, Readout, Translated, Unchanged, Without
+from vxp.core import Edit, Filled, Noised, Offset, Readout, Rendered, Translated, Unchanged, Without
 
-MAPLESS = (Unchanged, Filled, Noised, Without, Translated, Offset)
+MAPLESS = (Unchanged, Filled, Noised, Without, Translated, Offset, Rendered)
 """The edits that depend on the item and on keyed draws only."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from vxp.core import Batch, Call, Case, Edit, Explain, Outcome, Predict, Request, Segment
 from vxp.engine.readouts import VECTORS
 from vxp.engine.shared import Wanted, mapless
-from vxp.kinds import Map
+from vxp.kinds import Kind
 from vxp.metrics import Bound
 from vxp.outputs import Output
 
@@ -74,13 +74,16 @@ def _bytes(outcome: Outcome) -> int:
     return sum(part.numel() * part.element_size() for part in parts)
 
 
-def traces(metrics: Sequence[Bound], batch: Batch, kind: Map, output: Output) -> dict[str, Trace]:
-    """The trace of every metric that is defined for explanations of this kind and for what the model says, by signature; batch
-    has one item."""
-    grid = (batch.count_of("fragment"),) if kind.ragged else batch.space
-    stand_in = torch.rand(1, *grid, generator=torch.Generator().manual_seed(0)).to(batch.inputs.device)
-    case = Case(batch, stand_in)
-    return {b.signature: traced(b, batch, case) for b in metrics if b.undefined_for(kind.id, output) is None}
+def traces(metrics: Sequence[Bound], batch: Batch, kinds: Sequence[Kind], output: Output) -> dict[str, Trace]:
+    """The trace of every metric that is defined for explanations of one of these kinds and for what the model says, by its
+    signature; batch has one item."""
+    found: dict[str, Trace] = {}
+    for kind in kinds:
+        defined = [b for b in metrics if b.signature not in found and b.undefined_for(kind.id, output) is None]
+        if defined:
+            case = Case(batch, kind.stand_in(batch).to(batch.inputs.device), explained=kind)
+            found |= {b.signature: traced(b, batch, case) for b in defined}
+    return {b.signature: found[b.signature] for b in metrics if b.signature in found}
 
 
 def _made_up(request: Request, batch: Batch, answers: torch.Generator) -> Tensor:

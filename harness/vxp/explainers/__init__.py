@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import torch
 import vxp_schemas
 from torch import Tensor, nn
 from vxp_schemas import typed
@@ -16,15 +15,21 @@ from vxp_schemas import typed
 from vxp import kinds, outputs
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Batch, Explainer, ModelChangedError, VxpError, keyword_defaults
-from vxp.kinds import Map
+from vxp.kinds import Kind
 from vxp.models import from_file, guard
 from vxp.outputs import Output
 
 GROUP = "vxp.explainers"
 REFERENCES: Mapping[str, tuple[str, ...]] = {
     "random": (*kinds.MAPS, "temporal"), "random-coarse": ("heatmap3d",), "centre-gaussian": (*kinds.MAPS, "temporal"),
-    "edges": kinds.MAPS, "motion": ("heatmap3d",), "leave-one-out": ("temporal",), "oracle": kinds.MAPS,
+    "edges": kinds.MAPS, "motion": ("heatmap3d",), "leave-one-out": ("temporal",),
+    "object-leave-one-out": ("regions3d",), "oracle": kinds.MAPS,
     "oracle-binary": kinds.MAPS,
+    "part-random": ("regions",), "part-area": ("regions",), "part-centre": ("regions",), "part-drop": ("regions",),
+    "random-words": ("text",), "true-not-causal": ("text",), "causal-words": ("text",),
+    "rule-majority": ("rules",), "rule-tree": ("rules",), "rule-formula": ("rules",),
+    "noise-equal": ("counterfactual",), "rerendered": ("counterfactual",),
+    "random-concepts": ("concepts",), "cav-accuracy": ("concepts",), "cace": ("concepts",),
 }
 """The fixed reference explanations that stand beside every result (6.4), with the kinds that they make: the validator asks
 and loads no explainer."""
@@ -32,15 +37,21 @@ ORACLES = ("oracle", "oracle-binary")
 """Those made from the truth."""
 ORACLE_TRUTH = ("mask", "cells")
 """The truths that they are made from, maps on the input grid; the first that a task has is taken."""
+CEILINGS: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(ORACLES, ORACLE_TRUTH), "part-drop": ("without",),
+                                           "rerendered": ("classes",), "causal-words": ("texts", "without"),
+                                           "rule-formula": ("present",), "cace": ("factors",)}
+"""The references that know the truth, with the truths of which a task must have one: no method has to beat them."""
 
 
 @dataclass(frozen=True, eq=False)
 class BoundExplainer:
-    """An explainer with all its parameters; system: its document where its maps were made before, perhaps elsewhere."""
+    """An explainer with all its parameters; system: its document where its maps were made before, perhaps elsewhere; kind: what
+    it makes of the items of a task, None where that follows from the items."""
 
     explainer: Explainer
     parameters: Mapping[str, Any]
     system: typed.System | None = None
+    kind: Kind | None = None
 
     @property
     def id(self) -> str:
@@ -63,14 +74,21 @@ class BoundExplainer:
         """Whether it can explain again; False for a set whose explainer is not installed here."""
         return self.explainer.explain is not _absent
 
-    def on(self, kind: Map) -> BoundExplainer:
-        """The same for a kind of explanation, with its rule of resampling as that kind calls it; VxpError where it makes none
-        of them."""
-        if kind.id not in self.explainer.kinds:
-            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {kind.media[0].id}s need "
-                           f"{kind.id}: choose another (vxp list explainers)")
-        rule = kind.rule(self.explainer.resample)
-        return self if rule == self.explainer.resample else replace(self, explainer=replace(self.explainer, resample=rule))
+    def on(self, *admitted: Kind) -> BoundExplainer:
+        """The same for the first of these kinds of explanation that it makes, with its rule of resampling as that kind calls
+        it; VxpError where it makes none of them."""
+        kind = next((kind for kind in admitted if kind.id in self.explainer.kinds), None)
+        if kind is None:
+            needed = " or ".join(kind.id for kind in admitted)
+            raise VxpError(f"explainer {self.id!r} makes {', '.join(self.explainer.kinds)}, and {admitted[0].media[0].id}s "
+                           f"need {needed}: choose another (vxp list explainers)")
+        return replace(self, explainer=replace(self.explainer, resample=kind.rule(self.explainer.resample)), kind=kind)
+
+    @property
+    def made(self) -> Kind:
+        """The kind of its explanations, once a task has said it (`on`)."""
+        assert self.kind is not None, f"explainer {self.id} was bound to no task"
+        return self.kind
 
     def of(self, output: Output) -> BoundExplainer:
         """The same for a model with this output; VxpError where it explains no such model."""
@@ -87,9 +105,10 @@ class BoundExplainer:
         return replace(self, parameters=dict(training.resolve(model, **self.parameters)))
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Maps [B, h, w] float32, [B, t, h, w] of clips, or scores [B, K] of the parts of videos; VxpError where the explainer
-        makes none of such items, explains no such model or returns another shape, ModelChangedError where it leaves the model
-        changed."""
+        """Maps [B, h, w] float32, [B, t, h, w] of clips, scores [B, K] of the parts of videos, or what another kind has.
+
+        VxpError where the explainer makes none of such items, explains no such model or returns another shape,
+        ModelChangedError where it leaves the model changed."""
         output = outputs.of(model)
         kind = self.of(output).makes(output, batch)
         self.on(kind)
@@ -97,14 +116,12 @@ class BoundExplainer:
             maps = self.explainer.explain(model, batch, **self.parameters)
         if changed:
             raise ModelChangedError(self.name, changed)
-        if not isinstance(maps, Tensor) or maps.ndim != 1 + len(kind.grid) or len(maps) != len(batch):
-            got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-            raise VxpError(f"explainer {self.id!r} returned {got}, expected a tensor [{len(batch)}, {kind.shape}]: one map per "
-                           "item with the channels pooled")
-        return maps.detach().to(torch.float32)
+        return kind.checked(maps, batch, f"explainer {self.id!r}")
 
-    def makes(self, output: Output, batch: Batch) -> Map:
+    def makes(self, output: Output, batch: Batch) -> Kind:
         """What it makes of these items: scores of parts, where it can, of a model that scores steps and has no target."""
+        if self.kind is not None:
+            return self.kind
         made = self.explainer.kinds
         parts = [id for id in made if kinds.KINDS[id].ragged]
         return kinds.of_medium(batch.medium, made if output.targets or not parts else parts)
@@ -137,10 +154,10 @@ def methods() -> list[str]:
     return [id for id, found in catalogue().items() if not found.reference]
 
 
-def references(truth: Collection[str], kind: str = kinds.HEATMAP2D.id) -> list[str]:
-    """The references of a task that has these kinds of truth, for explanations of this kind."""
+def references(truth: Collection[str], *among: str) -> list[str]:
+    """The references of a task that has these kinds of truth, for explanations of one of these kinds; of none, of images."""
     return [name for name, made in REFERENCES.items()
-            if kind in made and (name not in ORACLES or set(ORACLE_TRUTH) & set(truth))]
+            if set(among or (kinds.HEATMAP2D.id,)) & set(made) and (name not in CEILINGS or set(CEILINGS[name]) & set(truth))]
 
 
 def bind(request: str | Explainer | Callable[..., Tensor], parameters: Mapping[str, Any] | None = None) -> BoundExplainer:

@@ -87,7 +87,7 @@ def _explainer(tool: object, asked: Asked, pool: str | None, *, signed: bool) ->
 
 def _mapped(found: object, tool: object, batch: Batch, pool: str | None) -> Tensor:
     name = getattr(tool, "__name__", type(tool).__name__)
-    return doors.maps(found, len(batch), pool, name=f"the maps of {name}", kind=kinds.of_medium(batch.medium))
+    return doors.maps(found, len(batch), pool, name=f"the maps of {name}", kind=kinds.of_map(batch.medium, len(batch.space)))
 
 
 def _captum(tool: Any, model: nn.Module) -> Asked:

@@ -1,10 +1,10 @@
-"""A kind of explanation: what one item's explanation is, and how it meets the item's positions."""
+"""A kind of explanation: what one item's explanation is, and, of maps, how it meets the item's positions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,21 +15,38 @@ from vxp.documents import GRIDS, RULES
 from vxp.errors import VxpError
 from vxp.media import Medium
 
-Kind = typed.ExplanationKind
+KindId = typed.ExplanationKind
 Resample = typed.Resample
 
 
-@dataclass(frozen=True, eq=False)
-class Map:
-    """A map of relevance [*grid] over the items of a medium."""
+class Items(Protocol):
+    """What a kind may look at of the items of a batch (`vxp.core.Batch`)."""
 
-    id: Kind
+    @property
+    def inputs(self) -> Tensor: ...
+    @property
+    def space(self) -> tuple[int, ...]: ...
+    @property
+    def concepts(self) -> tuple[str, ...]: ...
+    def count_of(self, unit: str) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What the explanation of an item of some media is: numbers on named axes."""
+
+    id: KindId
     media: tuple[Medium, ...]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The type of its numbers in memory and in a payload."""
+        return torch.float32
+
+    @property
     def whole(self) -> bool:
-        """Whether it has a value for every position, and not one for all positions of a part."""
-        return not self.ragged
+        """Whether it is a map over all axes of its medium, and over nothing else."""
+        return False
 
     @property
     def ragged(self) -> bool:
@@ -37,9 +54,9 @@ class Map:
         return False
 
     @property
-    def linear(self) -> Resample:
-        """The rule of resampling that takes all axes linearly: the first of the kind's rules."""
-        return next(iter(RULES[self.id]))
+    def also(self) -> KindId | None:
+        """The kind that it is too: what is defined for that is defined for it."""
+        return None
 
     @property
     def grid(self) -> tuple[str, ...]:
@@ -52,6 +69,41 @@ class Map:
         return ", ".join(self.grid)
 
     def rule(self, declared: Resample) -> Resample:
+        """The rule of resampling of this kind for a declared one: `none`, where it lies on no input grid."""
+        return "none"
+
+    def checked(self, found: Tensor, batch: Items, by: str) -> Tensor:
+        """What an explainer gave for a batch, [B, *grid] of the kind's type; VxpError, which names who gave it, for another
+        shape."""
+        if not isinstance(found, Tensor) or found.ndim != 1 + len(self.grid) or len(found) != len(batch.inputs):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise VxpError(f"{by} returned {got}, expected a tensor [{len(batch.inputs)}, {self.shape}]: {self.expected}")
+        return found.detach().to(self.dtype)
+
+    @property
+    def expected(self) -> str:
+        """What messages say of the numbers of an item."""
+        return "one explanation per item"
+
+    def stand_in(self, batch: Items) -> Tensor:
+        """A made-up explanation of every item of a batch."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Map(Kind):
+    """A map of relevance [*grid] over the items of a medium."""
+
+    @property
+    def whole(self) -> bool:
+        return True
+
+    @property
+    def linear(self) -> Resample:
+        """The rule of resampling that takes all axes linearly: the first of the kind's rules."""
+        return next(iter(RULES[self.id]))
+
+    def rule(self, declared: Resample) -> Resample:
         """The rule of this kind for a declared one: `bilinear`, which most explainers declare, means linearly in all axes.
 
         VxpError for one that this kind does not have.
@@ -61,6 +113,18 @@ class Map:
             known = ", ".join([*RULES[self.id], "none"])
             raise VxpError(f"resample {declared!r} is no rule for {self.id}: expected one of {known}")
         return found
+
+    @property
+    def expected(self) -> str:
+        return "one map per item with the channels pooled"
+
+    def stand_in(self, batch: Items) -> Tensor:
+        return drawn(len(batch.inputs), *batch.space)
+
+    def order(self, map: Tensor, native: Tensor) -> Tensor:
+        """int64 [B, P]: positions from the most to the least relevant of evaluation maps [B, *space]; ties by row-major index
+        (clause [order])."""
+        return map.flatten(1).argsort(dim=1, descending=True, stable=True)
 
     def pooled(self, maps: Tensor, grid: Sequence[int]) -> Tensor:
         """Maps [B, *space] as means over a coarser grid."""
@@ -113,4 +177,9 @@ def _between(values: Tensor, dim: int, N: int) -> Tensor:
     return above.sub_(below).mul_(weight.view(-1, *[1] * (values.ndim - 1 - dim))).add_(below)
 
 
-__all__ = ["Map", "Resample"]
+def drawn(*shape: int) -> Tensor:
+    """Made-up numbers in [0, 1)."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+__all__ = ["Items", "Kind", "KindId", "Map", "Resample", "drawn"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vxp.errors import VxpError
-from vxp.kinds._types import Map, Resample
+from vxp.kinds._types import Items, Map, Resample, drawn
 from vxp.media import CLIP, SEQUENCE
 
 
@@ -19,8 +19,15 @@ class Temporal(Map):
     `frame`, a part for every step that the model looks at."""
 
     @property
+    def whole(self) -> bool:
+        return False
+
+    @property
     def ragged(self) -> bool:
         return True
+
+    def stand_in(self, batch: Items) -> Tensor:
+        return drawn(len(batch.inputs), batch.count_of("fragment"))
 
     def rule(self, declared: Resample) -> Resample:
         """As of every kind; `none`, which explainers of several kinds declare of their maps, means by fragment."""

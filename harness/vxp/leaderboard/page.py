@@ -12,7 +12,7 @@ from vxp_schemas import typed
 
 from vxp import division
 from vxp.bundles import cite
-from vxp.explainers import ORACLES
+from vxp.explainers import CEILINGS
 from vxp.leaderboard.known import NOTHING, Memory
 from vxp.leaderboard.records import SHARE, Record
 from vxp.leaderboard.tables import SHOWN
@@ -175,8 +175,8 @@ def _cell(score: typed.LeaderboardTableScore, found: typed.LeaderboardTableEntry
 
 
 def _below(against: Mapping[str, str]) -> str:
-    """The references that a method was not shown to beat, in words; the oracles are no floor."""
-    floors = {name: verdict != "better" for name, verdict in against.items() if name not in ORACLES}
+    """The references that a method was not shown to beat, in words; those that know the truth are no floor."""
+    floors = {name: verdict != "better" for name, verdict in against.items() if name not in CEILINGS}
     below = [name for name, not_better in floors.items() if not_better]
     if len(below) == len(floors) > 1:
         return "beats no reference"

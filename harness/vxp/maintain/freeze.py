@@ -2,7 +2,8 @@
 
 The data set's candidates are taken in their order. Where targets are predicted, a candidate is kept if the model's
 prediction is one of its right classes, and the prediction is frozen as its target; where the data set has a rule of its own
-(`chosen`), that rule says both; otherwise every candidate is kept.
+(`chosen`), that rule says both; otherwise every candidate is kept. A task that admits other models as well (`also_models`)
+freezes no predictions: a class of one is none of another, and each explains its own.
 No cluster gives more than its share of the items. The list is stored in bytewise order of item_id. Sealing writes the
 digests of data set, model and list into the card.
 
@@ -52,6 +53,8 @@ def frozen(card: typed.Task, predict: Predict) -> list[Listed]:
     for item in islice(source.propose(card["seed"]), CANDIDATES * wanted):
         if len(rows) < wanted and taken[item.cluster] < source.share:
             row = _row(item, source, card["targets"], predict)
+            if row is not None and card["targets"] == "predicted" and card.get("also_models"):
+                row["target"] = None
             rows += [row] if row else []
             taken[item.cluster] += bool(row)
     if len(rows) < wanted:

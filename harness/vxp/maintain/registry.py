@@ -19,7 +19,7 @@ from vxp_schemas import typed
 
 from vxp import datasets, models
 from vxp.core import VxpError
-from vxp.datasets import Source, motion_items, shapes, stamps_video
+from vxp.datasets import Source, figures, montage, motion_items, shapes, shapes_factors, stamps_video
 from vxp.documents import store
 from vxp.metrics import catalogue
 from vxp.models import loading, transnetv2
@@ -44,7 +44,8 @@ def documents(kinds: Sequence[str] = KINDS) -> dict[str, typed.Metric | typed.Mo
         found |= {f"metrics/{m.name}.json": result.metric_document(m) for m in catalogue().values() if ours(m.plan)}
     if "models" in kinds:
         templates = (vxp_schemas.valid(d, typed.Model) for d in models.templates().values())
-        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), _summariser(), _transnetv2(), *templates)
+        every = (_lite0(), _lite0_frames(), _shapes(), _motion(), _summariser(), _summariser_frames(), _transnetv2(),
+                 _figures(), _figures_protopnet(), _factors_colour(), _factors_rule(), *templates)
         found |= {f"models/{d['id']}@{d['version']}.json": d for d in every}
     if "datasets" in kinds:
         declared = (s for s in datasets.sources().values() if s.access and ours(s.load))
@@ -88,12 +89,51 @@ def _shapes() -> typed.Model:
     return _shipped(document, "shapes-cnn", shapes.CLASSES)
 
 
+def _factors_colour() -> typed.Model:
+    return _of_factors("factors-colour", "A classifier of the colour of shapes, trained by us", shapes_factors.COLOURS) | {
+        "about": "On the images of shapes-cnn, in which octant the shape's colour lies, whatever its shape: the concepts that "
+                 "matter for the one model do not matter for the other."}
+
+
+def _factors_rule() -> typed.Model:
+    return _of_factors("factors-rule", "A rule of three concepts, trained by us", shapes_factors.ANSWERS) | {
+        "about": "Whether the shape is round and red, or not round on bright ground. It began with the features of shapes-cnn. "
+                 "The accuracy is that on images in which each of the three concepts holds in half of all."}
+
+
+def _of_factors(name: str, title: str, classes: Sequence[str]) -> typed.Model:
+    card = models.Card(name, title, "Apache-2.0", "vxp.models.shapes_cnn:ShapesCNN")
+    document = models.described(loading.shapes_cnn(name), card, models.Takes((64, 64), loading.SHAPES, len(classes)))
+    return _shipped(document, name, classes)
+
+
 def _motion() -> typed.Model:
     card = models.Card("motion-net", "The classifier of the task motion-items, trained by us", "Apache-2.0",
                        "vxp.models.motion_net:MotionNet")
     size = (motion_items.FRAMES, motion_items.SIZE, motion_items.SIZE)
     document = models.described(loading.motion_net(), card, models.Takes(size, loading.MOTION, len(motion_items.CLASSES)))
     return _shipped(document, "motion-net", motion_items.CLASSES)
+
+
+def _figures() -> typed.Model:
+    card = models.Card("figures-cnn", "The classifier of figures, trained by us", "Apache-2.0",
+                       "vxp.models.shapes_cnn:ShapesCNN")
+    document = models.described(loading.figures_cnn(), card, models.Takes((64, 64), loading.FIGURES, len(figures.CLASSES)))
+    about = ("Four convolution blocks and global average pooling. It is trained on figures with parts left out or exchanged as "
+             "well: such images are in its training distribution, and every missing part makes the class less likely.")
+    return _shipped(document, "figures-cnn", figures.CLASSES) | {"about": about}
+
+
+def _figures_protopnet() -> typed.Model:
+    card = models.Card("figures-protopnet", "A prototype network for figures, trained by us", "Apache-2.0",
+                       "vxp.models.protopnet:ProtoPNet")
+    module = loading.figures_protopnet()
+    document = models.described(module, card, models.Takes((64, 64), loading.FIGURES, len(figures.CLASSES)))
+    about = (f"After Chen et al. (2019, arXiv:1806.10574), with {len(module.prototypes)} prototypes, as many per class. "
+             "Each is the features of one cell of a training image, whose seed, class and cell are listed beside the weights. "
+             "The logits are a linear layer of the largest similarity to each. It is trained on figures with parts left out or "
+             "exchanged as well.")
+    return _shipped(document, "figures-protopnet", figures.CLASSES) | {"about": about}
 
 
 def _transnetv2() -> typed.Model:
@@ -133,6 +173,19 @@ def _summariser() -> typed.Model:
                   "logits": [[round(v, 2) for v in row[:8].tolist()] for row in scores], "atol": ATOL},
         "weights": {"package": "vxp", "path": "vxp/assets/montage-summariser.safetensors"},
     }
+
+
+def _summariser_frames() -> typed.Model:
+    """The same on the frames that it looks at."""
+    card = models.Card("montage-summariser-frames", "The summariser of montage on the frames themselves", "Apache-2.0",
+                       "vxp.models.loading:montage_frames")
+    size = (montage.FRAMES // STEP, montage.SIZE, montage.SIZE)
+    document = models.described(loading.montage_frames(), card, models.Takes(size, loading.LITE0, 1))
+    about = ("The model efficientnet-lite0 makes features of every frame by itself, and montage-summariser scores of those of a "
+             "video: a score per frame, how little its shot resembles any other of the video.")
+    return vxp_schemas.valid(document, typed.Model) | {
+        "about": about, "load_name": "montage-summariser-frames", "weights": LITE0_WEIGHTS,
+        "classes": {"count": 1, "names": ["novelty"]}}
 
 
 def _shipped(document: typed.Model, name: str, classes: Sequence[str]) -> typed.Model:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from vxp import kinds
 from vxp.catalogue import find, nearest, number, split
 from vxp.core import Metric, VxpError
 from vxp.documents import ALIASES
@@ -31,7 +32,7 @@ class Bound:
     def undefined_for(self, kind: str, output: Output) -> Literal["kind", "output"] | None:
         """Why it is not defined for this kind of explanation, or for what the model says: the code of `not-run`; None where it
         is."""
-        if kind not in self.metric.kinds:
+        if not kinds.admits(self.metric.kinds, kind):
             return "kind"
         return None if output.admitted(self.metric.outputs) else "output"
 
@@ -55,7 +56,7 @@ def catalogue() -> dict[str, Metric]:
 
 def of_kind(kind: str) -> dict[str, Metric]:
     """The metrics that are defined for a kind of explanation, by id."""
-    return {id: metric for id, metric in catalogue().items() if kind in metric.kinds}
+    return {id: metric for id, metric in catalogue().items() if kinds.admits(metric.kinds, kind)}
 
 
 def bind(request: str | tuple[str, Mapping[str, Any]]) -> Bound:

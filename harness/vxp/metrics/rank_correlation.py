@@ -2,7 +2,7 @@
 
 from vxp.core import Case, Plan, metric
 from vxp.metrics._disc import SOURCE_2022
-from vxp.metrics._fragment_rows import FILLS, scored
+from vxp.metrics._fragment_rows import FILLS, Of, scored
 from vxp.metrics._fragments import CONSTANT, STILL, Changed, Found, Fragments, Sign, changes
 from vxp.metrics._fragments import rank_correlation as correlation
 
@@ -27,4 +27,4 @@ def rank_correlation(
         value, still = correlation(videos.weights, change, sign=sign)
         return value, {**undefined, **still}
 
-    return (yield from scored(case, fill, score, needed=2, few=STILL, ranked=False))
+    return (yield from scored(case, fill, score, needed=2, of=Of(few=STILL, ranked=False)))

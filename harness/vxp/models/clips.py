@@ -35,7 +35,23 @@ class FramesFirst(nn.Module):
         return logits
 
 
-class LateFusion(nn.Module):
+class ByFrames(nn.Module):
+    """A model of clips that looks at every frame by itself: `by_frame` maps frames [N, C, H, W] to vectors [N, D], and `fused`
+    makes of those of clips, [B, T, D], what the model says. So the vectors of frames that do not change are computed once."""
+
+    @property
+    def by_frame(self) -> nn.Module:
+        raise NotImplementedError
+
+    def fused(self, vectors: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = clips.transpose(1, 2)
+        return self.fused(self.by_frame(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]))
+
+
+class LateFusion(ByFrames):
     """A model of images [N, C, H, W] as one of clips: every frame by itself, then the fusion of the logits."""
 
     def __init__(self, model: nn.Module, fusion: Fusion = "log-mean-exp") -> None:
@@ -45,10 +61,12 @@ class LateFusion(nn.Module):
                            f"{', '.join(FUSIONS)}")
         self.model, self.fusion = model, fusion
 
-    def forward(self, clips: Tensor) -> Tensor:
-        frames = clips.transpose(1, 2)
-        logits = self.model(frames.flatten(0, 1))
-        return FUSIONS[self.fusion](logits.unflatten(0, frames.shape[:2]))
+    @property
+    def by_frame(self) -> nn.Module:
+        return self.model
+
+    def fused(self, vectors: Tensor) -> Tensor:
+        return FUSIONS[self.fusion](vectors)
 
 
 class FrameEvents(Says):
@@ -108,4 +126,4 @@ def _takes(model: nn.Module, inputs: Tensor) -> bool:
     return True
 
 
-__all__ = ["FUSIONS", "FrameEvents", "FramesFirst", "LateFusion", "frame_events", "frames_first", "late_fusion", "misfit"]
+__all__ = ["FUSIONS", "ByFrames", "FrameEvents", "FramesFirst", "LateFusion", "frame_events", "frames_first", "late_fusion", "misfit"]

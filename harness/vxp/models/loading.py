@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -22,13 +22,15 @@ from vxp.models.forms import Form
 from vxp.models.identity import state_dict_digest
 from vxp.models.loaded import Model, document_id
 from vxp.models.motion_net import MotionNet
-from vxp.models.sequences import Scorer
+from vxp.models.protopnet import ProtoPNet
+from vxp.models.sequences import FrameScorer, LastFeatures, Scorer
 from vxp.models.shapes_cnn import ShapesCNN
 from vxp.models.summariser import Summariser
 
 LITE0 = Normalization((127 / 255,) * 3, (128 / 255,) * 3)
 SHAPES = Normalization((0.5,) * 3, (0.25,) * 3)
 MOTION = SHAPES
+FIGURES = SHAPES
 CUTS = Normalization((0.0,) * 3, (1.0,) * 3)
 
 
@@ -168,6 +170,20 @@ def motion_net() -> nn.Module:
     return _shipped(MotionNet, "motion-net")
 
 
+def figures_cnn() -> nn.Module:
+    """The classifier of figures with weights of this package."""
+    return _shipped(ShapesCNN, "figures-cnn")
+
+
+def figures_protopnet() -> ProtoPNet:
+    """The prototype network of figures with weights of this package."""
+    state = _asset("figures-protopnet")
+    classes, prototypes = state["head.weight"].shape
+    module = ProtoPNet(classes, prototypes // classes)
+    module.load_state_dict(state, strict=True)
+    return module.eval()
+
+
 def _shipped(build: Callable[[int], nn.Module], weights: str) -> nn.Module:
     state = _asset(weights)
     module = build(len(state["head.bias"]))
@@ -202,6 +218,18 @@ def _summariser() -> Model:
                  tuple(document["classes"]["names"]), document, sees)
 
 
+def montage_frames() -> nn.Module:
+    """The summariser of the videos of montage on the frames themselves, which EfficientNet-Lite0 makes features of."""
+    return FrameScorer(LastFeatures(efficientnet_lite0()), Scorer(montage_summariser())).eval()
+
+
+def _summariser_frames() -> Model:
+    module = montage_frames()
+    document = _registered("montage-summariser-frames", module)
+    return Model("montage-summariser-frames", module, LITE0, tuple(document["input"]["size"]),
+                 tuple(document["classes"]["names"]), document)
+
+
 @cache
 def _frames_of_montage() -> Model:
     return load("efficientnet-lite0")
@@ -219,10 +247,30 @@ def _shapes() -> Model:
     return Model("shapes-cnn", module, SHAPES, (64, 64), tuple(document["classes"]["names"]), document)
 
 
+def _of_factors(name: str) -> Model:
+    """A model of shapes-factors, which has the architecture of the shapes classifier."""
+    module = shapes_cnn(name)
+    document = _registered(name, module)
+    return Model(name, module, SHAPES, (64, 64), tuple(document["classes"]["names"]), document)
+
+
 def _motion() -> Model:
     module = motion_net()
     document = _registered("motion-net", module)
     return Model("motion-net", module, MOTION, tuple(document["input"]["size"]), tuple(document["classes"]["names"]), document)
+
+
+def _figures() -> Model:
+    return _of_figures("figures-cnn", figures_cnn())
+
+
+def _figures_protopnet() -> Model:
+    return _of_figures("figures-protopnet", figures_protopnet())
+
+
+def _of_figures(id: str, module: nn.Module) -> Model:
+    document = _registered(id, module)
+    return Model(id, module, FIGURES, tuple(document["input"]["size"]), tuple(document["classes"]["names"]), document)
 
 
 RELABELLED = ("shapes-cnn",)
@@ -252,5 +300,7 @@ def relabelled(name: str, device: str = "cpu") -> nn.Module | None:
 
 LOADERS: dict[str, Callable[[], Model]] = {
     "efficientnet-lite0": _lite0, "shapes-cnn": _shapes, "motion-net": _motion, "efficientnet-lite0-frames": _lite0_frames,
-    "montage-summariser": _summariser, "transnetv2": _transnetv2,
+    "montage-summariser": _summariser, "montage-summariser-frames": _summariser_frames, "transnetv2": _transnetv2,
+    "figures-cnn": _figures, "figures-protopnet": _figures_protopnet,
+    **{name: partial(_of_factors, name) for name in ("factors-colour", "factors-rule")},
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vxp.catalogue import nearest
 from vxp.core import VxpError
+from vxp.models.clips import ByFrames
 from vxp.outputs import Says
 
 Layout = Literal["btd", "bdt", "td", "bcthw", "btchw"]
@@ -85,6 +86,48 @@ class Scorer(Says):
         return method
 
 
+class FrameScorer(Says, ByFrames):
+    """A model that scores the frames of clips [B, C, T, H, W] by features of each: `features` maps frames [N, C, H, W] to
+    features [N, D], and `scorer` features of clips, [B, D, T], to scores [B, T]."""
+
+    says = "sequence"
+
+    def __init__(self, features: nn.Module, scorer: nn.Module) -> None:
+        super().__init__()
+        self.features, self.scorer = features, scorer
+
+    @property
+    def by_frame(self) -> nn.Module:
+        return self.features
+
+    def fused(self, vectors: Tensor) -> Tensor:
+        scores: Tensor = self.scorer(vectors.transpose(1, 2))
+        return scores
+
+
+class LastFeatures(nn.Module):
+    """What a model of images sees before its last linear layer: images [N, C, H, W] to features [N, D]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+        layers = [layer for layer in self.model.modules() if isinstance(layer, nn.Linear)]
+        # not detached, as `last_linear_input` gives them: gradients go through
+        handles = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].flatten(1))) for layer in layers[-1:]]
+        try:
+            self.model(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if not seen or len(seen[0]) != len(images):
+            raise VxpError(f"the model {type(self.model).__name__} has no linear layer that sees one vector per image, so it "
+                           "gives no features: choose another")
+        return seen[0]
+
+
 def _first(found: object) -> Tensor:
     """The scores, where a module returns more than them."""
     while isinstance(found, tuple | list) and found:
@@ -95,13 +138,21 @@ def _first(found: object) -> Tensor:
     return found
 
 
-def frame_scores(model: nn.Module, layout: Layout = "btd") -> nn.Module:
+def frame_scores(model: nn.Module, layout: Layout = "btd", features: nn.Module | None = None) -> nn.Module:
     """A model that gives a score to every frame of a video, such as a summariser, so that VXP knows it is no classifier.
 
     It takes features [B, n, D] of n frames; layout says where it takes another order of axes: `bdt`, `td` (one video, without a
     batch), or frames themselves, `bcthw` or `btchw`. VXP hands it features as [B, D, n] and clips as [B, C, T, H, W].
+
+    features: a module that maps frames [N, C, H, W] to features [N, D]; then the whole takes clips, and where part of a clip
+    changes only the frames that do are looked at again.
     """
-    return Scorer(model, layout)
+    scorer = Scorer(model, layout)
+    if features is None:
+        return scorer
+    if layout in ("bcthw", "btchw"):
+        raise VxpError(f"got features, and the layout {layout!r}, which takes frames themselves: expected btd, bdt or td")
+    return FrameScorer(features, scorer)
 
 
-__all__ = ["LAYOUTS", "Layout", "Scorer", "frame_scores"]
+__all__ = ["LAYOUTS", "FrameScorer", "LastFeatures", "Layout", "Scorer", "frame_scores"]

@@ -43,7 +43,7 @@ def show(
     """
     several = dict(attributions) if isinstance(attributions, Mapping) else {"": attributions}
     pixels = _pixels(inputs, normalization)
-    kind = kinds.of_medium(media.of_axes(pixels.ndim - 2))
+    kind = kinds.of_map(media.of_axes(pixels.ndim - 2), pixels.ndim - 2)
     columns = {name: doors.maps(found, len(pixels), pool, kind=kind).cpu() for name, found in several.items()}
     if titles is not None and len(titles) != len(pixels):
         raise VxpError(f"titles: got {len(titles)}, expected {len(pixels)}, one per item")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import looked, pictures, timeline
+from vxp.report import concepts, counterfactuals, looked, pictures, timeline, told
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.standing import NOT_BETTER, cell, few, flags, standing
-from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction
+from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, grey
 from vxp.runs import result
 
 
@@ -53,7 +54,7 @@ def _content(run: Run) -> Context:
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
-        "ceiling": any(s.document["explainer"]["id"] in ORACLES for s in run.systems),
+        "grey": grey(run.systems[0].kind, any(s.document["explainer"]["id"] in ORACLES for s in run.systems)),
         "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
     }
 
@@ -128,11 +129,20 @@ def _gallery(run: Run) -> list[Context]:
         return []
     rows = []
     for picture in run.gallery:
+        if picture.concepts:
+            rows.append(_named(run, picture))
+            continue
+        if run.systems[0].kind in told.KINDS:
+            rows.append(_told(run, picture))
+            continue
         if picture.timeline is not None:
             rows.append(_video(run, picture, picture.timeline))
             continue
         if picture.frames:
             rows.append(_clip(run, picture))
+            continue
+        if picture.foil is not None:
+            rows.append(_changed(run, picture, picture.foil))
             continue
         photo = small(picture.png)
         cells = [(s.name, *_map(s, picture.row, photo)) for s in _in_order(run)]
@@ -151,7 +161,8 @@ def _clip(run: Run, picture: Picture) -> Context:
         if status != OK:
             rows.append({"name": system.name, "words": status.replace(":", ": ").replace("-", " ")})
             continue
-        shown = pictures.overlays(frames, values, system.document["explainer"]["signed"])
+        values, labels = pictures.split(values, system.kind)
+        shown = pictures.overlays(frames, values, system.document["explainer"]["signed"], labels)
         rows.append({"name": system.name, "strip": data_uri(pictures.side_by_side(shown)), "loop": pictures.looping(shown),
                      "words": ""})
         lines.append((system.name, system.reference, _place(run, system), pictures.over_time(values, picture.frames)))
@@ -161,6 +172,42 @@ def _clip(run: Run, picture: Picture) -> Context:
             "truth": bool(picture.truth_frames)}
 
 
+def _changed(run: Run, picture: Picture, foil: counterfactuals.Foil) -> Context:
+    """An image with its counterfactuals, and what the model says of each."""
+    item = counterfactuals.pixels(picture.png)
+    cells = []
+    for system in _in_order(run):
+        values, status = system.map(picture.row)
+        said = foil.sets.get(system.set_folder.name)
+        cells.append(counterfactuals.cell(system.name, item, values.astype(np.uint8), status, (said, foil.name)))
+    return {"item": picture.item_id, "foil": foil.name, "said": foil.item.words, "photo": counterfactuals.enlarged(item),
+            "cells": cells}
+
+
+def _named(run: Run, picture: Picture) -> Context:
+    """An item with the scores of its concepts by every explanation."""
+    columns = []
+    for system in _in_order(run):
+        values, status = system.map(picture.row)
+        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        columns.append(concepts.Column(system.name, system.reference, values.astype(float), words))
+    drawn = concepts.svg(f"scores of concepts of {picture.item_id}", picture.concepts, columns)
+    return {"item": picture.item_id, "target": picture.target_name, "bars": Markup(drawn),
+            "photo": data_uri(small(picture.png)) if picture.png else ""}
+
+
+def _told(run: Run, picture: Picture) -> Context:
+    """An item with what every explanation says of it in words or as a rule: of a video its shots and the model's scores, else
+    its picture."""
+    classes = store.read_document(run.folder / "model.json", typed.Model)["classes"].get("names", ())
+    cells = [{"name": s.name, "reference": s.reference} | told.cell(s.kind, *s.map(picture.row), classes)
+             for s in _in_order(run)]
+    found: Context = {"item": picture.item_id, "target": picture.target_name, "told": cells, "kind": run.systems[0].kind, "photo": "", "timeline": ""}
+    if picture.timeline is not None:
+        return found | {"timeline": _drawn(picture, picture.timeline, ())}
+    return found | ({"photo": data_uri(small(picture.png))} if picture.png else {})
+
+
 def _video(run: Run, picture: Picture, video: timeline.Timeline) -> Context:
     """A video with its shots, the model's scores and what every explanation says of its parts."""
     rows = []
@@ -168,8 +215,13 @@ def _video(run: Run, picture: Picture, video: timeline.Timeline) -> Context:
         values, status = system.map(picture.row)
         words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
         rows.append(timeline.Row(system.name, system.reference, values.astype(float), system.segments(picture.row), words))
+    return {"item": picture.item_id, "timeline": _drawn(picture, video, rows)}
+
+
+def _drawn(picture: Picture, video: timeline.Timeline, rows: Sequence[timeline.Row]) -> Markup:
+    """A video from left to right."""
     shots = Image.open(io.BytesIO(picture.png)).convert("RGB") if picture.png else None
-    return {"item": picture.item_id, "timeline": Markup(timeline.svg(f"timeline of {picture.item_id}", video, shots, rows))}
+    return Markup(timeline.svg(f"timeline of {picture.item_id}", video, shots, rows))
 
 
 def _map(system: System, row: int, photo: Image.Image) -> tuple[str, str]:
@@ -177,7 +229,8 @@ def _map(system: System, row: int, photo: Image.Image) -> tuple[str, str]:
     values, status = system.map(row)
     if status != OK:
         return "", status.replace(":", ": ").replace("-", " ")
-    return data_uri(overlay(photo, values, system.document["explainer"]["signed"])), ""
+    (values, labels), signed = pictures.split(values, system.kind), system.document["explainer"]["signed"]
+    return data_uri(overlay(photo, values, signed) if labels is None else pictures.regions(photo, values, labels, signed)), ""
 
 
 def _cost(system: System) -> Context:

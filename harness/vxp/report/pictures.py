@@ -9,7 +9,7 @@ from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +37,11 @@ def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Im
     return overlays([photo], values[None], signed)[0]
 
 
-def overlays(frames: Sequence[Image.Image], values: NDArray[np.float32], signed: bool) -> list[Image.Image]:
-    """The same for the frames of a clip and its map [t, h, w], on one scale; of a coarser map the nearest step of time."""
+def overlays(
+    frames: Sequence[Image.Image], values: NDArray[np.float32], signed: bool, labels: NDArray[np.int64] | None = None,
+) -> list[Image.Image]:
+    """The same for the frames of a clip and its map [t, h, w], on one scale; of another number of steps the nearest one. labels:
+    of regions their numbers, which are outlined."""
     from matplotlib import colormaps  # loads when a picture is drawn
 
     scaled = np.stack([_resized(values[t], frame.size)
@@ -55,7 +58,45 @@ def overlays(frames: Sequence[Image.Image], values: NDArray[np.float32], signed:
     grey = np.stack([np.asarray(frame.convert("L"), float) for frame in frames])[..., None] / 255
     weight = (0.45 + 0.45 * strength)[..., None]
     mixed = (1 - weight) * grey + weight * colours
-    return [Image.fromarray((one.clip(0, 1) * 255).astype(np.uint8)) for one in mixed]
+    shown = [Image.fromarray((one.clip(0, 1) * 255).astype(np.uint8)) for one in mixed]
+    if labels is None:
+        return shown
+    return [outlined(one, labels[t]) for one, t in zip(shown, _steps(len(labels), len(frames)), strict=True)]
+
+
+RANKED = 3
+"""Regions of the largest scores that have their rank written into them."""
+
+
+def split(values: NDArray[np.float32], kind: str) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    """The map of an explanation, and of regions the number of the region at every position."""
+    return (values[1], values[0].astype(np.int64)) if kind in ("regions", "regions3d") else (values, None)
+
+
+def regions(photo: Image.Image, values: NDArray[np.float32], labels: NDArray[np.int64], signed: bool) -> Image.Image:
+    """The scores of regions over the grey image, every region outlined, the first ones with their rank."""
+    shown = outlined(overlay(photo, values, signed), labels)
+    scores = {int(k): float(values[labels == k][0]) for k in np.unique(labels) if k >= 0}
+    draw = ImageDraw.Draw(shown)
+    for rank, number in enumerate(sorted(scores, key=lambda k: (-scores[k], k))[:RANKED], start=1):
+        rows, columns = np.nonzero(labels == number)
+        at = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)  # inside, also of a region with a hole
+        place = (columns[at] + 0.5) / labels.shape[1] * shown.width, (rows[at] + 0.5) / labels.shape[0] * shown.height
+        draw.text(place, str(rank), fill="white", stroke_fill="black", stroke_width=2, anchor="mm", font_size=shown.width // 10)
+    return shown
+
+
+def outlined(image: Image.Image, labels: NDArray[np.int64]) -> Image.Image:
+    """The image with a line where the region changes."""
+    height, width = image.height, image.width
+    rows, columns = (np.arange(n) * size // n for n, size in ((height, labels.shape[0]), (width, labels.shape[1])))
+    of = labels[np.ix_(rows, columns)]
+    edge = np.zeros(of.shape, bool)
+    edge[:-1] |= of[:-1] != of[1:]
+    edge[:, :-1] |= of[:, :-1] != of[:, 1:]
+    pixels = np.asarray(image.convert("RGB")).copy()
+    pixels[edge] = 255
+    return Image.fromarray(pixels)
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> Floats:

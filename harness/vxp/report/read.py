@@ -18,6 +18,8 @@ from vxp_schemas import typed
 from vxp import stats
 from vxp.core import VxpError
 from vxp.documents import store
+from vxp.report import counterfactuals
+from vxp.report.counterfactuals import Foil
 from vxp.report.timeline import Timeline
 from vxp.report.words import names
 from vxp.runs import result
@@ -57,6 +59,11 @@ class System:
         items = store.read_described_table(self.set_folder, document["items"])
         return store.Maps(self.set_folder, document["shards"]), items["status"].to_pylist()
 
+    @property
+    def kind(self) -> str:
+        """The kind of its explanations."""
+        return str(store.read_document(self.set_folder / "set.json", typed.Set)["kind"])
+
     def map(self, row: int) -> tuple[NDArray[np.float32], str]:
         """The map [h, w] of an item, and its status: a map that could not be made is stored as zeros."""
         maps, status = self._set
@@ -71,7 +78,8 @@ class System:
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An input of the gallery: an image, the frames of a clip side by side with those in which there is truth, or a video with
-    pictures of its shots side by side, where there are pictures."""
+    pictures of its shots side by side, where there are pictures. foil: of an image what its counterfactuals are to reach.
+    concepts: the names of those that explanations are scores of."""
 
     item_id: str
     row: int
@@ -80,6 +88,8 @@ class Picture:
     frames: int = 0
     truth_frames: tuple[int, ...] = ()
     timeline: Timeline | None = None
+    foil: Foil | None = None
+    concepts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +161,12 @@ def _gallery(folder: Path, items: int) -> tuple[Picture, ...]:
     if not index.exists():
         return ()
     try:
+        foils = counterfactuals.read(index.parent)
         found = tuple(Picture(e["item_id"], e["row"], e["target_name"],
                               (index.parent / Path(e["file"]).name).read_bytes() if "file" in e else b"",
                               int(e.get("frames", 0)), tuple(e.get("truth_frames", ())),
-                              Timeline.read(e["timeline"]) if "timeline" in e else None)
+                              Timeline.read(e["timeline"]) if "timeline" in e else None, foils.get(e["row"]),
+                              tuple(str(name) for name in e.get("concepts", ())))
                       for e in json.loads(index.read_text()) if 0 <= e["row"] < items)
         for picture in found:
             if picture.png:

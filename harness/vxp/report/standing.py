@@ -10,7 +10,7 @@ from functools import lru_cache
 from vxp_schemas import typed
 
 from vxp import division, stats
-from vxp.explainers import ORACLES
+from vxp.explainers import CEILINGS
 from vxp.report import compare, looked
 from vxp.report.read import Run, System
 from vxp.report.words import interval, note, number
@@ -52,7 +52,7 @@ def standing(run: Run) -> Standing:
     below: dict[tuple[str, str], list[str]] = {}
     for row in () if group.few_clusters else (r for s in group.scores for r in s.against):
         asked = row.paired.method != "none" or not methods[0].sequential
-        if asked and row.b not in ORACLES and not (row.separated and row.winner == row.a):
+        if asked and row.b not in CEILINGS and not (row.separated and row.winner == row.a):
             below.setdefault((names[row.a], row.signature), []).append(row.b)
     return Standing(tied, below)
 

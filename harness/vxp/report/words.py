@@ -22,8 +22,29 @@ FAMILIES = {
     "axioms": "Does the map keep what its theory asks of it?",
     "composite": "Several questions in one number: read their parts as well.",
     "alignment": "Does the map lie where people look? Plausible is not faithful.",
+    "counterfactual": "Does the model change its answer, and by how small a change? Adversarial noise does best: never read "
+                      "these scores alone.",
+    "semantics": "Does the image look like the class that it was made for, and is nothing else changed? Judged by exact "
+                 "re-renderings.",
+    "concepts": "Do the scores name the concepts that matter to the class, and no others? What matters is known by rendering "
+                "every item with each concept off and on.",
     "description": "What the map is like. Neither direction is better, so nobody is compared.",
 }
+
+def grey(kind: str, oracles: bool) -> str:
+    """What the references of a kind of explanation stand for; oracles: whether there are such that know the truth of maps."""
+    if kind == "counterfactual":
+        return ("noise-equal, noise as strong as the true change, is the floor, and rerendered, where there is one, the truth: "
+                "the item rendered anew as the foil. A score that puts another image above it does not measure what it is read "
+                "for.")
+    if kind == "concepts":
+        return ("random-concepts is the floor; cav-accuracy says how well a concept can be decoded, which knows nothing of the "
+                "class; and cace, where there is one, is what the concepts cause. A method that does no better than "
+                "cav-accuracy has shown what is there and not what is used.")
+    ceiling = ", the oracles, which know the truth, are the ceiling of localisation and of nothing else" if oracles else ""
+    return (f"random is the floor{ceiling}, and a method that does no better than a centred blob or an edge filter has shown "
+            "little.")
+
 
 ARROWS = {"higher": "↑", "lower": "↓", "neither": "–"}
 

@@ -41,11 +41,13 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 @dataclass(frozen=True)
 class Own:
-    """What an unregistered task is made of: images, clips, or features of videos."""
+    """What an unregistered task is made of: images, with examples of concepts beside them or not; clips; or features of
+    videos."""
 
     images: Path | None = None
     clips: Path | None = None
     features: Path | None = None
+    concepts: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self.given)
@@ -57,9 +59,11 @@ class Own:
         return [option for option, place in there if place is not None]
 
     def task(self, model: Model) -> Task:
-        """The task, for this model."""
+        """The task, for this model. VxpError for concepts of anything but images."""
         if self.images is not None:
-            return tasks.opened(self.images, model)
+            return tasks.opened(self.images, model, concepts=self.concepts)
+        if self.concepts is not None:
+            raise VxpError(f"--concepts {self.concepts}: examples of concepts go with images of your own, --images DIR")
         if self.clips is not None:
             return tasks.opened_clips(self.clips, model)
         return tasks.opened_features(Path(str(self.features)), model)
@@ -87,17 +91,18 @@ class Order:
     place: Place | None = None  # of the workers of a cluster; None for this process
     until: str | None = None
     features: Path | None = None
+    concepts: Path | None = None
 
     @property
     def own(self) -> Own:
         """What the task is made of, where it is of one's own."""
-        return Own(self.images, self.clips, self.features)
+        return Own(self.images, self.clips, self.features, self.concepts)
 
 
 def named(order: Order) -> list[str]:
     """The words of a further command by which it finds the same images, data and model."""
-    given = (("--images", order.images), ("--clips", order.clips), ("--features", order.features), ("--model", order.model),
-             ("--data", order.data))
+    given = (("--images", order.images), ("--clips", order.clips), ("--features", order.features),
+             ("--concepts", order.concepts), ("--model", order.model), ("--data", order.data))
     return [word for option, value in given if value is not None for word in (option, str(value))]
 
 
@@ -336,6 +341,9 @@ def _task(order: Order) -> tuple[Task, Model]:
         raise VxpError("name a registered TASK, your own images with --images DIR, your own clips with --clips DIR, or "
                        "features of your own videos with --features FILE: one of the four")
     where = device(order.device)
+    if order.task is not None and order.concepts is not None:
+        raise VxpError(f"--concepts {order.concepts}: task {order.task} has its own items; name your own images with "
+                       "--images DIR")
     if order.task is not None:
         task = tasks.load(order.task, model=order.model, data=order.data)
         return task, models.load(task.model, device=where, channels_last=order.channels_last)

@@ -190,7 +190,7 @@ class Context:
     def _traced(self, place: int) -> dict[str, Trace]:
         possible = [b for b in self.metrics if not b.metric.needs_relabelled or self.relabelled is not None]
         batch = self.task.load(place, place + 1, self.model).batch(torch.zeros(1, dtype=torch.int64))
-        return traces(possible, batch, self.task.kind, self.output)
+        return traces(possible, batch, self.task.kinds, self.output)
 
     @cached_property
     def wanted(self) -> Wanted:

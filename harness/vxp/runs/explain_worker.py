@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO, TypedDict
 
 import safetensors.torch
@@ -20,9 +20,10 @@ from torch import Tensor
 from vxp_schemas import typed
 
 from vxp import explainers, models
-from vxp.core import Batch, Compensated, Normalization, NotExplainedError, Randomised, Relabelled, State, VxpError
+from vxp.core import Bank, Batch, Compensated, Normalization, NotExplainedError, Randomised, Relabelled, State, VxpError
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
+from vxp.kinds import KINDS
 from vxp.machine import computing
 from vxp.runs import result
 
@@ -50,8 +51,12 @@ class Order(TypedDict):
 
 
 class Asked(TypedDict):
-    """The facts of a batch beside its tensors; state: the model's kind of state and what that kind is told by."""
+    """The facts of a batch beside its tensors; kind: what explanations are made; concepts: the names of those of the bank, and
+    whether its examples are pairs; named: what truths list; state: the model's kind of state and what that kind is told by."""
 
+    kind: typed.ExplanationKind
+    concepts: tuple[Sequence[str], bool] | None
+    named: Sequence[str]
     ids: Sequence[str]
     clusters: Sequence[str]
     seed: int
@@ -94,21 +99,35 @@ def receive(stream: BinaryIO, limit: int) -> tuple[Any, dict[str, Tensor]]:
         raise VxpError(f"a message that cannot be read: {type(error).__name__}") from None
 
 
-def batch_message(batch: Batch, state: State | None) -> tuple[Asked, dict[str, Tensor]]:
-    """The message that asks for the maps of a batch, by the model in this state."""
+def batch_message(batch: Batch, state: State | None, kind: typed.ExplanationKind) -> tuple[Asked, dict[str, Tensor]]:
+    """The message that asks for the explanations of a batch, of this kind, by the model in this state."""
     said: Asked = {
+        "kind": kind, "concepts": None if batch.bank is None else (batch.bank.names, batch.bank.paired),
+        "named": batch.named,
         "ids": batch.ids, "clusters": batch.clusters, "seed": batch.seed, "normalization": asdict(batch.normalization),
         "state": None if state is None else {"kind": type(state).__name__, **asdict(state)}}
-    return said, {"inputs": batch.inputs, "targets": batch.targets, **{f"truth/{k}": v for k, v in batch.truth.items()},
-                  **{f"parts/{unit}": of for unit, of in batch.parts.items()}}
+    tensors = {"inputs": batch.inputs, "targets": batch.targets, **{f"truth/{k}": v for k, v in batch.truth.items()},
+               **{f"parts/{unit}": of for unit, of in batch.parts.items()}}
+    optional = {"foils": batch.foils, "segments": batch.segments, "rates": batch.rates}
+    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+    if batch.bank is not None:
+        known = {"on": batch.bank.on, "off": batch.bank.off, "values": batch.bank.values, "labels": batch.bank.labels}
+        tensors |= {f"bank/{name}": tensor for name, tensor in known.items() if tensor is not None}
+    return said, tensors
 
 
 def _batch(said: Asked, tensors: Mapping[str, Tensor]) -> Batch:
     normalization = Normalization(**{k: tuple(v) for k, v in said["normalization"].items()})
     truth, parts = ({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
                     for prefix in ("truth/", "parts/"))
+    bank = None
+    if said["concepts"] is not None:
+        names, paired = said["concepts"]
+        bank = Bank(tuple(names), tensors["bank/on"], tensors["bank/off"], paired, tensors.get("bank/values"),
+                    tensors.get("bank/labels"))
     return Batch(tuple(said["ids"]), tensors["inputs"], tensors["targets"], normalization, said["seed"], truth,
-                 tuple(said["clusters"]), parts)
+                 tuple(said["clusters"]), parts, None, tensors.get("segments"), tensors.get("foils"), bank,
+                 tuple(said["named"]), tensors.get("rates"))
 
 
 def _state(said: Message | None) -> State | None:
@@ -147,7 +166,7 @@ def _served(asked: BinaryIO, answers: BinaryIO) -> None:
             batch = _batch(said, tensors).to(order["device"])
             try:
                 with engine.arithmetic(batch.inputs.device):
-                    maps = bound(engine.state(_state(said["state"]), batch.seed), batch)
+                    maps = replace(bound, kind=KINDS[said["kind"]])(engine.state(_state(said["state"]), batch.seed), batch)
                 send(answers, {}, {"maps": maps})
             except Exception as error:  # whatever the explainer's code does is its answer
                 send(answers, _said(error))

@@ -28,7 +28,7 @@ from vxp.runs import baselines, result
 from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
 
-TYPES: Mapping[torch.dtype, Literal["F32", "I64"]] = {torch.float32: "F32", torch.int64: "I64"}
+TYPES: Mapping[torch.dtype, Literal["F32", "I64", "U8"]] = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
 """The types of a payload as its manifest writes them."""
 GROUP = 1 << 16
 """Rows of a group of items.parquet."""
@@ -96,7 +96,7 @@ def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop:
     baseline = baselines.read(context, start)
     batch = context.batch(start, stop, baseline.targets)
     began = time.perf_counter()
-    with models.Passes(context.model.module) as passes, context.engine.arithmetic(batch.inputs.device):
+    with models.Passes(context.model.module, _frames(context)) as passes, context.engine.arithmetic(batch.inputs.device):
         made, states = _made_where(bound, context.model, batch, baseline.broken)
     segments = _segments(context, bound, start, stop)
     if segments is not None and OK not in states:  # which knows no number of parts
@@ -107,9 +107,15 @@ def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop:
     context.units.save(name(of_set, start), {"values": made} | ({} if segments is None else {"segments": segments}), notes)
 
 
+def _frames(context: Context) -> int:
+    """The frames of a clip of the model."""
+    size = context.model.input_size
+    return size[0] if len(size) == 3 else 1
+
+
 def _segments(context: Context, bound: BoundExplainer, start: int, stop: int) -> Tensor | None:
     """The parts that scores of a range are of, ranges of frames int64 [n, K, 2]; None for maps."""
-    if not context.task.kind.ragged:
+    if not bound.made.ragged:
         return None
     return torch.tensor([timeline.segments(bound.explainer.resample) for timeline in context.loaded(start, stop).timelines])
 
@@ -183,7 +189,8 @@ def explained(bound: BoundExplainer, model: Model, batch: Batch) -> tuple[Tensor
     maps, lost = attempted(bound, model.module, batch, bound.id)
     finite = torch.isfinite(maps).flatten(1).all(1)
     states = [lost.get(i, OK if good else "failed:non-finite-map") for i, good in enumerate(finite.tolist())]
-    return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)), states
+    # beside bytes, what failed made floats of them
+    return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.zeros_like(maps)).to(bound.made.dtype), states
 
 
 # --------------------------------------------------------------------------------------------------------------- the set
@@ -203,14 +210,14 @@ def gather(context: Context, bound: BoundExplainer, of_set: str, place: Path) ->
             if head is None:
                 raise context.units.missing(name(of_set, start))
             notes.append(head[0])
-        grid = _longest(notes) if context.task.kind.ragged else _grid(bound.id, notes)
+        grid = _longest(notes) if bound.made.ragged else _grid(bound.id, notes)
 
         def part(number: int) -> Made:
             start, stop = ranges[number]
             n, said = stop - start, notes[number]
             unit = context.units.load(name(of_set, start))
             assert unit is not None
-            maps, segments = unit[0]["values"].float(), unit[0].get("segments")
+            maps, segments = unit[0]["values"].to(bound.made.dtype), unit[0].get("segments")
             # items that failed do not know the grid, and have that of the others
             maps = maps if segments is not None or tuple(maps.shape[1:]) == grid else maps.new_zeros(n, *grid)
             return Made(maps, said["status"], [said["seconds"] / n] * n, _spread(said["forward"], n),
@@ -327,7 +334,7 @@ def _manifest(
     """The manifest set.json of maps that lie beside it."""
     task, n = context.task, len(context.task.items)
     return result.header(typed.Set) | {
-        "set_id": set_id(context, bound), "kind": task.kind.id, "task": task.reference, "dataset": task.dataset,
+        "set_id": set_id(context, bound), "kind": bound.made.id, "task": task.reference, "dataset": task.dataset,
         "model": vxp_schemas.reference(context.model.document), "system": result.system_digest(bound),
         "explainer": result.explainer(bound), "n_items": {"expected": n, "present": n}, "coverage": 1.0,
         "items": store.descriptor(root / "items.parquet", root, store.PARQUET, n), "shards": list(shards),

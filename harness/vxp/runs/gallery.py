@@ -10,11 +10,14 @@ from torch import Tensor
 
 from vxp.datasets import Sample
 from vxp.documents import store
+from vxp.kinds import CONCEPTS, TEXT
 from vxp.runs import baselines, result
 from vxp.runs.context import Context
 
 GALLERY = 8
 """Input images kept for the report."""
+FRAMES = 20
+"""Frames of a clip at most."""
 
 
 def keep(context: Context) -> None:
@@ -35,12 +38,15 @@ def keep(context: Context) -> None:
         file, sample = f"{number:02d}.png", context.task.source.load(item)
         entry = {"item_id": item.id, "row": i, "target": target,
                  "target_name": context.model.class_name(target) if target >= 0 else ""}
-        if context.task.kind.ragged:
+        if CONCEPTS in context.task.kinds:
+            entry |= {"concepts": list(context.task.document.get("concepts", ()))}
+        if context.task.divided or (TEXT in context.task.kinds and sample.timeline is not None):
             entry |= {"timeline": _timeline(context, i)}
             image = _shots(sample)
         else:
-            entry |= _over_time(sample)
-            image = sample.image
+            shown = _shown(sample) if sample.image.ndim == 4 else []
+            entry |= _over_time(sample, shown)
+            image = sample.image[:, shown] if shown else sample.image
         if image is not None:
             store.write_bytes(index.parent / file, _png(image))
             entry |= {"file": file}
@@ -68,13 +74,19 @@ def _shots(sample: Sample) -> Tensor | None:
     return frames[..., top : top + side, left : left + side]
 
 
-def _over_time(sample: Sample) -> dict[str, list[int] | int]:
-    """Of a clip how many frames it has, and in which of them there is truth."""
-    if sample.image.ndim == 3:
+def _shown(sample: Sample) -> list[int]:
+    """The frames of a clip that are kept: all, or FRAMES of them, evenly spread."""
+    n = sample.image.shape[1]
+    return list(range(n)) if n <= FRAMES else [(2 * k + 1) * n // (2 * FRAMES) for k in range(FRAMES)]
+
+
+def _over_time(sample: Sample, shown: list[int]) -> dict[str, list[int] | int]:
+    """Of a clip how many frames are kept, and in which of them there is truth."""
+    if not shown:
         return {}
     mask = sample.truth.get("mask")
-    there = [] if mask is None else torch.nonzero(mask.flatten(1).any(1)).flatten().tolist()
-    return {"frames": sample.image.shape[1], "truth_frames": there}
+    there = set() if mask is None else set(torch.nonzero(mask.flatten(1).any(1)).flatten().tolist())
+    return {"frames": len(shown), "truth_frames": [k for k, frame in enumerate(shown) if frame in there]}
 
 
 def _png(image: Tensor) -> bytes:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
-import safetensors.numpy
 import torch
 import vxp_schemas
 from PIL import Image
@@ -22,17 +20,14 @@ from vxp import explainers
 from vxp.core import OK, VxpError
 from vxp.datasets import Timeline
 from vxp.documents import RULES, plain_json, store
-from vxp.documents.findings import plain
-from vxp.kinds import HEATMAP2D, Map
+from vxp.kinds import KINDS, Kind, Map
 from vxp.runs import baselines, fragment_files, result, run
 from vxp.runs.baselines import BROKEN
 from vxp.runs.context import Context
 from vxp.runs.explanations import Made, write_set
+from vxp.runs.map_files import read_maps
 
-NAMES_SHOWN = 5
 RESAMPLE = ("bilinear", "nearest", "frames", "none", "fragment", "frame", "second")
-ENDINGS = (".npy", ".safetensors", ".png")
-"""Kinds of files that a folder of maps may hold, one per item."""
 
 
 # -------------------------------------------------------------------------------------------------------------- items out
@@ -56,7 +51,7 @@ def export(context: Context) -> Path:
         targets = loaded.targets(context.output.predicted(logits).cpu()).tolist()
         for i, target in zip(range(start, stop), targets, strict=True):
             item = task.items[i]
-            if task.kind.ragged:
+            if task.divided:
                 file = _sequence(out, i, loaded.inputs[i - start])
                 videos[item.id] = _video(loaded.timelines[i - start])
             else:
@@ -104,8 +99,9 @@ def _pictures(out: Path, i: int, image: Tensor) -> str:
 
 @dataclass(frozen=True)
 class Method:
-    """What made the maps, in the words of whoever imports them. Passes and milliseconds are per map; 0: not stated. explanandum
-    and inclusive are of scores of the parts of videos, where their file does not say."""
+    """What made the maps, in the words of whoever imports them. Passes and milliseconds are per map; 0: not stated.
+    explanandum and inclusive are of scores of the parts of videos, where their file does not say. kind: what the explanations
+    are, by default the first that the task admits."""
 
     name: str
     signed: bool
@@ -122,6 +118,7 @@ class Method:
     deterministic: bool = True
     explanandum: str | None = None
     inclusive: bool = False
+    kind: str | None = None
 
     def facts(self) -> typed.Explainer:
         """As a set and its result name the explainer; `import_` refuses words that they do not have."""
@@ -165,14 +162,17 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
     if method.name in explainers.catalogue():
         raise VxpError(f"--name {method.name!r} is an installed explainer: run it with vxp run, or give your method a name of "
                        "its own")
-    if task.kind.ragged:
+    if task.divided:
         return _import_scores(context, maps, method)
-    rule = task.kind.rule(method.facts()["resample"])
-    values = read_maps(maps, [item.id for item in task.items], task.kind)
-    if method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
+    kind = _kind(context, method)
+    rule = kind.rule(method.facts()["resample"])
+    values = read_maps(maps, [item.id for item in task.items], kind)
+    if not isinstance(kind, Map) or kind.also is not None:
+        _fit(context, kind, values, maps)
+    elif method.resample == "none" and list(values.shape[1:]) != list(task.document["input_size"]):
         raise VxpError(f"{maps}: got maps of {list(values.shape[1:])}; --resample none needs {task.document['input_size']}, "
                        "the size of the input")
-    bound = explainers.absent({**method.facts(), "resample": rule}, system)
+    bound = explainers.absent({**method.facts(), "resample": rule}, system).on(kind)
     with run.claimed(context, run.run_document(context, [bound], None)):
         run.prepared(context, [])
         ranges = list(context.ranges())
@@ -184,6 +184,21 @@ def import_(context: Context, maps: Path, method: Method) -> Path:
         write_set(context, bound, out, tuple(values.shape[1:]), part)
         store.write_document(out / "system.json", system)
     return out / "set.json"
+
+
+def _kind(context: Context, method: Method) -> Kind:
+    """What the explanations are; VxpError for a kind that the task does not admit."""
+    if method.kind is None:
+        return context.task.kinds[0]
+    context.task.admits(method.kind)
+    return KINDS[method.kind]
+
+
+def _fit(context: Context, kind: Kind, values: Tensor, maps: Path) -> None:
+    """VxpError for explanations that are none of the task's items."""
+    for start, stop in context.ranges():
+        loaded = context.loaded(start, stop)
+        kind.checked(values[start:stop], loaded.batch(torch.zeros(stop - start, dtype=torch.int64)), str(maps))
 
 
 def _made(context: Context, method: Method, start: int, values: Tensor, segments: Tensor | None = None) -> Made:
@@ -216,7 +231,7 @@ def _import_scores(context: Context, file: Path, method: Method) -> Path:
                        "the same")
     system = method.system()
     facts: typed.Explainer = {**method.facts(), "resample": first.unit, "explanandum": cast(typed.Explanandum, explanandum)}
-    bound = explainers.absent(facts, system)
+    bound = explainers.absent(facts, system).on(*(kind for kind in task.kinds if kind.ragged))
     longest = max(len(scores.values) for scores in found)
     with run.claimed(context, run.run_document(context, [bound], None)):
         run.prepared(context, [])
@@ -233,105 +248,4 @@ def _import_scores(context: Context, file: Path, method: Method) -> Path:
     return context.out / "set.json"
 
 
-def read_maps(path: Path, items: Sequence[str], kind: Map = HEATMAP2D) -> Tensor:
-    """Maps [N, h, w] float32 in the items' order, of clips [N, t, h, w].
-
-    path: a .safetensors with one tensor [N, h, w] in the order of items.csv, or one [h, w] for each item by its id; a .npy
-    [N, h, w]; or a folder with a .npy, .safetensors or grey .png for each item, named by its id or its row. Nothing is
-    unpickled. VxpError names what is missing or of another shape.
-    """
-    if path.is_dir():
-        return _stacked(path, _of_folder(path, items), items, kind)
-    if not path.is_file():
-        raise VxpError(f"--maps {path} does not exist: expected a .safetensors or .npy file, or a folder with "
-                       "one file per item")
-    tensors = _file(path)
-    if isinstance(tensors, np.ndarray):
-        return _whole(path, tensors, items, kind)
-    if len(tensors) == 1 and next(iter(tensors.values())).ndim == len(kind.grid) + 1:
-        return _whole(path, next(iter(tensors.values())), items, kind)
-    return _stacked(path, tensors, items, kind)
-
-
-def _file(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    try:
-        if path.suffix == ".npy":
-            return _npy(path)
-        if path.suffix == ".safetensors":
-            return dict(safetensors.numpy.load_file(path))
-        if path.suffix == ".png":
-            # the format by name: Image.open would take any that it knows
-            image = Image.open(path, formats=("PNG",))
-            if image.mode not in ("L", "I;16", "I", "F"):
-                raise VxpError(f"{path}: an image of mode {image.mode}; expected a grey PNG of 8 or 16 bit")
-            return np.asarray(image, np.float32)
-    except VxpError:
-        raise
-    except Exception as error:  # whatever a damaged file provokes in a reader
-        raise VxpError(f"{path} cannot be read: {plain(' '.join(str(error).split())[:300]) or type(error).__name__}") from None
-    raise VxpError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
-
-
-def _npy(path: Path) -> np.ndarray:
-    """An array of numbers. The file is as long as its header says before anything is reserved, and is no archive."""
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        there = path.stat().st_size - file.tell()
-        if dtype.hasobject or dtype.itemsize * math.prod(shape) != there:
-            raise ValueError(f"{there} bytes for values {list(shape)} of {dtype}; expected numbers, and as many as the header "
-                             "says")
-        file.seek(0)
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-
-
-def _of_folder(folder: Path, items: Sequence[str]) -> dict[str, np.ndarray]:
-    """A file per item: `<item id>.npy` (also in folders, where ids have slashes) or `<row>.npy` with or without zeros."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in ENDINGS]
-    known = {item: item for item in items} | {f"{i:05d}": item for i, item in enumerate(items)}
-    known |= {str(i): item for i, item in enumerate(items) if str(i) not in known}
-    found: dict[str, np.ndarray] = {}
-    for file in files:
-        name = file.relative_to(folder).with_suffix("").as_posix()
-        item = known.get(name)
-        if item is None:
-            raise VxpError(f"{file}: no item of the task is called {name!r}; items are called {items[0]!r} ..., rows 00000 ...")
-        if item in found:
-            raise VxpError(f"{file}: a second map of item {item!r}")
-        values = _file(file)
-        if not isinstance(values, np.ndarray):
-            if len(values) != 1:
-                raise VxpError(f"{file}: got {len(values)} tensors, expected one")
-            values = next(iter(values.values()))
-        found[item] = values
-    return found
-
-
-def _whole(path: Path, values: np.ndarray, items: Sequence[str], kind: Map) -> Tensor:
-    if values.ndim != len(kind.grid) + 1 or len(values) != len(items) or 0 in values.shape:
-        raise VxpError(f"{path}: got an array {list(values.shape)}, expected [{len(items)}, {kind.shape}]: a map for each of "
-                       "the task's items, in the order of its list (vxp data export writes it)")
-    return _float(path, values)
-
-
-def _stacked(path: Path, maps: Mapping[str, np.ndarray], items: Sequence[str], kind: Map) -> Tensor:
-    missing, extra = [i for i in items if i not in maps], [k for k in maps if k not in set(items)]
-    if missing or extra:
-        said = [f"{len(names)} {what} ({', '.join(names[:NAMES_SHOWN])}{', ...' if len(names) > NAMES_SHOWN else ''})"
-                for what, names in (("items without a map", missing), ("maps of no item", extra)) if names]
-        raise VxpError(f"{path}: {' and '.join(said)}; expected one for each of the task's {len(items)} items, by its id")
-    shapes = {tuple(m.shape) for m in maps.values()}
-    if len(shapes) > 1 or len(next(iter(shapes))) != len(kind.grid) or 0 in next(iter(shapes)):
-        raise VxpError(f"{path}: got maps of the shapes {sorted(shapes)[:NAMES_SHOWN]}, expected one shape [{kind.shape}] "
-                       "for all")
-    return _float(path, np.stack([maps[item] for item in items]))
-
-
-def _float(path: Path, values: np.ndarray) -> Tensor:
-    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
-        raise VxpError(f"{path}: got values of {values.dtype}, expected real numbers")
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
-
-
-__all__ = ["Method", "export", "import_", "read_maps"]
+__all__ = ["Method", "export", "import_"]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from vxp.core import Readout
 from vxp.errors import VxpError
 from vxp.explainers import BoundExplainer
@@ -97,7 +99,7 @@ def planned(context: Context, systems: Sequence[BoundExplainer], items: int) -> 
         items=items, ranges=ranges, units=ranges * (1 + 2 * len(systems)),
         rows_asked=sum(one.asked for one in explained), rows_run=shared + sum(one.run for one in explained), rows_shared=shared,
         passes=passes,
-        bytes=Bytes(items * len(systems) * 4 * _positions(context), items * _shared_bytes(context),
+        bytes=Bytes(items * sum(_bytes(context, bound) for bound in systems), items * _shared_bytes(context),
                     items * sum(_kept(context, bound) for bound in systems)),
         explainers=explained, looks=() if context.settings.until is None else _looks(context, passes // items))
 
@@ -124,11 +126,9 @@ def _kept(context: Context, bound: BoundExplainer) -> int:
     return sum(context.traces[metric.signature].kept for metric in scoring.runnable(context, bound)[0])
 
 
-def _positions(context: Context) -> int:
-    """Values of an item's explanation, at most; of parts of videos as many as the first item has."""
-    if context.task.kind.ragged:
-        return int(context.loaded(0, 1).parts()["fragment"].max()) + 1
-    return math.prod(context.model.input_size[-len(context.task.kind.grid):])
+def _bytes(context: Context, bound: BoundExplainer) -> int:
+    """Bytes of an explanation of the first item; of a map at most, on the input grid."""
+    return bound.made.stand_in(context.loaded(0, 1).batch(torch.zeros(1, dtype=torch.int64))).nbytes
 
 
 def _shared_bytes(context: Context) -> int:
@@ -139,7 +139,7 @@ def _shared_bytes(context: Context) -> int:
         classes = context.loaded(0, 1).inputs.shape[2]
     vectors: tuple[tuple[Any, Readout], ...] = wanted.vectors
     numbers = len(context.output.readouts) * len(wanted.edits) + classes * len(vectors)
-    return 8 * numbers + len(wanted.regions) * _positions(context)
+    return 8 * numbers + len(wanted.regions) * math.prod(context.loaded(0, 1).inputs.shape[2:])
 
 
 __all__ = ["Bytes", "Explained", "Look", "Plan", "planned"]

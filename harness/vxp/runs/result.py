@@ -28,6 +28,7 @@ from vxp.documents import plain_json as plain_json
 from vxp.documents import reference_rows as reference_rows
 from vxp.documents import undated as undated
 from vxp.explainers import BoundExplainer
+from vxp.kinds import REGIONS3D
 from vxp.metrics import catalogue
 from vxp.origin import origin
 from vxp.tasks import Task
@@ -69,8 +70,9 @@ def explainer(bound: BoundExplainer) -> typed.Explainer:
         "resample": declared.resample, "target_specific": declared.target_specific, "reference": declared.reference,
         "family": family(declared),
     }
-    if declared.resample in RULES["temporal"]:
-        found["explanandum"] = declared.explains(bound.parameters)
+    said = declared.explains(bound.parameters)
+    if declared.resample in RULES["temporal"] or (bound.kind is REGIONS3D and said != "class"):
+        found["explanandum"] = said
     return found
 
 

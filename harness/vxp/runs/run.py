@@ -24,7 +24,7 @@ from vxp.documents import store
 from vxp.explainers import BoundExplainer
 from vxp.machine import computing, give_back_memory
 from vxp.models import Model
-from vxp.runs import baselines, explanations, gallery, looking, result, scoring, units, writing
+from vxp.runs import baselines, explanations, foils, gallery, looking, result, scoring, units, writing
 from vxp.runs.context import UNITS, Context
 from vxp.runs.sets import CarriedSet, copied, read_set
 from vxp.runs.units import Executor, Local, Stage, System
@@ -98,6 +98,7 @@ def _results(context: Context, systems: Sequence[System], executor: Executor) ->
     else:
         context, looked = _decided(context, context.settings.until, systems, executor)
     gallery.keep(context)
+    foils.keep(context, [system.set_id for system in systems])
     context.progress.stage("writing sets and results", len(systems), "explainer")
     scored = []
     for system in systems:
@@ -152,15 +153,15 @@ def _decided(
 def ready(task: Task, model: Model, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
     """The explainers for this model at the task's budget; VxpError where one cannot explain it."""
     output = outputs.of(model.module)
-    return [_at_budget(task, bound.on(task.kind).of(output).resolved(model.module)) for bound in wanted]
+    return [_at_budget(task, bound.on(*task.kinds).of(output).resolved(model.module)) for bound in wanted]
 
 
 def with_references(task: Task, wanted: Sequence[BoundExplainer]) -> list[BoundExplainer]:
-    """The references that the task admits, then what was asked for, each once."""
+    """The references that the task admits, at its budget, then what was asked for, each once."""
     known = explainers.catalogue()
-    names = [n for n in explainers.references(task.truth, task.kind.id) if n in known]
+    names = [n for n in explainers.references(task.truth, *(kind.id for kind in task.kinds)) if n in known]
     unique: dict[str, BoundExplainer] = {}
-    for bound in [*(explainers.bind(n).on(task.kind) for n in names), *wanted]:
+    for bound in [*(_at_budget(task, explainers.bind(n).on(*task.kinds)) for n in names), *wanted]:
         if "truth" in bound.explainer.needs and not task.truth:
             raise VxpError(f"explainer {bound.id!r} needs truth, and task {task.name} has none: leave it out")
         if bound.id in explainers.REFERENCES and not bound.explainer.reference:

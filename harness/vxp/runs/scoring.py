@@ -21,7 +21,7 @@ from vxp.engine import Engine, Job, Tally
 from vxp.engine import Shared as SharedRows
 from vxp.explainers import BoundExplainer
 from vxp.metrics import Bound
-from vxp.models.clips import LateFusion
+from vxp.models.clips import ByFrames
 from vxp.runs import baselines, explanations
 from vxp.runs.context import Context, device_name
 
@@ -61,7 +61,8 @@ def make(context: Context, bound: BoundExplainer, of_set: str, start: int, stop:
         return
     baseline = baselines.read(context, start)
     batch = context.batch(start, stop, baseline.targets)
-    case = Case(batch, maps.to(batch.inputs.device), bound.explainer.resample, bound.explainer.signed)
+    case = Case(batch, maps.to(batch.inputs.device), bound.explainer.resample, bound.explainer.signed,
+                explained=bound.made)
     run, _ = runnable(context, bound)
     context.units.save(name(of_set, start), *_score_unit(context.engine, Job(case, tuple(run), bound), baseline.shared))
 
@@ -73,7 +74,7 @@ def runnable(context: Context, bound: BoundExplainer) -> tuple[list[Bound], dict
     not_run: dict[str, str] = {}
     for wanted in context.metrics:
         again = wanted.metric.re_explains
-        if (code := wanted.undefined_for(context.task.kind.id, context.output)) is not None:
+        if (code := wanted.undefined_for(bound.made.id, context.output)) is not None:
             not_run[wanted.signature] = code
         elif again and bound.explainer.reference and not wanted.metric.references:
             not_run[wanted.signature] = "reference"
@@ -200,7 +201,7 @@ def _of(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
 
 def _nothing(context: Context) -> typed.ResultCostScore:
     tally: typed.ResultCostScore = {"rows_asked": 0, "rows_run": 0, "explain_rows": 0, "seconds": 0.0}
-    if isinstance(context.model.module, LateFusion):
+    if isinstance(context.model.module, ByFrames):
         tally["frames_run"] = 0
     return tally
 

@@ -13,7 +13,7 @@ from vxp import explainers
 from vxp.core import VxpError
 from vxp.documents import store
 from vxp.explainers import BoundExplainer
-from vxp.kinds import KINDS, Map
+from vxp.kinds import KINDS, Kind
 from vxp.models import Model
 from vxp.runs import result
 from vxp.tasks import Task
@@ -60,7 +60,7 @@ def _system(folder: Path, document: typed.Set) -> typed.System:
 
 
 def _declared(
-    facts: typed.Explainer, again: BoundExplainer | None, system: typed.System, kind: Map
+    facts: typed.Explainer, again: BoundExplainer | None, system: typed.System, kind: Kind
 ) -> BoundExplainer:
     """The explainer of a set: the one given or installed if it is the same, else one that cannot explain again."""
     if again is None and facts["id"] in explainers.catalogue():
@@ -71,7 +71,7 @@ def _declared(
             raise VxpError(f"the set was made by {facts}, and the explainer here is {result.explainer(again)}: "
                            "give the same one, or none")
         return dataclasses.replace(again, system=system)
-    return explainers.absent(facts, system)
+    return explainers.absent(facts, system).on(kind)
 
 
 def copied(given: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from vxp import explainers, outputs
 from vxp.core import Batch, ModelChangedError, NotExplainedError, VxpError
 from vxp.engine import Engine, Precision
 from vxp.explainers import BoundExplainer
+from vxp.kinds import Map
 from vxp.models import Model
 from vxp.tasks import Task
 
@@ -53,7 +54,9 @@ def tried(bound: BoundExplainer, task: Task, model: Model, *, device: str = "cpu
 def _explained(bound: BoundExplainer, module: nn.Module, batch: Batch) -> None:
     maps = bound(module, batch)
     try:
-        bound.makes(outputs.of(module), batch).resampled(maps, batch.space, bound.explainer.resample, batch.parts)
+        kind = bound.makes(outputs.of(module), batch)
+        if isinstance(kind, Map):
+            kind.resampled(maps, batch.space, bound.explainer.resample, batch.parts)
     except VxpError as error:
         raise VxpError(f"explainer {bound.name!r}: {error}") from None
 

@@ -12,14 +12,16 @@ from vxp_schemas import typed
 
 from vxp import division
 from vxp.catalogue import nearest
-from vxp.documents import RULES, Beside, Listed, listed, reference_rows, referred
+from vxp.documents import RULES, Beside, Listed, listed, reference_rows, referred, rules, words
 from vxp.errors import OK
 from vxp.validation import arrays, divided
 from vxp.validation.arrays import Table
-from vxp.validation.looks import ALIKE, MOVED_ALIKE, Looker, Maps, alike, moved
+from vxp.validation.looks import ALIKE, MAPS, MOVED_ALIKE, Looker, Maps, alike, moved
 from vxp.validation.state import AResult, ASet, State
 
 FIVE = 5
+CHANNELS = 3
+"""Of an image."""
 MAX_MAP = 64 * 2**20
 """Bytes of a map of zeros that is made to be hashed, whatever a manifest claims."""
 SLACK = 1e-9
@@ -65,7 +67,7 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C003", found.path, "/shards", f"{row} rows of maps", f"{found.items.rows}, one for every item")
     if len(grids) > 1:
         state.findings.add("VXP-C001", found.path, "/shards", f"maps of the grids {sorted(grids)}", "one grid in a set")
-    rule, rules = found.document["explainer"]["resample"], list(RULES[found.document["kind"]])
+    rule, rules = found.document["explainer"]["resample"], list(RULES.get(found.document["kind"], ()))
     rules += [] if found.document["kind"] == "temporal" else ["none"]
     if rule not in rules:
         state.findings.add("VXP-C015", found.path, "/explainer/resample", repr(rule),
@@ -74,12 +76,29 @@ def _shards(state: State, found: ASet) -> None:
     if task is not None and found.document["kind"] not in task["kinds"]:
         state.findings.add("VXP-C025", found.path, "/kind", found.document["kind"],
                            f"{', '.join(task['kinds'])}, which the task admits")
-    if found.document["explainer"]["resample"] == "none" and task is not None and grid is not None \
-            and list(grid) != list(task["input_size"]):
-        state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with maps of {list(grid)}",
-                           f"maps of {task['input_size']}, the task's input")
+    wanted = None if task is None or rule != "none" else _unresampled(found.document["kind"], task)
+    if wanted is not None and grid is not None and list(grid) != wanted:
+        state.findings.add("VXP-C015", found.path, "/explainer/resample", f"'none' with explanations of {list(grid)}",
+                           f"explanations of {wanted}, as the task's input asks")
     if found.document["quantization"] != "none":
         state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
+
+
+def _unresampled(kind: typed.ExplanationKind, task: typed.Task) -> list[int]:
+    """The grid of explanations of a kind that are resampled by nothing."""
+    space = list(task["input_size"])
+    match kind:
+        case "regions" | "regions3d":
+            return [2, *space]
+        case "counterfactual":
+            return [CHANNELS, *space]
+        case "text":
+            return [words.CAPACITY]
+        case "rules":
+            return [rules.CAPACITY]
+        case "concepts":
+            return [len(task.get("concepts", []))]
+    return space
 
 
 def expected_items(state: State, found: ASet) -> list[Listed] | None:
@@ -240,7 +259,8 @@ def _maps(state: State, found: ASet, items: Table, maps: Maps) -> None:
     if len(ok) and not ok.any():
         state.findings.add("VXP-C016", found.items_path, "", f"{len(ok)} items, none with the status ok",
                            "a map of at least one item")
-    _flags(state, found, items, maps, ok)
+    if found.document["kind"] in MAPS:
+        _flags(state, found, items, maps, ok)
 
 
 def _likeness(state: State, found: ASet, small: Sequence[np.ndarray]) -> None:
@@ -256,6 +276,8 @@ def _likeness(state: State, found: ASet, small: Sequence[np.ndarray]) -> None:
 
 def _copies(state: State, found: ASet, items: Table) -> None:
     """Copies of one map by their digests, where the maps lie elsewhere. Of constant maps only those of zeros can be told."""
+    if found.document["kind"] not in MAPS:  # the same words or scores of concepts may be right for several items
+        return
     facts = found.document["shards"][0]["tensors"].get("values")
     known = facts is not None and facts["dtype"] in arrays.DTYPES
     size = arrays.DTYPES[facts["dtype"]].itemsize * math.prod(facts["shape"][1:]) if facts is not None and known else 0

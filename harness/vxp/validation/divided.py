@@ -60,9 +60,9 @@ def _of_task(state: State, path: str, where: str, unit: str, parts: Ranges, item
 
 
 def _explanandum(state: State, found: ASet) -> None:
-    """Scores of parts say what they explain; of a model without classes they explain no class."""
+    """Scores of parts say what they explain, and regions of clips may; of a model without classes they explain no class."""
     said = found.document["explainer"].get("explanandum")
-    if (said is not None) != (found.document["kind"] == "temporal"):
+    if (said is not None) != (found.document["kind"] == "temporal") and (said is None or found.document["kind"] != "regions3d"):
         state.findings.add("VXP-C028", found.path, "/explainer/explanandum", "none" if said is None else repr(said),
                            "what the scores explain" if said is None else "no explanandum: maps explain the target class")
         return

@@ -8,6 +8,8 @@ from functools import reduce
 
 import numpy as np
 
+from vxp.documents import RULES
+from vxp.validation import payloads
 from vxp.validation.state import ASet, State
 
 
@@ -24,6 +26,9 @@ class Maps:
     neighbours: list[float] = field(default_factory=list)
 
 
+REGIONS = ("regions", "regions3d")
+MAPS = (*RULES, *REGIONS)
+"""The kinds that are maps, which differ between items and positions."""
 SAMPLED = 256
 """Maps of a set, evenly spread, that the dearer looks are made on."""
 COARSE = 16
@@ -51,15 +56,20 @@ class Looker:
             return  # the manifest claims other rows than there are; VXP-C003 says so
         notes = self.maps.setdefault(id(found), Maps(np.zeros(rows, int), np.zeros(rows), np.zeros(rows)))
         start = sum(s["rows"] for s in shards[:number]) + first
-        flat = maps.reshape(len(maps), -1)
-        finite = np.isfinite(flat)
+        kind = found.document["kind"]
+        finite = np.isfinite(maps.reshape(len(maps), -1))
+        if finite.all():
+            payloads.check(self.state, found, number, start, maps)
+        if kind in REGIONS:
+            maps = maps[:, 1]  # the scores
+        flat, finite = maps.reshape(len(maps), -1), finite[:, -maps[0].size :]
         bad = (~finite).sum(1)
         part = slice(start, start + len(maps))
         notes.infinite[part] = bad
         clean = np.where(finite, flat, 0) if bad.any() else flat
         notes.lowest[part], notes.highest[part] = clean.min(1), clean.max(1)
         step = max(1, rows // SAMPLED)
-        for i in range(len(maps)):
+        for i in range(len(maps) if kind in MAPS else 0):
             if (start + i) % step == 0 and not bad[i] and notes.lowest[start + i] < notes.highest[start + i]:
                 _look(notes, maps[i].astype(np.float32))
 

@@ -10,7 +10,7 @@ import vxp_schemas
 from vxp_schemas import typed
 
 from vxp import bundles
-from vxp.documents import FILES, GRIDS, TEXTS, store
+from vxp.documents import BYTES, FILES, GRIDS, TEXTS, store
 from vxp.errors import VxpError
 from vxp.validation import arrays
 from vxp.validation.arrays import Malformed
@@ -175,13 +175,14 @@ def _values(
         state.findings.add("VXP-C001", path, "header", f"{there}"[:400], f"{shard['tensors']}, as set.json says"[:400])
         return None
     values = tensors.get("values")
-    wanted = f"one tensor 'values' [rows, {', '.join(grid)}] of F16 or F32"
+    types = ("U8",) if found.document["kind"] in BYTES else ("F16", "F32")
+    wanted = f"one tensor 'values' [rows, {', '.join(grid)}] of {' or '.join(types)}"
     others = {}
     if found.document["kind"] == "temporal" and values is not None:
         wanted += ", 'lengths' [rows] and 'segments' [rows, parts, 2] of I64"
         others = {LENGTHS: values.shape[:1], SEGMENTS: (*values.shape, 2)}
     if {name: t.shape for name, t in tensors.items() if t.dtype == "I64"} != others or values is None \
-            or len(tensors) != 1 + len(others) or values.dtype not in ("F16", "F32") \
+            or len(tensors) != 1 + len(others) or values.dtype not in types \
             or len(values.shape) != 1 + len(grid) or 0 in values.shape:
         state.findings.add("VXP-C001", path, "header", f"{there}"[:400], wanted)
         return None

@@ -1,0 +1,40 @@
+"""What explainers that change an image have in common: levels of 8 bits, the row of an image in levels, the class to reach."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from vxp.core import Batch, VxpError
+from vxp.core.perturb import levels, redrawn
+from vxp.kinds import KindId
+
+KINDS: tuple[KindId, ...] = ("counterfactual",)
+LEVELS = 255
+
+
+def foils_of(name: str, batch: Batch) -> Tensor:
+    """int64 [B]: the class that each counterfactual is to reach. VxpError where the batch has none."""
+    if batch.foils is None:
+        raise VxpError(f"explainer {name!r} needs the class that a counterfactual is to reach, and these items have none: give "
+                       "foils=, or take a task whose items have a foil")
+    return batch.foils
+
+
+def own_levels(batch: Batch) -> Tensor:
+    """The items in 8-bit levels, uint8 [B, C, H, W]."""
+    return levels(batch.to_raw(batch.inputs.detach().double()))
+
+
+def as_input(batch: Batch, i: int, image: Tensor) -> Tensor:
+    """The input [1, C, H, W] that the model is shown of an image uint8 [C, H, W] made of item i."""
+    return redrawn(batch.inputs[i].detach(), image, batch.normalization)[None]
+
+
+def descent(model: nn.Module, inputs: Tensor, foil: Tensor) -> tuple[bool, Tensor, Tensor]:
+    """Of one input [1, C, H, W]: whether the model says the foil, the cross-entropy to it, and its gradient by the input."""
+    leaf = inputs.detach().clone().requires_grad_()
+    logits = model(leaf).float()
+    loss = F.cross_entropy(logits, foil[None])
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    return bool(logits.argmax(1) == foil), loss.detach(), gradient[0]

@@ -1,0 +1,51 @@
+"""The parts that a task divides its images into, with scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from vxp.core import Batch, VxpError
+from vxp.core.perturb import redrawn
+from vxp.kinds import KindId, painted
+
+from vxp_explainers._common import read, rows
+
+KINDS: tuple[KindId, ...] = ("regions",)
+PART, WITHOUT = "part", "without"
+
+
+def parts(batch: Batch, scores: Tensor) -> Tensor:
+    """Scores [B, K] of the parts of every item as regions [B, 2, H, W]."""
+    return painted(batch.parts_of(PART).view(len(batch), *batch.space), scores)
+
+
+def areas(batch: Batch) -> Tensor:
+    """How many positions every part has, float64 [B, K]."""
+    return sums(batch, torch.ones(batch.positions, dtype=torch.float64, device=batch.inputs.device))
+
+
+def sums(batch: Batch, values: Tensor) -> Tensor:
+    """The sum over the positions of every part, float64 [B, K], of values [P]."""
+    of = batch.parts_of(PART)
+    found = torch.zeros(len(of), batch.count_of(PART) + 1, dtype=torch.float64, device=of.device)
+    return found.scatter_add_(1, of + 1, values.double().expand(of.shape))[:, 1:]
+
+
+def losses(explainer: str, model: nn.Module, batch: Batch, readout: str) -> Tensor:
+    """What the target's logit or probability loses without each part, float64 [B, K], by the renderings of the truth `without`.
+    VxpError where the items have none, or not one for each part."""
+    K, drawn = batch.count_of(PART), batch.truth.get(WITHOUT)
+    if drawn is None or drawn.shape[1] != K:
+        raise VxpError(f"explainer {explainer!r} needs the items rendered without each of their {K} parts, the truth 'without': "
+                       "leave it out, or take a task that has it")
+    return torch.stack([_losses(model, batch, i, drawn[i], readout) for i in range(len(batch))])
+
+
+def _losses(model: nn.Module, batch: Batch, i: int, drawn: Tensor, readout: str) -> Tensor:
+    image = batch.inputs[i]
+    shown = torch.stack([image, *(redrawn(image, one, batch.normalization) for one in drawn)])
+    said = torch.cat([read(model, shown[part], batch.targets[i], readout) for part in rows(len(shown), batch.space)])
+    return said[0] - said[1:]
+
+
+__all__ = ["KINDS", "PART", "areas", "losses", "parts", "sums"]

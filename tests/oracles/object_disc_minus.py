@@ -1,0 +1,22 @@
+"""Discoverability of objects of 2024, of the end `least` (Tsigos et al. 2024)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oracles import fragments
+from oracles import objects as blanked
+from oracles.objects import Model
+
+
+def object_disc_minus(
+    model: Model, image: np.ndarray, attribution: np.ndarray, objects: Sequence[int], mean: Sequence[float],
+    std: Sequence[float], seed: int, item: str, *, rank: int, mode: str, fill: str,
+) -> float:
+    """tau_b without the least relevant objects."""
+    weights = blanked.ranking(attribution, objects, 4)
+    rescored = blanked.rescored(model, image, objects, mean, std, seed, item, fill=fill)
+    return fragments.disc_2024(weights, rescored([]), rescored, None, end="least", rank=rank, mode=mode)
+
+
+VARIANTS = [{"rank": 2}, {"rank": 3, "mode": "sequential"}, {"fill": "hold"}, {"fill": "blur"}]

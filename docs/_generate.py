@@ -498,9 +498,11 @@ def _explainers_row() -> str:
 
 
 def _of(found: Sequence[Metric | Explainer]) -> str:
-    """How many are of images, of clips, and of the parts of videos."""
-    images, clips, parts = (sum(kind in one.kinds for one in found) for kind in ("heatmap2d", "heatmap3d", "temporal"))
-    return f"{images} of images, {clips} of clips and {parts} of parts of videos"
+    """How many are of maps of images, of clips, of the parts of videos, and of what is none of these."""
+    maps = ("heatmap2d", "heatmap3d", "temporal")
+    images, clips, parts = (sum(kind in one.kinds for one in found) for kind in maps)
+    others = sum(not set(maps) & set(one.kinds) for one in found)
+    return f"{images} of maps of images, {clips} of clips, {parts} of parts of videos and {others} of other kinds"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> str:

@@ -54,6 +54,16 @@ def _threads_as_before() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def pieces() -> Tensor:
+    """Five parts of an image, int64 [H, W], one of a single position; -1 where there is none."""
+    found = torch.full((H, W), -1)
+    found[1:6, 2:9], found[4:20, 11:19], found[8:14, :7], found[20:23, 10:22], found[0, 31] = 0, 1, 2, 3, 4
+    return found
+
+
+PIECES = pieces()
+
+
 @dataclass(frozen=True)
 class Done:
     """What became of a command."""
@@ -129,12 +139,13 @@ class Toy:
     relabelled: nn.Module
     clusters: tuple[str, ...] = ("a", "b", "a")
     seed: int = 7
+    pieces: Tensor = PIECES
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of vxp.score that are the same for all maps and metrics."""
         return {"targets": self.targets, "truth": dict(self.truth), "explainer": self.explainer,
                 "normalization": self.normalization, "seed": self.seed, "clusters": self.clusters,
-                "relabelled": self.relabelled}
+                "relabelled": self.relabelled, "objects": self.pieces}
 
     def sample(self, kind: str, i: int, truth: str | None) -> dict[str, Any]:
         """What an oracle may take of item i, in NumPy."""
@@ -179,7 +190,7 @@ class Toy:
             "explain": lambda image, target: explained(self.model, image, target),
             "explain_randomised": explain_randomised, "explain_compensated": explain_compensated,
             "explain_relabelled": lambda image, target: explained(self.relabelled, image, target),
-            "representation": representation, "segments": segments,
+            "representation": representation, "segments": segments, "pieces": self.pieces.flatten().tolist(),
         }
 
 
@@ -247,7 +258,10 @@ def toy() -> Toy:
     mask[1] = torch.rand(H, W, generator=generator) < 0.4
     cells = torch.zeros(3, H, W, dtype=torch.bool)
     cells[0, :12, :16] = cells[1, 12:, 16:] = cells[2, :12, 16:] = True
-    truth = {"mask": mask, "cells": cells, "boxes": boxes()} | gaze(generator)
+    drawn = torch.randint(0, 256, (3, 5, 3, H, W), generator=torch.Generator().manual_seed(12), dtype=torch.uint8)
+    own = (raw * 255 + 0.5).floor().to(torch.uint8)[:, None]
+    without = torch.where((PIECES == torch.arange(5).view(5, 1, 1))[:, None], drawn, own)
+    truth = {"mask": mask, "cells": cells, "boxes": boxes(), "without": without} | gaze(generator)
     return Toy(model, inputs, targets, maps, truth, (MEAN, STD), gradient_map, small_cnn(4))
 
 

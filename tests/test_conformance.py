@@ -97,7 +97,9 @@ def references_of_the_vectors() -> dict[str, Any]:
 def bank_of(shown: Mapping[str, Any], normalization: Normalization) -> Bank:
     on, off = (normalization.to_inputs(torch.from_numpy(implementation.read(VECTORS, shown[key])).float() / 255)
                for key in ("on", "off"))
-    return Bank(tuple(shown["names"]), on, off, shown["paired"])
+    values, labels = (torch.from_numpy(implementation.read(VECTORS, shown[key])) if key in shown else None
+                      for key in ("values", "labels"))
+    return Bank(tuple(shown["names"]), on, off, shown["paired"], values, labels)
 
 
 @pytest.mark.parametrize("case", references_of_the_vectors()["cases"], ids=lambda case: case["id"])
@@ -110,7 +112,8 @@ def test_references_are_the_maps_of_the_vectors(case: dict[str, Any]) -> None:
     model = conformance_worker.network(VECTORS, case["model"]) if "model" in case else torch.nn.Identity()
     batch = Batch((case["item"],), inputs, torch.zeros(1, dtype=torch.long), normalization, document["seed"], truth,
                   parts=parts, foils=torch.tensor([case["foil"]]) if "foil" in case else None,
-                  bank=bank_of(case["concepts"], normalization) if "concepts" in case else None)
+                  bank=bank_of(case["concepts"], normalization) if "concepts" in case else None,
+                  named=tuple(case.get("named", ())))
     batch = replace(batch, targets=batch.targets + case.get("target", 0))
     got = explainers.bind(case["reference"])(model, batch)[0]
     expected = torch.from_numpy(implementation.read(VECTORS, case["expected"]))

@@ -89,7 +89,8 @@ def test_a_foil_that_is_there_and_an_item_that_comes_back(dark: Tensor) -> None:
     made = dark.clone()
     made[0] += 1
     found = scores(batch, made, *METRICS)
-    assert found["cf-validity"][1] == ("undefined:already-there", "undefined:unchanged")
+    assert found["cf-validity"][1] == ("undefined:already-there", "ok")
+    assert found["cf-validity"][0][1] == 0
     for name in ("cf-proximity", "cf-sparsity", "cout", "cf-collateral"):
         assert found[name][1] == ("ok", "undefined:unchanged")
     assert found["cf-semantic"] == ([1, 0], ("ok", "ok"))  # nearest to the class 0 that both are

@@ -64,7 +64,8 @@ def score(toy: Toy, items: Items, names: list[str], *, batch_size: int | None = 
     quick = [(name, {k: v for k, v in QUICK.items() if k in catalogue()[name].parameters} | SURE.get(name, {}))
              for name in names]
     return vxp.score(toy.model, items.inputs, items.attributions, items.targets, items.truth, quick, toy.explainer,
-                     toy.normalization, seed, batch_size, ids=items.ids, relabelled=toy.relabelled)
+                     toy.normalization, seed, batch_size, ids=items.ids, relabelled=toy.relabelled,
+                     objects=toy.pieces)
 
 
 def same(found: vxp.Score, wanted: vxp.Score, index: list[int], *, tolerance: float | None = None) -> None:

@@ -173,8 +173,8 @@ def score(
 
     kind says what `attributions` are where they are no maps: `regions` of images and `regions3d` of clips, two planes [B, 2,
     *space] (`vxp.painted` makes them of label maps and scores); `counterfactual`, images uint8 [B, 3, H, W]; `concepts`,
-    scores [B, K]; `text`, bytes (`vxp.encoded`). objects are label maps [B, *space] of what is in the items, -1 for nothing,
-    which metrics of objects remove; foils are the classes that counterfactuals are to reach.
+    scores [B, K]; `text`, bytes (`vxp.encoded`). objects are label maps [B, *space] of the objects in clips, or the parts
+    of images, -1 for nothing, which metrics of these remove; foils are the classes that counterfactuals are to reach.
 
     A metric that is asked for without the truth, explainer or relabelled model that it needs is an error of the input
     (`VxpError`), and no status: `not-run:no-truth` and the like are for the list of a task. Outputs that are probabilities,

@@ -75,7 +75,7 @@ def saying(model: nn.Module, batch: Batch, fill: str, explanandum: str, unit: st
         if explanandum == "mean-score":
             return (said * there).sum(1) / there.sum(1)
         found = tau_b(whole.expand_as(said), said, there)[0].to(said.device)
-        return found.masked_fill(removed.all(1), 0)
+        return found if unit == "object" else found.masked_fill(removed.all(1), 0)
 
     return say
 

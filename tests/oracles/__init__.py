@@ -20,6 +20,7 @@ SAMPLE = {
     "truth": "[H, W] or [T, H, W], the first of the metric's truth keys (bool for a region; [N, 4] for boxes; "
              "[U, frames] for summaries)",
     "objects": "int [P], the object at every position, row-major, -1 at none",
+    "pieces": "int [P], the same of the parts of an image",
     "parts": "int [n], the fragment of every step, from 0",
     "shots": "(start, end) [K], the fragments as half-open ranges of frames of the video",
     "labels": "int [L], the classes that count as correct",

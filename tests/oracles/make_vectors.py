@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from oracles import edits, implementation, references
+from oracles import edits, implementation, references, references_objects, references_parts, references_told
 from oracles.stock import CLASSES, MEAN, STD, Stock, drawn, made_map, made_segments, normalised, target
 from oracles.stock_clips import clips, timed
 from oracles.stock_concepts import concepts, examples
 from oracles.stock_counterfactuals import counterfactuals, foil
 from oracles.stock_images import images
 from oracles.stock_objects import objects
+from oracles.stock_parts import parted
 from oracles.stock_rules import rules
 from oracles.stock_sequences import sequences
 from oracles.stock_texts import texts_of_images, texts_of_sequences
@@ -65,6 +66,8 @@ STOCKS = {("heatmap3d", "sequence"): objects, ("heatmap2d", "classes"): images,
           ("text", "sequence"): texts_of_sequences, ("rules", "classes"): rules,
           ("counterfactual", "classes"): counterfactuals, ("concepts", "classes"): concepts}
 """What there is of every kind of explanation, by what the models say."""
+DIVIDED = {"part-deletion": parted}
+"""What there is for metrics that look at parts of images, in place of what there is for all others."""
 
 
 # ----------------------------------------------------------------------------------------------------- clips of references
@@ -131,7 +134,7 @@ def cases(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     said = document.get("outputs", ["classes"])
     for kind, output in itertools.product(document["kinds"], said):
-        stock = STOCKS[kind, output]()
+        stock = DIVIDED.get(document["id"], STOCKS[kind, output])()
         for parameters, model, items, keys in questions(document, stock):
             asked = {"parameters": parameters, "model": f"models/{stock.prefix}{model}.json",
                      "items": [item(stock, name, model, keys, truth=truth, labelled=takes(document, "labels"))
@@ -320,7 +323,8 @@ def reference_cases() -> list[dict[str, Any]]:
             *(of_sequence("leave-one-out", i, 1e-6, row, model) for i, (row, model) in enumerate(left_out)),
             *(of_foil("noise-equal", i, row, bool(i)) for i, row in enumerate((0, 3))), of_foil("rerendered", 0, 1),
             *(of_concepts("random-concepts", i, 1e-6) for i in range(2)), of_concepts("cav-accuracy", 0, 1e-6),
-            *(of_concepts("cace", i, 1e-5, model) for i, model in enumerate(("cnn", "linear")))]
+            *(of_concepts("cace", i, 1e-5, model) for i, model in enumerate(("cnn", "linear"))),
+            *references_told.cases(), *references_parts.cases(), *references_objects.cases()]
 
 
 def of_examples(case: Mapping[str, Any], folder: Path) -> np.ndarray:
@@ -342,6 +346,15 @@ def write_references(folder: Path) -> None:
     for case in cases:
         image, truth = implementation.read(folder, case["input"]).astype(np.float64), {
             kind: implementation.read(folder, at) for kind, at in case["truth"].items()}
+        if case["id"].startswith(("text/", "rules/")):
+            maps[case["id"]] = references_told.made(case, folder, SEED, (MEAN, STD))
+            continue
+        if case["id"].startswith("objects/"):
+            maps[case["id"]] = references_objects.made(case, folder, SEED, (MEAN, STD))
+            continue
+        if case["id"].startswith("parts/"):
+            maps[case["id"]] = references_parts.made(case, folder, SEED, (MEAN, STD))
+            continue
         if "parts" in case:
             model = implementation.network_of(folder, case["model"]) if "model" in case else None
             maps[case["id"]] = references.of_fragments(
@@ -383,11 +396,12 @@ def write_json(path: Path, value: Any) -> None:
 def write_data(folder: Path) -> None:
     """Inputs, maps, truths and models."""
     (folder / "models").mkdir(parents=True, exist_ok=True)
-    stocks = [stock() for stock in STOCKS.values()]
+    stocks = [stock() for stock in (*STOCKS.values(), *DIVIDED.values())]
     found = {name: np.ascontiguousarray(value) for stock in stocks for name, value in stock.tensors().items()}
     save_file(found, folder / "data.safetensors")
     save_file(small_clips(), folder / "clips.safetensors")
     save_file(examples(), folder / "concepts.safetensors")
+    save_file(references_told.known(), folder / "rules.safetensors")
     for stock, name, (operations, weights) in ((s, f"{s.prefix}{name}", model) for s in stocks
                                                for name, model in s.models.items()):
         save_file(weights, folder / "models" / f"{name}.safetensors")

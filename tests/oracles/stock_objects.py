@@ -37,8 +37,8 @@ def label_maps() -> list[np.ndarray]:
 
 
 def attributions() -> dict[str, tuple[int, str, np.ndarray]]:
-    """Maps by name, with the number of the clip that each belongs to and its rule. ties: objects of one relevance beside others.
-    flat: all objects of one relevance, and something beside them. single: of the clip with one object."""
+    """Maps by name, with the number of the clip that each belongs to and its rule. ties: objects of one relevance beside
+    others. flat: all objects of one relevance, and something beside them. single: of the clip with one object."""
     of = label_maps()
     flat = np.where(of[0] < 0, 1.0, 0.5)
     ties = np.array([0.5, -0.25, 0.5, 1.0, -0.25, 0.5])[of[1]]
@@ -55,8 +55,8 @@ def attributions() -> dict[str, tuple[int, str, np.ndarray]]:
 
 
 def models() -> dict[str, Model]:
-    """Models whose output is a score per frame: a small network that sees neighbouring frames together, a linear one of the mean
-    of every frame, and one that gives all frames one score."""
+    """Models whose output is a score per frame: a small network that sees neighbouring frames together, a linear one of the
+    mean of every frame, and one that gives all frames one score."""
     cnn = [{"op": "conv3d", "weight": "1.weight", "bias": "1.bias", "stride": 1, "padding": 1}, {"op": "tanh"},
            {"op": "average-pool", "grid": [T, 2, 3]},
            {"op": "conv3d", "weight": "2.weight", "bias": "2.bias", "stride": 1, "padding": 0},

@@ -45,7 +45,8 @@ SETTINGS: tuple[tuple[str, Precision, int, int], ...] = (
 """Class, precision, batch size and threads; each against fp32 at batch 8 on one thread."""
 RUNS = (("shapes", "saliency", 24), ("shapes", "grad-cam", 24), ("photos", "grad-cam", 3), ("stamps", "grad-cam", 24),
         ("motion-items", "saliency", 24), ("motion-items", "grad-cam", 24), ("montage", "random", 24),
-        ("montage-objects", "random", 2))
+        ("montage-objects", "random", 2), ("shapes-foils", "noise-equal", 24), ("shapes-factors", "random-concepts", 24),
+        ("montage-words", "random-words", 8), ("shapes-rules", "rule-majority", 24), ("figures", "random", 24))
 """Task, explainer and items. A metric is measured where its kind, its truth and what it asks of the model are. Scores of parts
 are those that no model makes: their order is that of the summariser's, and moves with its rounding by more than maps do."""
 

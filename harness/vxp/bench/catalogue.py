@@ -21,6 +21,8 @@ from vxp.metrics import Bound, of_kind
 EVERY = "The whole catalogue"
 QUICK: Mapping[str, Any] = {"steps": 28, "samples": 14, "sizes": 2, "stages": 3, "regions": 28}
 """Settings under which a metric is timed on a real model; what a row costs does not depend on their number."""
+PARTS = 9
+"""Parts of an item, a square number."""
 FEW_PAIRS = 5
 """Alternating measurements per metric: there are many metrics."""
 AGAIN: Mapping[str, Any] = {"samples": 4, "stages": 2}
@@ -28,7 +30,7 @@ AGAIN: Mapping[str, Any] = {"samples": 4, "stages": 2}
 
 
 def truths(batch: Batch) -> dict[str, Tensor]:
-    """Made truths of every kind: a rectangle, and gaze that is scattered around it."""
+    """Made truths of every kind: a rectangle, gaze that is scattered around it, and renderings without each of some parts."""
     B, (H, W) = len(batch), batch.space
     mask = torch.zeros(B, H, W, dtype=torch.bool)
     mask[:, H // 5 : H * 3 // 4, W // 4 : W * 4 // 5] = True
@@ -37,7 +39,8 @@ def truths(batch: Batch) -> dict[str, Tensor]:
     density = nn.functional.avg_pool2d(looked[0].view(B, 1, H, W), 31, 1, 15)[:, 0] + 1e-4
     box = torch.tensor([W // 4, H // 5, W * 4 // 5, H * 3 // 4]).expand(B, 1, 4)
     found = {"mask": mask, "cells": mask, "boxes": box.clone(), "density": density,
-             "fixations": looked[0].view(B, H, W), "other-fixations": looked[1].view(B, H, W)}
+             "fixations": looked[0].view(B, H, W), "other-fixations": looked[1].view(B, H, W),
+             "without": torch.randint(0, 256, (B, PARTS, 3, H, W), generator=generator, dtype=torch.uint8)}
     return {key: value.to(batch.inputs.device) for key, value in found.items()}
 
 
@@ -50,7 +53,8 @@ def blocks(batch: Batch, n: int) -> Tensor:
 def whole_case(items: int, device: str, size: tuple[int, int] = (224, 224)) -> Case:
     batch = photo_like(size, items, device)
     maps = torch.randn(items, 14, 14, generator=torch.Generator().manual_seed(1)).to(device)
-    return Case(dataclasses.replace(batch, truth=truths(batch), clusters=batch.ids), maps)
+    parts = {"part": blocks(batch, PARTS).flatten(1)}
+    return Case(dataclasses.replace(batch, truth=truths(batch), clusters=batch.ids, parts=parts), maps)
 
 
 def counted(wanted: tuple[Bound, ...], case: Case, model: nn.Module) -> tuple[int, int]:

@@ -26,7 +26,7 @@ Page = Iterator[tuple[str, str | Sequence[str]]]
 """What is shown of one thing: labels with what goes behind them, on one line or on several."""
 NAME, LEAST = 26, 12
 """Characters of the column of names, out of which a longer one sticks, and least of the last column."""
-CUT = {"licence": 16}
+CUT = {"licence": 16, "truth": 14}
 """Characters of columns that hold nothing to copy."""
 ACCESS = {"procedural": "made by the code", "packages": "in packages", "download": "a download", "user-copy": "your own copy"}
 """How one gets the data of a data set, in the words of a list."""

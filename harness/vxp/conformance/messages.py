@@ -55,7 +55,8 @@ class Given(TypedDict):
 
 class Item(TypedDict):
     """An item of a case, with its map, or what its kind of explanation has in place of one, and what the calls beside the model
-    answer. kind: where it is no map of the item's axes. foil: the class that a counterfactual is to reach. concepts: the names of what truths list."""
+    answer. kind: where it is no map of the item's axes.
+    foil: the class that a counterfactual is to reach. concepts: the names of what truths list."""
 
     id: str
     cluster: str

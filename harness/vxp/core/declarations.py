@@ -15,8 +15,8 @@ from vxp.kinds import KindId, Resample
 
 Better = Literal["higher", "lower", "neither"]
 """Which direction is better. A metric of which neither is describes the map: it is never compared or ranked."""
-Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users", "classes", "class_masks", "factors",
-                "present", "without", "swapped", "texts"]
+Truth = Literal["mask", "boxes", "cells", "fixations", "other-fixations", "density", "users", "classes", "class_masks",
+                "factors", "present", "without", "swapped", "texts"]
 """Kinds of truth that a metric can need."""
 Limits = Mapping[str, tuple[float | None, float | None] | tuple[str, ...]]
 """Per parameter its least and greatest value (None: no bound), or the words it may be."""

@@ -247,9 +247,9 @@ def parts(value: object, n: int, steps: int, device: torch.device) -> dict[str, 
 
 
 def objects(value: object, n: int, space: Sequence[int], device: torch.device) -> dict[str, Tensor]:
-    """The object at every position of each item, int64 [n, P], from label maps [n, *space] or one [*space] for all, numbered
-    0, 1, 2, ... without a gap, -1 where there is none; VxpError for others, and for items with different numbers of
-    objects."""
+    """The object at every position of each clip, the part of each image, int64 [n, P], from label maps [n, *space] or one
+    [*space] for all, numbered 0, 1, 2, ... without a gap, -1 where there is none; VxpError for others, and for items with
+    different numbers of them."""
     if value is None:
         return {}
     expected = f"the number of the object at every position, a tensor of integers {(n, *space)}, -1 where there is none"
@@ -268,7 +268,7 @@ def objects(value: object, n: int, space: Sequence[int], device: torch.device) -
     if len(set(counts)) > 1:
         raise VxpError(f"objects: got items with {sorted(set(counts))} objects, expected one number in a call: score items "
                        "with other numbers of objects in other calls")
-    return {"object": flat}
+    return {"part" if len(space) == 2 else "object": flat}
 
 
 def foils(value: object, n: int, classes: int, device: torch.device) -> Tensor | None:

@@ -70,7 +70,7 @@ SHAPES_RULES = Source(
     id="shapes-rules", version=1, load=load, propose=propose, chosen=chosen, missing=lambda: None, truth=("present",),
     examples=bank, licence="Apache-2.0", access="procedural",
     about="Textured shapes with the concepts that they have, and a rule of three of them",
-    detail="The images of shapes-factors@1 as they were drawn, with the eight concepts that each has or has not. What counts as "
-           "correct is a rule: round and red, or not round on a bright ground. 320 further images are examples, 20 that have "
-           "each concept and 20 that have not; all of their concepts are known. Procedural, any number of images.",
+    detail="The images of shapes-factors@1 as they were drawn, with the eight concepts that each has or has not. What counts "
+           "as correct is a rule: round and red, or not round on a bright ground. 320 further images are examples, 20 "
+           "that have each concept and 20 that have not; all of their concepts are known. Procedural, any number of images.",
 )

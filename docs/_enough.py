@@ -119,7 +119,10 @@ def told_by_counterfactuals(one: Seen, other: Seen, out: Callable[[str], None]) 
         out(f"  {of.model.id}: {figures}   ({cost})")
 
 
-def picture(file: Path = Path(__file__).parent / "img" / "enough.png", colours: tuple[str, ...] = ("red", "blue", "cyan")) -> None:
+PICTURE = Path(__file__).parent / "img" / "enough.png"
+
+
+def picture(file: Path = PICTURE, colours: tuple[str, ...] = ("red", "blue", "cyan")) -> None:
     """An item of each of these colours with Grad-CAM and with the scores of concepts for either model."""
     import matplotlib.pyplot as plt
     from PIL import Image

@@ -260,7 +260,7 @@ def toy() -> Toy:
     cells[0, :12, :16] = cells[1, 12:, 16:] = cells[2, :12, 16:] = True
     drawn = torch.randint(0, 256, (3, 5, 3, H, W), generator=torch.Generator().manual_seed(12), dtype=torch.uint8)
     own = (raw * 255 + 0.5).floor().to(torch.uint8)[:, None]
-    without = torch.where((PIECES == torch.arange(5).view(5, 1, 1))[:, None], drawn, own)
+    without = torch.where((torch.arange(5).view(5, 1, 1) == PIECES)[:, None], drawn, own)
     truth = {"mask": mask, "cells": cells, "boxes": boxes(), "without": without} | gaze(generator)
     return Toy(model, inputs, targets, maps, truth, (MEAN, STD), gradient_map, small_cnn(4))
 

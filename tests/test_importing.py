@@ -212,3 +212,70 @@ def test_what_is_no_document_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(VxpError, match=r"d\.json"):
         migrate.migrate(tmp_path / "d.json", tmp_path / "new.json")
+
+
+# ------------------------------------------------------------------------------------------------------- other kinds
+
+
+def made_elsewhere(task: str, maps: Path, out: Path, kind: str | None = None) -> Path:
+    card = tasks.load(task)
+    method = Method("my-method", signed=False, resample="none", family="other", kind=kind)
+    settings = Settings(batch_size=8, threads=1, limit=2)
+    return importing.import_(Context.of(card, models.load(card.model), out, settings, progress=Quiet()), maps, method)
+
+
+def values(path: Path) -> np.ndarray:
+    stored = safetensors.numpy.load_file(path.parent / "payload" / "00000.safetensors")["values"]
+    return np.asarray(stored)
+
+
+def test_counterfactuals_come_in_as_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{i:05d}.png")
+    path = made_elsewhere("shapes-foils", folder, tmp_path / "set")
+    assert np.array_equal(values(path), pictures.transpose(0, 3, 1, 2))
+    assert json.loads(path.read_text())["kind"] == "counterfactual"
+
+
+def test_words_come_in_as_json_or_text(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "00000.json").write_text('{"text": "It hangs on shot 1.", "claims": [{"attribute": "shot", "value": "1", '
+                                       '"role": "cause"}]}')
+    (folder / "00001.txt").write_text("Two\nlines.\n")
+    path = made_elsewhere("montage-words", folder, tmp_path / "set")
+    documents = [json.loads(bytes(row).rstrip(b"\0")) for row in values(path)]
+    assert documents[0]["claims"] == [{"attribute": "shot", "role": "cause", "value": "1"}]
+    assert documents[1] == {"claims": [], "text": "Two lines."}
+
+
+def test_regions_and_concepts_come_in_as_arrays(tmp_path: Path) -> None:
+    planes = np.zeros((2, 2, 64, 64), np.float32)
+    planes[:, 0, :, 32:], planes[:, 1, :, 32:] = 1, 0.5
+    np.save(tmp_path / "regions.npy", planes)
+    path = made_elsewhere("figures", tmp_path / "regions.npy", tmp_path / "regions")
+    assert json.loads(path.read_text())["kind"] == "regions"
+    assert np.array_equal(values(path), planes)
+    np.save(tmp_path / "maps.npy", np.ones((2, 64, 64), np.float32))
+    path = made_elsewhere("figures", tmp_path / "maps.npy", tmp_path / "maps", "heatmap2d")
+    assert json.loads(path.read_text())["kind"] == "heatmap2d"
+    np.save(tmp_path / "concepts.npy", np.ones((2, 8), np.float32))
+    assert values(made_elsewhere("shapes-factors", tmp_path / "concepts.npy", tmp_path / "concepts")).tolist() == [[1] * 8] * 2
+
+
+@pytest.mark.parametrize(("task", "given", "kind", "said"), [
+    ("shapes-foils", np.zeros((2, 3, 64, 64), np.float32), None, "float32, expected uint8"),
+    ("shapes-foils", np.zeros((2, 3, 32, 32), np.uint8), None, r"returned \(2, 3, 32, 32\), expected \(2, 3, 64, 64\)"),
+    ("figures", np.full((2, 2, 64, 64), 0.5, np.float32), None, "expected whole numbers"),
+    ("shapes-factors", np.zeros((2, 5), np.float32), None, "a score for each of round, ring, red"),
+    ("shapes-factors", np.zeros((2, 8), np.float32), "regions", "admits explanations of the kind concepts, got regions"),
+    ("montage-words", np.zeros((2, 8192), np.uint8), None, "explanation in words"),
+])
+def test_what_is_of_another_kind_is_refused(tmp_path: Path, task: str, given: np.ndarray, kind: str | None, said: str) -> None:
+    np.save(tmp_path / "given.npy", given)
+    with pytest.raises(VxpError, match=said):
+        made_elsewhere(task, tmp_path / "given.npy", tmp_path / "set", kind)
+    assert not (tmp_path / "set" / "set.json").exists()

@@ -311,7 +311,7 @@ def test_what_is_no_summariser_is_refused() -> None:
     with pytest.raises(VxpError, match="expected scores"):
         vxp.score(vxp.frame_scores(nn.Linear(4, 3)), x, torch.rand(2, 2), fragments=fragments)
     with pytest.raises(VxpError, match="output is classes, and the output of this model is sequence"):
-        vxp.explain(vxp.frame_scores(Net()), x, "saliency", fragments=fragments)
+        vxp.explain(vxp.frame_scores(Net()), x, "grad-cam", fragments=fragments)
     assert "equal for all steps" in SEQUENCE.doubts(torch.ones(2, 3), "the model")[0]
     assert not SEQUENCE.doubts(torch.tensor([[1.0, 2.0], [1.0, 1.0]]), "the model")
 

@@ -37,6 +37,7 @@ ELSEWHERE = {
     **{f"VXP-{code}": "test_signing.py" for code in ("I008", "I009", "I010")},
     **{f"VXP-{code}": "test_leaderboard.py" for code in ("I007", "F011", "F012", "F030", "K030")},
     **{f"VXP-{code}": "test_temporal.py" for code in ("C026", "C027", "C028")},
+    "VXP-C029": "test_objects.py", **{f"VXP-{code}": "test_words.py" for code in ("C030", "C031")},
     **{f"VXP-{code}": "test_red_team.py" for code in ("I012", "F018", "F019")},
     **{f"VXP-{code}": "test_audit.py" for code in (
         "I011", "R001", "R002", "R003", "R005", "R006", "R007", "R008", "F004", "F008", "F016")},

@@ -34,6 +34,12 @@ def leaf(inputs: Tensor) -> Tensor:
     return inputs.detach().clone().requires_grad_()
 
 
+def scalar(model: nn.Module, batch: Batch) -> tuple[Callable[[Tensor], Tensor], Tensor | None]:
+    """What gradients are taken of, and the targets that captum picks from it: logits, of a model that scores steps their
+    mean."""
+    return (model, batch.targets) if outputs.of(model).targets else (lambda inputs: model(inputs).mean(1), None)
+
+
 def fragments(model: nn.Module, batch: Batch) -> Tensor | None:
     """int64 [B, n]: the fragment of every step where explanations are scores of fragments, which are those of sequences and of
     models that score steps; None where they are maps, as of the objects in clips. VxpError for such items that are not divided

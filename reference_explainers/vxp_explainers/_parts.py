@@ -36,7 +36,7 @@ def losses(explainer: str, model: nn.Module, batch: Batch, readout: str) -> Tens
     VxpError where the items have none, or not one for each part."""
     K, drawn = batch.count_of(PART), batch.truth.get(WITHOUT)
     if drawn is None or drawn.shape[1] != K:
-        raise VxpError(f"explainer {explainer!r} needs the items rendered without each of their {K} parts, the truth 'without': "
+        raise VxpError(f"explainer {explainer!r} needs the items rendered without each of {K} parts, the truth 'without': "
                        "leave it out, or take a task that has it")
     return torch.stack([_losses(model, batch, i, drawn[i], readout) for i in range(len(batch))])
 

@@ -45,7 +45,8 @@ def lime(
     """
     how = How(samples, kernel_width, ridge, fill, readout)
     labels = _common.regions("lime", batch, regions, superpixels)
-    return torch.stack([scores[of].float() for scores, of in zip(fitted("lime", model, batch, labels, how), labels, strict=True)])
+    found = fitted("lime", model, batch, labels, how)
+    return torch.stack([scores[of].float() for scores, of in zip(found, labels, strict=True)])
 
 
 @dataclass(frozen=True)

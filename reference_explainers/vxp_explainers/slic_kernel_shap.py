@@ -26,8 +26,8 @@ def slic_kernel_shap(
     coalitions.
 
     What `kernel-shap` says, as regions in place of a map. Parameters are those of `kernel-shap`. Coalitions are drawn by this
-    explainer's own key, so that values differ from those of `kernel-shap` as those of another seed do. Returns regions [B, 2, H,
-    W] float32. Raises VxpError for unknown words, samples below 2 and superpixels below 1.
+    explainer's own key, so that values differ from those of `kernel-shap` as those of another seed do. Returns regions [B, 2,
+    H, W] float32. Raises VxpError for unknown words, samples below 2 and superpixels below 1.
     """
     labels = regions("slic-kernel-shap", batch, "slic", superpixels)
     found = fitted("slic-kernel-shap", model, batch, labels, How(samples, fill, readout))

@@ -22,8 +22,8 @@ def slic_lime(
     model: nn.Module, batch: Batch, *, samples: int = 1000, superpixels: int = 50, kernel_width: float = 0.25,
     ridge: float = 1.0, fill: str = "mean",
 ) -> Tensor:
-    """The superpixels of an image, each with its coefficient in a weighted ridge regression of the target's probability on which
-    superpixels are kept.
+    """The superpixels of an image, each with its coefficient in a weighted ridge regression of the target's probability on
+    which superpixels are kept.
 
     What `lime` says, as regions in place of a map: who reads it knows where a superpixel ends, and metrics that remove the most
     relevant positions remove superpixels one after another. Parameters are those of `lime`. Samples are drawn by this

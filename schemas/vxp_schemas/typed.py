@@ -46,7 +46,7 @@ frames (bilinear, and nearest in time); nearest; or none where the grids are equ
 of the parts: a fragment of its list of shots, a frame that the model looks at, or a second."""
 
 ExplanationKind = Literal["heatmap2d", "heatmap3d", "temporal", "regions", "regions3d", "concepts", "counterfactual", "text",
-    "rules"]
+    "rules", "prototypes"]
 """Kind of explanation, which fixes the tensors of the payload."""
 
 Explanandum = Literal["class", "frame-score", "mean-score", "rank-order"]

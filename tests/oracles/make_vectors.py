@@ -30,6 +30,7 @@ from oracles.stock_counterfactuals import counterfactuals, foil
 from oracles.stock_images import images
 from oracles.stock_objects import objects
 from oracles.stock_parts import parted
+from oracles.stock_prototypes import prototypes
 from oracles.stock_rules import rules
 from oracles.stock_sequences import sequences
 from oracles.stock_texts import texts_of_images, texts_of_sequences
@@ -64,7 +65,8 @@ STOCKS = {("heatmap3d", "sequence"): objects, ("heatmap2d", "classes"): images,
           ("heatmap3d", "classes"): clips, ("temporal", "classes"): timed,
           ("temporal", "sequence"): sequences, ("text", "classes"): texts_of_images,
           ("text", "sequence"): texts_of_sequences, ("rules", "classes"): rules,
-          ("counterfactual", "classes"): counterfactuals, ("concepts", "classes"): concepts}
+          ("counterfactual", "classes"): counterfactuals, ("concepts", "classes"): concepts,
+          ("prototypes", "classes"): prototypes}
 """What there is of every kind of explanation, by what the models say."""
 DIVIDED = {"part-deletion": parted}
 """What there is for metrics that look at parts of images, in place of what there is for all others."""

@@ -1,4 +1,5 @@
-"""The fixed references of the parts of images, and what is asked of them: slow, and written from section 6.4."""
+"""The fixed references of the parts of images and of prototypes, and what is asked of them: slow, and written from section
+6.4."""
 
 import itertools
 import math
@@ -24,7 +25,8 @@ def cases() -> list[Case]:
 
     return [*(case("part-random", i, 0.0) for i in range(2)),
             *(case(name, i, 1e-6) for name in ("part-area", "part-centre") for i in range(2)),
-            *(case("part-drop", i, 1e-5, model) for i, model in enumerate(("cnn", "linear")))]
+            *(case("part-drop", i, 1e-5, model) for i, model in enumerate(("cnn", "linear"))),
+            *(case("random-patches", i, 0.0) for i in range(2)), *(case("part-template", i, 1e-6) for i in range(2))]
 
 
 def tensor(name: str) -> dict[str, str]:
@@ -32,12 +34,18 @@ def tensor(name: str) -> dict[str, str]:
 
 
 def made(case: Case, folder: Path, seed: int, normalization: tuple[Sequence[float], Sequence[float]]) -> np.ndarray:
-    """The regions [2, H, W] of a case."""
+    """The regions [2, H, W] of a case, or the planes of prototypes [P, 16, 16]."""
     image = implementation.read(folder, case["input"]).astype(np.float64)
     labels = implementation.divided(case, folder)["part"].reshape(image.shape[1:])
-    scores = {"part-random": lambda: randoms(labels, case["item"], seed), "part-area": lambda: areas(labels),
-              "part-centre": lambda: centres(labels), "part-drop": lambda: drops(case, folder, image, normalization),
-              }[case["reference"]]()
+    if case["reference"] == "random-patches":
+        return randoms(3 * 16 * 16, case["item"], seed, "random-patches@1", "maps").reshape(3, 16, 16).astype(np.float32)
+    if case["reference"] == "part-template":
+        return templates(labels).astype(np.float32)
+    scores = {
+        "part-random": lambda: randoms(labels.max() + 1, case["item"], seed, "part-random@1", "scores"),
+        "part-area": lambda: areas(labels), "part-centre": lambda: centres(labels),
+        "part-drop": lambda: drops(case, folder, image, normalization),
+    }[case["reference"]]()
     found = np.zeros((2, *labels.shape))
     for place in itertools.product(*map(range, labels.shape)):
         found[(0, *place)] = labels[place]
@@ -50,8 +58,18 @@ def places(labels: np.ndarray, k: int) -> list[tuple[int, int]]:
     return [(y, x) for y, x in itertools.product(*map(range, labels.shape)) if labels[y, x] == k]
 
 
-def randoms(labels: np.ndarray, item: str, seed: int) -> list[float]:
-    return list(philox.uniforms(philox.key(seed, item, "part-random@1", "scores"), 0, labels.max() + 1)[0])
+def randoms(n: int, item: str, seed: int, purpose: str, stream: str) -> np.ndarray:
+    return np.asarray(philox.uniforms(philox.key(seed, item, purpose, stream), 0, n)[0])
+
+
+def templates(labels: np.ndarray) -> np.ndarray:
+    """The share of each cell that each part has."""
+    (H, W), found = labels.shape, np.zeros((labels.max() + 1, 16, 16))
+    for k, i, j in itertools.product(*map(range, found.shape)):
+        rows, columns = (range(n * N // 16, -(-(n + 1) * N // 16)) for n, N in ((i, H), (j, W)))
+        inside = [labels[place] == k for place in itertools.product(rows, columns)]
+        found[k, i, j] = sum(inside) / len(inside)
+    return found
 
 
 def areas(labels: np.ndarray) -> list[float]:

@@ -12,6 +12,9 @@ Sample = Mapping[str, Any]
 
 
 def evaluated(sample: Sample) -> np.ndarray:
+    """The map on the input grid; planes of prototypes are no map, and are taken as they are."""
+    if sample["attribution"].ndim == sample["image"].ndim:
+        return np.asarray(sample["attribution"])
     return maps.bilinear(sample["attribution"], sample["image"].shape[1:])
 
 

@@ -10,7 +10,8 @@ from oracles.stock import MEAN, STD, H, Model, Stock, W, drawn, dyadic
 
 @cache
 def parted() -> Stock:
-    return Stock("parts-", inputs(), attributions(), {"without": without()}, models(), sound=("random", "native", "ties", "nearest"),
+    return Stock("parts-", inputs(), attributions(), {"without": without()}, models(),
+                 sound=("random", "native", "ties", "nearest"),
                  parts=[{"part": [int(k) for k in labels.ravel()]} for labels in label_maps()], always=("without",))
 
 

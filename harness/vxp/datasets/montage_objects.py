@@ -45,8 +45,8 @@ def load(item: Item) -> Sample:
     labels = objects(item)
     if digest(labels) != item.recipe["objects_sha256"]:
         raise VxpError(f"item {item.id}: the objects here have SHA-256 {digest(labels)}, expected "
-                       f"{item.recipe['objects_sha256']}: scikit-image cuts photos otherwise in another version; install the one "
-                       "that the data set's document names")
+                       f"{item.recipe['objects_sha256']}: scikit-image cuts photos otherwise in another version; install the "
+                       "one that the data set's document names")
     return Sample(video.image[:, list(picks)], timeline=Timeline(montage.FRAMES, montage.segments(item), montage.FPS, picks),
                   parts={"object": labels})
 
@@ -69,7 +69,8 @@ def _seen(shot: Recipe, frames: list[int], split: str) -> Labels:
     """The regions of a shot's photo in these frames of the shot, [n, SIZE, SIZE]."""
     (left, top), (across, down), size = shot["window"], shot["pan"], montage.SIZE
     whole = regions(montage.PHOTOS[split][shot["photo"]][0])
-    return np.stack([whole[top + down * t : top + down * t + size, left + across * t : left + across * t + size] for t in frames])
+    corners = ((left + across * t, top + down * t) for t in frames)
+    return np.stack([whole[y : y + size, x : x + size] for x, y in corners])
 
 
 @lru_cache(maxsize=16)
@@ -104,8 +105,8 @@ MONTAGE_OBJECTS = Source(
     id="montage-objects", version=1, load=load, propose=propose, missing=montage.MONTAGE.missing,
     alike=lambda item: item.recipe["objects"],
     licence=montage.MONTAGE.licence, about="Videos of ten shots with the objects in them", access="packages", cluster="video",
-    detail="The 20 held-out videos of montage at the 40 frames that the summariser looks at. Each photo is cut into regions once "
-           "(Felzenszwalb and Huttenlocher 2004, scikit-image 0.22 or later); as a shot is a pan over its photo, a region is one "
-           "object in all frames of the shot, exactly tracked. Objects take 3 % of a frame at least. The digest of the label map "
-           "is part of the item. Cluster: the video.",
+    detail="The 20 held-out videos of montage at the 40 frames that the summariser looks at. Each photo is cut into regions "
+           "once (Felzenszwalb and Huttenlocher 2004, scikit-image 0.22 or later); as a shot is a pan over its photo, a region "
+           "is one object in all frames of the shot, exactly tracked. Objects take 3 % of a frame at least. The digest of the "
+           "label map is part of the item. Cluster: the video.",
 )

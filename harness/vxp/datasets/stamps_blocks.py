@@ -42,8 +42,8 @@ def load(item: Item, folder: Path | None = None) -> Sample:
     whole, ground, labels = stamps.load(item, folder), _ground(item), blocks(item, folder)
     if digest(labels) != item.recipe["blocks_sha256"]:
         raise VxpError(f"item {item.id}: the blocks here have SHA-256 {digest(labels)}, expected "
-                       f"{item.recipe['blocks_sha256']}: Pillow resizes the stamp otherwise in another version; install the one "
-                       "that the data set's document names")
+                       f"{item.recipe['blocks_sha256']}: another version of Pillow resizes the stamp otherwise; install the "
+                       "one that the data set's document names")
     without = torch.stack([torch.where(labels == k, ground, whole.image) for k in range(BLOCKS)])
     return Sample(whole.image, {"mask": whole.truth["mask"], "without": without}, parts={"part": labels})
 
@@ -100,9 +100,10 @@ def at(folder: Path) -> Source:
 
 
 STAMPS_BLOCKS = Source(
-    id="stamps-blocks", version=1, load=load, propose=propose, missing=stamps.missing, licence="GPL-2.0 (stamps), CC0-1.0 (backgrounds); see files",
-    about="Photo cut-outs on photos of ground, in six blocks each, with the image without each block", truth=("mask", "without"),
-    at=at, access="download", cluster="stamp",
+    id="stamps-blocks", version=1, load=load, propose=propose, missing=stamps.missing,
+    licence="GPL-2.0 (stamps), CC0-1.0 (backgrounds); see files",
+    about="Photo cut-outs on photos of ground, in six blocks each, with the image without each block",
+    truth=("mask", "without"), at=at, access="download", cluster="stamp",
     detail="The items of stamps with each stamp divided into six blocks of about equal area. An item comes without each block: "
            "there the ground shows, as it was photographed, so that the removal is exact and nothing is made up in its place. "
            "The digest of the label map is part of the item. Cluster: the stamp.",

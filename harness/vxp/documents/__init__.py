@@ -26,7 +26,8 @@ FILES: Mapping[Beside, str] = {
 GRIDS: Mapping[str, tuple[str, ...]] = {"heatmap2d": ("h", "w"), "heatmap3d": ("t", "h", "w"),
                                         "temporal": ("parts",), "regions": ("planes", "h", "w"),
                                         "regions3d": ("planes", "t", "h", "w"), "concepts": ("concepts",),
-                                        "counterfactual": ("channels", "h", "w"), "text": ("bytes",), "rules": ("bytes",)}
+                                        "counterfactual": ("channels", "h", "w"), "text": ("bytes",), "rules": ("bytes",),
+                                        "prototypes": ("prototypes", "h", "w")}
 """The axes of an explanation by its kind."""
 BYTES = ("counterfactual", "text", "rules")
 """The kinds whose numbers are bytes; those of the others are floats."""

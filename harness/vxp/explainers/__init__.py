@@ -26,6 +26,7 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
     "object-leave-one-out": ("regions3d",), "oracle": kinds.MAPS,
     "oracle-binary": kinds.MAPS,
     "part-random": ("regions",), "part-area": ("regions",), "part-centre": ("regions",), "part-drop": ("regions",),
+    "random-patches": ("prototypes",), "part-template": ("prototypes",),
     "random-words": ("text",), "true-not-causal": ("text",), "causal-words": ("text",),
     "rule-majority": ("rules",), "rule-tree": ("rules",), "rule-formula": ("rules",),
     "noise-equal": ("counterfactual",), "rerendered": ("counterfactual",),
@@ -38,6 +39,7 @@ ORACLES = ("oracle", "oracle-binary")
 ORACLE_TRUTH = ("mask", "cells")
 """The truths that they are made from, maps on the input grid; the first that a task has is taken."""
 CEILINGS: Mapping[str, tuple[str, ...]] = {**dict.fromkeys(ORACLES, ORACLE_TRUTH), "part-drop": ("without",),
+                                           "part-template": ("mask", "without"),
                                            "rerendered": ("classes",), "causal-words": ("texts", "without"),
                                            "rule-formula": ("present",), "cace": ("factors",)}
 """The references that know the truth, with the truths of which a task must have one: no method has to beat them."""

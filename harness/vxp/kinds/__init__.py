@@ -9,6 +9,7 @@ from vxp.kinds.concepts import CONCEPTS
 from vxp.kinds.counterfactual import COUNTERFACTUAL
 from vxp.kinds.heatmap2d import HEATMAP2D
 from vxp.kinds.heatmap3d import HEATMAP3D
+from vxp.kinds.prototypes import PROTOTYPES
 from vxp.kinds.regions import REGIONS, REGIONS3D, painted
 from vxp.kinds.rules import rule_of, ruled
 from vxp.kinds.temporal import TEMPORAL
@@ -43,6 +44,6 @@ def admits(kinds: Collection[str], kind: str) -> bool:
     return kind in kinds or (kind in KINDS and KINDS[kind].also in kinds)
 
 
-__all__ = ["CONCEPTS", "COUNTERFACTUAL", "EVERY", "HEATMAP2D", "HEATMAP3D", "KINDS", "MAPS", "REGIONS", "REGIONS3D", "TEMPORAL",
-           "TEXT", "Kind", "KindId", "Map", "Resample", "admits", "decoded", "encoded", "of_map", "of_medium", "painted",
-           "rule_of", "ruled"]
+__all__ = ["CONCEPTS", "COUNTERFACTUAL", "EVERY", "HEATMAP2D", "HEATMAP3D", "KINDS", "MAPS", "PROTOTYPES", "REGIONS",
+           "REGIONS3D", "TEMPORAL", "TEXT", "Kind", "KindId", "Map", "Resample", "admits", "decoded", "encoded", "of_map",
+           "of_medium", "painted", "rule_of", "ruled"]

@@ -17,7 +17,7 @@ from vxp.bundles import cite
 from vxp.core import OK
 from vxp.documents import store
 from vxp.explainers import ORACLES
-from vxp.report import concepts, counterfactuals, looked, pictures, timeline, told
+from vxp.report import concepts, counterfactuals, looked, pictures, prototypes, timeline, told
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.standing import NOT_BETTER, cell, few, flags, standing
@@ -54,7 +54,7 @@ def _content(run: Run) -> Context:
         "gallery": _gallery(run), "explainers": [(s.name, s.document["explainer"]["signed"]) for s in _in_order(run)],
         "costs": [_cost(s) for s in run.systems], "signatures": [s["signature"] for s in first["scores"]],
         "settings": first["settings"], "environment": run.environment, "command": _command(run),
-        "grey": grey(run.systems[0].kind, any(s.document["explainer"]["id"] in ORACLES for s in run.systems)),
+        "grey": grey(_kind(run), any(s.document["explainer"]["id"] in ORACLES for s in run.systems)),
         "parameters": [(s.name, s.document["explainer"]["parameters"]) for s in run.systems if not s.reference],
     }
 
@@ -72,6 +72,11 @@ def _place(run: Run, system: System) -> int:
 def _cluster_key(run: Run) -> str:
     keys = [s["ci"]["cluster_key"] for system in run.systems for s in system.document["scores"] if "ci" in s]
     return keys[0] if keys else "cluster"
+
+
+def _kind(run: Run) -> str:
+    """The kind whose references a run has; regions, where there are some beside maps."""
+    return next((s.kind for s in run.systems if s.kind == "regions"), run.systems[0].kind)
 
 
 def _families(run: Run) -> list[Context]:
@@ -135,6 +140,9 @@ def _gallery(run: Run) -> list[Context]:
         if run.systems[0].kind in told.KINDS:
             rows.append(_told(run, picture))
             continue
+        if run.systems[0].kind in prototypes.KINDS:
+            rows.append(_prototypes(run, picture))
+            continue
         if picture.timeline is not None:
             rows.append(_video(run, picture, picture.timeline))
             continue
@@ -184,6 +192,18 @@ def _changed(run: Run, picture: Picture, foil: counterfactuals.Foil) -> Context:
             "cells": cells}
 
 
+def _prototypes(run: Run, picture: Picture) -> Context:
+    """An item with the prototypes that add most to its target by every explanation."""
+    photo, cells = small(picture.png), []
+    for system in _in_order(run):
+        values, status = system.map(picture.row)
+        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        explainer, model = system.document["explainer"]["id"], system.document["model"]["id"]
+        found = [] if words else prototypes.planes(photo, values, explainer, model)
+        cells.append({"name": system.name, "planes": found, "words": words or ("" if found else "none speaks for it")})
+    return {"item": picture.item_id, "target": picture.target_name, "photo": data_uri(photo), "prototypes": cells}
+
+
 def _named(run: Run, picture: Picture) -> Context:
     """An item with the scores of its concepts by every explanation."""
     columns = []
@@ -202,7 +222,8 @@ def _told(run: Run, picture: Picture) -> Context:
     classes = store.read_document(run.folder / "model.json", typed.Model)["classes"].get("names", ())
     cells = [{"name": s.name, "reference": s.reference} | told.cell(s.kind, *s.map(picture.row), classes)
              for s in _in_order(run)]
-    found: Context = {"item": picture.item_id, "target": picture.target_name, "told": cells, "kind": run.systems[0].kind, "photo": "", "timeline": ""}
+    found: Context = {"item": picture.item_id, "target": picture.target_name, "told": cells, "kind": run.systems[0].kind,
+                      "photo": "", "timeline": ""}
     if picture.timeline is not None:
         return found | {"timeline": _drawn(picture, picture.timeline, ())}
     return found | ({"photo": data_uri(small(picture.png))} if picture.png else {})

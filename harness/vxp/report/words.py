@@ -26,6 +26,7 @@ FAMILIES = {
                       "these scores alone.",
     "semantics": "Does the image look like the class that it was made for, and is nothing else changed? Judged by exact "
                  "re-renderings.",
+    "prototypes": "Is a prototype found on one part of all images of its class? What the model uses is not asked.",
     "concepts": "Do the scores name the concepts that matter to the class, and no others? What matters is known by rendering "
                 "every item with each concept off and on.",
     "description": "What the map is like. Neither direction is better, so nobody is compared.",
@@ -41,6 +42,14 @@ def grey(kind: str, oracles: bool) -> str:
         return ("random-concepts is the floor; cav-accuracy says how well a concept can be decoded, which knows nothing of the "
                 "class; and cace, where there is one, is what the concepts cause. A method that does no better than "
                 "cav-accuracy has shown what is there and not what is used.")
+    if kind == "prototypes":
+        return ("random-patches, prototypes found anywhere, is the floor, and part-template, a prototype for every part, the "
+                "ceiling. Both know nothing of the model.")
+    if kind == "regions":
+        return ("part-random and random are the floor; part-area and part-centre know where the parts are and nothing of the "
+                "model; part-drop, where there is one, is what the model loses without each part, the ceiling of part-deletion "
+                "and of nothing else. What lies on parts lies on the object, so that all references of parts are at the ceiling "
+                "of localisation.")
     ceiling = ", the oracles, which know the truth, are the ceiling of localisation and of nothing else" if oracles else ""
     return (f"random is the floor{ceiling}, and a method that does no better than a centred blob or an edge filter has shown "
             "little.")

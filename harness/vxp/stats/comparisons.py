@@ -136,13 +136,15 @@ def _at_least(sums: Floats) -> float:
 
 
 def tie(systems: Sequence[Floats]) -> bool:
-    """Whether several systems have equal numbers [N, ...] on every item, to six digits, or none (8.4.3); those without a
-    number anywhere are left out, and two are the least that can tie."""
+    """Whether several systems have equal numbers [N, ...], as many each, on every item, to six digits, or none (8.4.3); those
+    without a number anywhere are left out, and two are the least that can tie."""
     some = [numbers for numbers in systems if np.isfinite(numbers).any()]
     return len(some) > 1 and all(_alike(some[0], other) for other in some[1:])
 
 
 def _alike(a: Floats, b: Floats) -> bool:
+    if a.shape != b.shape:  # of explanations with different numbers of prototypes
+        return False
     close = np.abs(a - b) <= EQUAL * np.maximum(1, np.abs(a))
     return bool((close | (np.isnan(a) & np.isnan(b))).all())
 

@@ -84,8 +84,8 @@ def _shards(state: State, found: ASet) -> None:
         state.findings.add("VXP-C014", found.path, "/quantization", found.document["quantization"], "'none' in version 1.0")
 
 
-def _unresampled(kind: typed.ExplanationKind, task: typed.Task) -> list[int]:
-    """The grid of explanations of a kind that are resampled by nothing."""
+def _unresampled(kind: typed.ExplanationKind, task: typed.Task) -> list[int] | None:
+    """The grid of explanations of a kind that are resampled by nothing; None where it is the explainer's own."""
     space = list(task["input_size"])
     match kind:
         case "regions" | "regions3d":
@@ -96,6 +96,8 @@ def _unresampled(kind: typed.ExplanationKind, task: typed.Task) -> list[int]:
             return [words.CAPACITY]
         case "rules":
             return [rules.CAPACITY]
+        case "prototypes":
+            return None
         case "concepts":
             return [len(task.get("concepts", []))]
     return space

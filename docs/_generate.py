@@ -18,7 +18,7 @@ from typing import Any
 import typer.main
 import vxp
 import vxp_schemas
-from vxp import core, datasets, explainers, metrics, models, tasks
+from vxp import core, datasets, explainers, kinds, metrics, models, tasks
 from vxp.audit import tolerances
 from vxp.cli import app
 from vxp.core import Explainer, Metric
@@ -391,7 +391,8 @@ PYTHON: Mapping[str, Sequence[tuple[str, Any]]] = {
                       ("frames_first", vxp.frames_first), ("late_fusion", vxp.late_fusion),
                       ("VxpWarning", vxp.VxpWarning)],
     "Declaring metrics and explainers": [
-        ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError)],
+        ("metric", core.metric), ("explainer", core.explainer), ("outcome", core.outcome), ("VxpError", core.VxpError),
+        ("painted", kinds.painted), ("encoded", kinds.encoded)],
     "What flows": [(kind.__name__, kind) for kind in (
         core.Batch, core.Bank, core.Normalization, core.Case, core.Outcome, core.Metric, core.Explainer)],
     "What a metric may ask for": [(kind.__name__, kind) for kind in (

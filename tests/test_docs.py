@@ -91,7 +91,7 @@ def test_the_python_page_is_read_without_the_sites_generator() -> None:
     assert "\nclass Removed(order: Held, a: int, b: int, fill: str)\n" in page
     assert "\ndef load(name: str, *, model: str | None = None, data: Path | None = None) -> Task\n" in page
     assert "\ndef load(\n    name: str,\n    *,\n    device: str = 'cpu',\n    clips: bool = False,\n" in page
-    assert "\nMaps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips, or scores [B, K] of " in page
+    assert "\nMaps [B, h, w] float32 of one explainer on its native grid, [B, t, h, w] of clips, scores [B, K] of " in page
     assert "\n| `raw() -> Tensor` | The inputs as raw pixels in [0, 1]. |\n" in page
     assert " at 0x" not in page
 

@@ -407,7 +407,7 @@ def test_other_models_have_no_prototypes() -> None:
 
 @pytest.mark.parametrize("given", [torch.rand(2, 8, 8), torch.rand(2, 0, 4, 4)])
 def test_planes_of_another_form_are_refused(given: Tensor) -> None:
-    with pytest.raises(VxpError, match="expected (a tensor|one prototype)"):
+    with pytest.raises(VxpError, match=r"expected (a tensor|one prototype)"):
         consistency(given, [0, 1])
 
 
@@ -418,7 +418,7 @@ def test_prototypes_go_from_run_to_verification(tmp_path: Path, run_vxp: Vxp) ->
     run.run(context, [explainers.bind("proto-maps")])
     bundle = sealed(tmp_path / "run", tmp_path / "bundle", "proto-maps")
     assert [f for f in validate(bundle).findings if f["severity"] == "error"] == []
-    said = run_vxp("verify", bundle, "--regenerate", "proto-maps", "--out", tmp_path / "audit.json", "--threads", "1")
+    said = run_vxp("verify", bundle, "--all", "--regenerate", "proto-maps", "--out", tmp_path / "audit.json", "--threads", "1")
     assert "evidence E3" in said.stdout, said.stdout
     assert run_vxp("report", tmp_path / "run").returncode == 0
     page = (tmp_path / "run" / "report.html").read_text()

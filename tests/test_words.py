@@ -268,7 +268,7 @@ def test_a_rule_is_read_written_and_asked() -> None:
     assert data == (b'{"otherwise":0,"rule":[[{"concept":"round","is":true},{"concept":"red","is":true}],'
                     b'[{"concept":"round","is":false},{"concept":"ground","is":true}]],"says":1}')
     assert rules.of_bytes(data + bytes(9)) == rule_of(ruled([FORMULA])[0]) == FORMULA
-    assert rules.told(FORMULA) == "round & red | !round & ground"
+    assert rules.told(FORMULA) == "round & red or !round & ground"
     assert (FORMULA.literals, rules.told(Rule((), 0)), rules.told(Rule(((),), 0))) == (4, "never", "always")
     assert FORMULA.fires({"round": True, "red": True, "ground": False})
     assert not FORMULA.fires({"round": True, "red": False, "ground": True})
@@ -380,7 +380,7 @@ def test_a_tree_of_several_classes_is_silent_of_others() -> None:
 
 
 def test_formulas_are_read() -> None:
-    assert _logic.parsed("it", "round & red | !round&ground") == FORMULA.alternatives
+    assert _logic.parsed("it", "round & red or !round&ground") == FORMULA.alternatives
     for formula in ("", "round &", "| red", "!"):
         with pytest.raises(VxpError, match="cannot be read"):
             _logic.parsed("it", formula)

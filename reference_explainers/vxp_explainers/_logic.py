@@ -79,13 +79,13 @@ def rule_of(leaves: Sequence[Leaf], target: int) -> Rule:
 
 
 def parsed(explainer: str, formula: str) -> tuple[Alternative, ...]:
-    """The alternatives of a formula such as `round & red | !round & ground`; VxpError for one that cannot be read."""
+    """The alternatives of a formula such as `round & red or !round & ground`; VxpError for one that cannot be read."""
     found = tuple(tuple(Literal(word.removeprefix("!").strip(), not word.startswith("!"))
                         for word in (part.strip() for part in alternative.split("&")))
-                  for alternative in str(formula).split("|"))
+                  for alternative in str(formula).split(" or "))
     if any(not literal.concept for alternative in found for literal in alternative):
         raise VxpError(f"explainer {explainer!r}: the formula {formula!a:.80} cannot be read, expected alternatives of "
-                       "concepts such as 'round & red | !round & ground'")
+                       "concepts such as 'round & red or !round & ground'")
     return found
 
 

@@ -14,10 +14,10 @@ SAYS, OTHERWISE = 1, 0
 
 @explainer("rule-formula", signed=False, resample="none", target_specific=False, reference=True, passes=0, family="reference",
            kinds=("rules",), needs=("truth",), source="VXP 6.4.2")
-def rule_formula(model: nn.Module, batch: Batch, *, formula: str = "round & red | !round & ground") -> Tensor:
+def rule_formula(model: nn.Module, batch: Batch, *, formula: str = "round & red or !round & ground") -> Tensor:
     """A formula of concepts that is known: class 1 where it holds, and class 0 otherwise.
 
-    `|` parts alternatives, `&` joins literals, and `!` says that an item has not the concept. By default it is that of the
+    `or` parts alternatives, `&` joins literals, and `!` says that an item has not the concept. By default it is that of the
     model factors-rule, which was trained on it: round and red, or not round on a bright ground. It is a ceiling as far as the
     model learned its task. The model is not called. Returns uint8 [B, 4096]. Raises VxpError for a formula that cannot be read,
     and for one of concepts that the task does not name.

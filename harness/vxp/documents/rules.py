@@ -119,10 +119,10 @@ def _alternative(i: int, found: Any) -> Iterator[str]:
 
 
 def told(rule: Rule) -> str:
-    """The rule on one line, such as `round & red | !round & ground`."""
+    """The rule on one line, such as `round & red or !round & ground`."""
     parts = [" & ".join(f"{'' if literal.holds else '!'}{literal.concept}" for literal in alternative) or "always"
              for alternative in rule.alternatives]
-    return " | ".join(parts) or "never"
+    return " or ".join(parts) or "never"
 
 
 __all__ = ["CAPACITY", "MAX_ALTERNATIVES", "MAX_CLASS", "MAX_LITERALS", "Alternative", "Literal", "Rule", "canonical", "faults",

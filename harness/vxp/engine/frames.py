@@ -59,7 +59,8 @@ class Frames:
     known: dict[int, list[Known]] = field(default_factory=dict)  # by item
 
     def predict(self, rows: Tensor, items: Sequence[int]) -> Tensor:
-        """What the model says, [N, K] float32, of rows [N, C, T, H, W] of these items; only frames of unknown vectors are run."""
+        """What the model says, [N, K] float32, of rows [N, C, T, H, W] of these items; only frames of unknown vectors are
+        run."""
         new = Distinct()
         found: list[Tensor | int] = []
         for row, item in zip(rows, items, strict=True):

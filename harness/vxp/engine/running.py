@@ -65,7 +65,8 @@ class Runner:
 
     @clock.stage("model")
     def by_frame(self, frames: Tensor) -> Tensor:
-        """The vectors [N, D] of frames [N, C, H, W], in the model's own type, of a model that looks at every frame by itself."""
+        """The vectors [N, D] of frames [N, C, H, W], in the model's own type, of a model that looks at every frame by
+        itself."""
         assert isinstance(self.model, ByFrames)
         with torch.no_grad(), self.arithmetic(frames.device):
             found: Tensor = self.forward(frames, self.model.by_frame)

@@ -181,8 +181,8 @@ def _summariser_frames() -> typed.Model:
                        "vxp.models.loading:montage_frames")
     size = (montage.FRAMES // STEP, montage.SIZE, montage.SIZE)
     document = models.described(loading.montage_frames(), card, models.Takes(size, loading.LITE0, 1))
-    about = ("The model efficientnet-lite0 makes features of every frame by itself, and montage-summariser scores of those of a "
-             "video: a score per frame, how little its shot resembles any other of the video.")
+    about = ("The model efficientnet-lite0 makes features of every frame by itself, and montage-summariser scores of those of "
+             "a video: a score per frame, how little its shot resembles any other of the video.")
     return vxp_schemas.valid(document, typed.Model) | {
         "about": about, "load_name": "montage-summariser-frames", "weights": LITE0_WEIGHTS,
         "classes": {"count": 1, "names": ["novelty"]}}

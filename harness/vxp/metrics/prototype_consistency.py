@@ -66,8 +66,10 @@ def prototype_consistency(case: Case, *, window: int = 9) -> Outcome:
     each = torch.cat([speaks[..., None], hits], 2).double().flatten(1)
     facts = torch.stack([case.batch.targets.double(), torch.full_like(case.batch.targets, K).double()], 1)
     statistics = torch.cat([facts, hit.double().mean(2), each], 1)
-    none = ~speaks.any(1)
-    return outcome(torch.full((len(none),), torch.nan, dtype=torch.float64), {"no-positive-mass": none}, statistics=statistics)
+    spoken = speaks.sum(1)
+    # one item says how many of the prototypes that speak for it hit a part
+    alone = hits.any(2).sum(1).double() / spoken.clamp_min(1)
+    return outcome(alone, {"no-positive-mass": spoken == 0}, statistics=statistics)
 
 
 def _hit(case: Case, window: int) -> Tensor:

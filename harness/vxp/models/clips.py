@@ -126,4 +126,5 @@ def _takes(model: nn.Module, inputs: Tensor) -> bool:
     return True
 
 
-__all__ = ["FUSIONS", "ByFrames", "FrameEvents", "FramesFirst", "LateFusion", "frame_events", "frames_first", "late_fusion", "misfit"]
+__all__ = ["FUSIONS", "ByFrames", "FrameEvents", "FramesFirst", "LateFusion", "frame_events", "frames_first", "late_fusion",
+           "misfit"]

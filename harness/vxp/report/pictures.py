@@ -40,8 +40,8 @@ def overlay(photo: Image.Image, values: NDArray[np.float32], signed: bool) -> Im
 def overlays(
     frames: Sequence[Image.Image], values: NDArray[np.float32], signed: bool, labels: NDArray[np.int64] | None = None,
 ) -> list[Image.Image]:
-    """The same for the frames of a clip and its map [t, h, w], on one scale; of another number of steps the nearest one. labels:
-    of regions their numbers, which are outlined."""
+    """The same for the frames of a clip and its map [t, h, w], on one scale; of another number of steps the nearest one.
+    labels: of regions their numbers, which are outlined."""
     from matplotlib import colormaps  # loads when a picture is drawn
 
     scaled = np.stack([_resized(values[t], frame.size)

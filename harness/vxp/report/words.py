@@ -48,8 +48,8 @@ def grey(kind: str, oracles: bool) -> str:
     if kind == "regions":
         return ("part-random and random are the floor; part-area and part-centre know where the parts are and nothing of the "
                 "model; part-drop, where there is one, is what the model loses without each part, the ceiling of part-deletion "
-                "and of nothing else. What lies on parts lies on the object, so that all references of parts are at the ceiling "
-                "of localisation.")
+                "and of nothing else. What lies on parts lies on the object, so that all references of parts are at the "
+                "ceiling of localisation.")
     ceiling = ", the oracles, which know the truth, are the ceiling of localisation and of nothing else" if oracles else ""
     return (f"random is the floor{ceiling}, and a method that does no better than a centred blob or an edge filter has shown "
             "little.")

@@ -47,6 +47,7 @@ def attributions() -> dict[str, tuple[int, str, np.ndarray]]:
     found = {
         "random": (0, "trilinear", 2 * drawn("objects-random", T, H, W) - 1),
         "native": (1, "trilinear", dyadic("objects-native", 3, 4, 6)), "ties": (1, "trilinear", ties),
+        "frames": (0, "frames", dyadic("objects-frames", 3, 4, 6)),
         "nearest": (0, "nearest", dyadic("objects-nearest", 2, 3, 5)), "flat": (0, "trilinear", flat),
         "single": (2, "trilinear", dyadic("objects-single", T, H, W)), "broken": (0, "trilinear", broken),
         "zeros": (1, "trilinear", np.zeros((2, 4, 6))),

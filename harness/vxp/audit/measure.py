@@ -30,10 +30,12 @@ from vxp_schemas import ToleranceClass, Tolerances
 from vxp import conformance, explainers, imputation, kinds, models, outputs, tasks
 from vxp.conformance import worker as conformance_worker
 from vxp.core import OK, Case, VxpError
-from vxp.engine import Engine, Job, Precision
+from vxp.engine import Engine, Job, Precision, traces
 from vxp.machine import keep_freed_memory
 from vxp.media import image
 from vxp.metrics import Bound, bind, catalogue
+from vxp.models import Model
+from vxp.tasks import Task
 
 TIMES: Mapping[str, float] = {"fp32": 10, "bf16": 3}
 LEAST: Mapping[str, float] = {"fp32": 1e-6, "bf16": 1e-3}
@@ -46,7 +48,8 @@ SETTINGS: tuple[tuple[str, Precision, int, int], ...] = (
 RUNS = (("shapes", "saliency", 24), ("shapes", "grad-cam", 24), ("photos", "grad-cam", 3), ("stamps", "grad-cam", 24),
         ("motion-items", "saliency", 24), ("motion-items", "grad-cam", 24), ("montage", "random", 24),
         ("montage-objects", "random", 2), ("shapes-foils", "noise-equal", 24), ("shapes-factors", "random-concepts", 24),
-        ("montage-words", "random-words", 8), ("shapes-rules", "rule-majority", 24), ("figures", "random", 24))
+        ("montage-words", "random-words", 8), ("shapes-rules", "rule-majority", 24), ("figures", "random", 24),
+        ("figures-prototypes", "random-patches", 24))
 """Task, explainer and items. A metric is measured where its kind, its truth and what it asks of the model are. Scores of parts
 are those that no model makes: their order is that of the summariser's, and moves with its rounding by more than maps do."""
 
@@ -87,7 +90,7 @@ def measured(names: list[str]) -> dict[str, Seen]:
         if task_name in ("photos", "stamps"):  # there a map made again costs most
             wanted = [b for b in wanted if not b.metric.re_explains]
         model = models.load(task.model)
-        wanted = [b for b in wanted if outputs.of(model.module).id in b.metric.outputs]
+        wanted = [b for b in wanted if outputs.of(model.module).id in b.metric.outputs and _asked(b, task, model)]
         if not wanted:
             continue
         print(f"{task_name}, {explainer}: {len(wanted)} metrics", file=sys.stderr, flush=True)
@@ -97,6 +100,15 @@ def measured(names: list[str]) -> dict[str, Seen]:
             for one, other in zip(base, again, strict=True):
                 _compare(seen[name], one, other)
     return seen
+
+
+def _asked(bound: Bound, task: Task, model: Model) -> bool:
+    """Whether the items of a task have what a metric asks of them, such as parts."""
+    try:
+        traces([bound], task.load(0, 1, model).batch(torch.zeros(1, dtype=torch.int64)), task.kinds, outputs.of(model.module))
+    except VxpError:
+        return False
+    return True
 
 
 def imputed() -> dict[str, float]:

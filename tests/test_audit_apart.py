@@ -165,14 +165,14 @@ def test_maps_are_those_of_this_process_in_every_state_of_the_model(tmp_path: Pa
     targets = torch.tensor([1, 2])
     batch = task.load(0, 2, model).batch(targets)
     bound = explainers.bind("smoothgrad|samples:2")
-    with apart.running(Order(regenerate="smoothgrad|samples:2"), FACTS, task.model, tmp_path, engine) as (far, _):
+    with apart.running(Order(regenerate="smoothgrad|samples:2"), FACTS, "heatmap2d", task.model, tmp_path, engine) as (far, _):
         for state in (None, Randomised("s"), Randomised("s", "cascading", 1, 3), Compensated(0.25), Relabelled()):
             module = engine.state(state, batch.seed)
             assert torch.allclose(far(module, batch), bound(module, batch), rtol=1e-4, atol=1e-6), state
         with pytest.raises(VxpError, match="none that this engine made"):
             far(models.load(task.model).module, batch)
     with (pytest.raises(VxpError, match="no explainer is called 'smoothgrd'; did you mean 'smoothgrad'"),
-          apart.running(Order(regenerate="smoothgrd"), FACTS, task.model, tmp_path, engine)):
+          apart.running(Order(regenerate="smoothgrd"), FACTS, "heatmap2d", task.model, tmp_path, engine)):
         pass
 
 
@@ -186,7 +186,7 @@ def picky(model, batch):
     task = tasks.load("shapes").limited(1)
     model = models.load(task.model)
     batch = task.load(0, 1, model).batch(torch.tensor([1]))
-    with (apart.running(Order(regenerate=f"{tmp_path / 'own.py'}:picky"), FACTS, task.model, tmp_path / "x",
+    with (apart.running(Order(regenerate=f"{tmp_path / 'own.py'}:picky"), FACTS, "heatmap2d", task.model, tmp_path / "x",
                         Engine(model.module)) as (far, _), pytest.raises(NotExplainedError, match="class 2") as error):
         far(model.module, batch)
     assert error.value.code == "untrained-class"

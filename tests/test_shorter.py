@@ -131,7 +131,7 @@ def test_the_fill_is_for_whole_frames_only() -> None:
     limits = {id: metric.limits.get("fill", ()) for id, metric in catalogue().items()}
     assert {id for id, words in limits.items() if "remove" in words} == {
         "frame-deletion", "frame-insertion", "disc-plus-2022", "disc-minus-2022", "sv-2022", "disc-plus-2024",
-        "disc-minus-2024", "sv-2024", "fragment-deletion", "rank-correlation"}
+        "disc-minus-2024", "sv-2024", "fragment-deletion", "rank-correlation", "claim-precision", "claim-recall"}
     with pytest.raises(VxpError, match="remove"):
         bind("st-deletion|fill:remove")
     with pytest.raises(VxpError, match="`remove` leaves frames out, so it shows nothing in their place"):

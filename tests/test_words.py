@@ -381,7 +381,7 @@ def test_a_tree_of_several_classes_is_silent_of_others() -> None:
 
 def test_formulas_are_read() -> None:
     assert _logic.parsed("it", "round & red or !round&ground") == FORMULA.alternatives
-    for formula in ("", "round &", "| red", "!"):
+    for formula in ("", "round &", "| red", "round | red", "or red", "round red", "!"):
         with pytest.raises(VxpError, match="cannot be read"):
             _logic.parsed("it", formula)
     model, batch = stated()

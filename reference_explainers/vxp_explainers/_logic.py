@@ -83,7 +83,7 @@ def parsed(explainer: str, formula: str) -> tuple[Alternative, ...]:
     found = tuple(tuple(Literal(word.removeprefix("!").strip(), not word.startswith("!"))
                         for word in (part.strip() for part in alternative.split("&")))
                   for alternative in str(formula).split(" or "))
-    if any(not literal.concept for alternative in found for literal in alternative):
+    if any(len(literal.concept.split()) != 1 or "|" in literal.concept for alternative in found for literal in alternative):
         raise VxpError(f"explainer {explainer!r}: the formula {formula!a:.80} cannot be read, expected alternatives of "
                        "concepts such as 'round & red or !round & ground'")
     return found

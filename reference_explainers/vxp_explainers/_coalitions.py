@@ -13,6 +13,8 @@ from torch import Tensor
 from vxp.core import Batch
 from vxp.random import key, uniforms
 
+from vxp_explainers._common import check_at_least
+
 Device = torch.device | str
 
 
@@ -28,6 +30,18 @@ def tossed(batch: Batch, i: int, purpose: str, samples: int, n: int) -> Tensor:
     kept = (draw < 0.5).view(samples, n)
     kept[0] = True
     return kept
+
+
+def check_fit(explainer: str, samples: int, kernel_width: float, ridge: float) -> None:
+    """VxpError for parameters that no linear model of coalitions is fitted with."""
+    check_at_least(explainer, 1, samples=samples)
+    check_at_least(explainer, 1e-6, kernel_width=kernel_width)
+    check_at_least(explainer, 0, ridge=ridge)
+
+
+def all_or_tossed(batch: Batch, i: int, purpose: str, samples: int, n: int) -> Tensor:
+    """`every` coalition of n regions where there are no more than `samples`, or so many that are `tossed`."""
+    return every(n, batch.inputs.device) if 1 << n <= samples else tossed(batch, i, purpose, samples, n)
 
 
 def paired(batch: Batch, i: int, purpose: str, samples: int, n: int) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, VxpError
 from vxp.core.perturb import levels, redrawn
 from vxp.kinds import KindId
+from vxp.models import evaluating
 
 KINDS: tuple[KindId, ...] = ("counterfactual",)
 LEVELS = 255
@@ -19,6 +22,14 @@ def foils_of(name: str, batch: Batch) -> Tensor:
         raise VxpError(f"explainer {name!r} needs the class that a counterfactual is to reach, and these items have none: give "
                        "foils=, or take a task whose items have a foil")
     return batch.foils
+
+
+def one_by_one(name: str, model: nn.Module, batch: Batch, change: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
+    """uint8 [B, C, H, W]: what `change` makes of each item alone, of its number, its levels and its foil, under gradients.
+    VxpError for items without a foil."""
+    foils, own = foils_of(name, batch), own_levels(batch)
+    with evaluating(model), torch.enable_grad():
+        return torch.stack([change(i, own[i], foils[i]) for i in range(len(batch))])
 
 
 def own_levels(batch: Batch) -> Tensor:

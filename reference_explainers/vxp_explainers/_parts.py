@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from vxp.core import Batch, VxpError
 from vxp.core.perturb import redrawn
 from vxp.kinds import KindId, painted
+from vxp.metrics._claims import WITHOUT
 
 from vxp_explainers._common import read, rows
 
 KINDS: tuple[KindId, ...] = ("regions",)
-PART, WITHOUT = "part", "without"
+PART = "part"
 
 
 def parts(batch: Batch, scores: Tensor) -> Tensor:
@@ -38,14 +39,15 @@ def losses(explainer: str, model: nn.Module, batch: Batch, readout: str) -> Tens
     if drawn is None or drawn.shape[1] != K:
         raise VxpError(f"explainer {explainer!r} needs the items rendered without each of {K} parts, the truth 'without': "
                        "leave it out, or take a task that has it")
-    return torch.stack([_losses(model, batch, i, drawn[i], readout) for i in range(len(batch))])
+    return torch.stack([losses_of(model, batch, i, drawn[i], readout) for i in range(len(batch))])
 
 
-def _losses(model: nn.Module, batch: Batch, i: int, drawn: Tensor, readout: str) -> Tensor:
+def losses_of(model: nn.Module, batch: Batch, i: int, drawn: Tensor, readout: str) -> Tensor:
+    """The same of item i, float64 [K], by its renderings uint8 [K, C, H, W]."""
     image = batch.inputs[i]
     shown = torch.stack([image, *(redrawn(image, one, batch.normalization) for one in drawn)])
     said = torch.cat([read(model, shown[part], batch.targets[i], readout) for part in rows(len(shown), batch.space)])
     return said[0] - said[1:]
 
 
-__all__ = ["KINDS", "PART", "areas", "losses", "parts", "sums"]
+__all__ = ["KINDS", "PART", "areas", "losses", "losses_of", "parts", "sums"]

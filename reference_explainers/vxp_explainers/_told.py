@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from vxp import models
 from vxp.core import Batch, VxpError
-from vxp.core.perturb import redrawn
 from vxp.documents.shots import Segments
 from vxp.documents.words import Words
 from vxp.media import SEQUENCE
@@ -20,7 +19,8 @@ from vxp.metrics._claims import WITHOUT, Removal, part_names
 from vxp.models import evaluating
 
 from vxp_explainers import _sentences
-from vxp_explainers._common import check_at_least, check_one_of, rows
+from vxp_explainers._common import check_at_least, check_one_of
+from vxp_explainers._parts import losses_of
 from vxp_explainers.leave_one_out import leave_one_out
 
 NAMED_BY = ("none", "efficientnet-lite0")
@@ -97,17 +97,8 @@ def removal(model: nn.Module, batch: Batch, fill: str) -> Removal:
         return Removal(tuple(("shot", str(k + 1)) for k in range(effects.shape[1])), effects.cpu().double(), {})
     names = part_names(batch.concepts, batch.truth.get(WITHOUT))
     with evaluating(model):
-        effects = torch.stack([_drops(model, batch, i) for i in range(len(batch))])
-    return Removal(tuple(("part", name) for name in names), effects, {})
-
-
-def _drops(model: nn.Module, batch: Batch, i: int) -> Tensor:
-    """By how much the probability of the target falls without each part of an image, float64 [S]."""
-    image = batch.inputs[i]
-    shown = torch.stack([image, *(redrawn(image, drawn, batch.normalization) for drawn in batch.truth[WITHOUT][i])])
-    logits = torch.cat([model(shown[part]) for part in rows(len(shown), batch.space)])
-    said = logits.double().softmax(1)[:, batch.targets[i]].cpu()
-    return said[0] - said[1:]
+        effects = torch.stack([losses_of(model, batch, i, batch.truth[WITHOUT][i], "probability") for i in range(len(batch))])
+    return Removal(tuple(("part", name) for name in names), effects.cpu(), {})
 
 
 def causal(found: Removal, i: int, share: float) -> list[int]:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 
-from vxp_explainers._coalitions import coefficients, every, tossed
-from vxp_explainers._common import check_at_least, check_one_of
+from vxp_explainers._coalitions import all_or_tossed, check_fit, coefficients
+from vxp_explainers._common import check_one_of
 from vxp_explainers._fragments import EXPLANANDA, saying
 
 PURPOSE = "fragment-lime@1"
@@ -52,16 +52,13 @@ def fragment_lime(
     Departs from the authors: 1,024 samples in place of 20,000, which of ten fragments are all; features of zeros in place of
     those of a black frame; and the default explanandum, since theirs is `mean-score`.
     """
-    check_at_least("fragment-lime", 1, samples=samples)
-    check_at_least("fragment-lime", 1e-6, kernel_width=kernel_width)
-    check_at_least("fragment-lime", 0, ridge=ridge)
+    check_fit("fragment-lime", samples, kernel_width, ridge)
     check_one_of("fragment-lime", "explanandum", explanandum, EXPLANANDA)
     fragments = batch.count_of("fragment")
     found = []
     with evaluating(model):
         say = saying(model, batch, fill, explanandum)
         for i in range(len(batch)):
-            kept = (every(fragments, batch.inputs.device) if 1 << fragments <= samples
-                    else tossed(batch, i, PURPOSE, samples, fragments))
+            kept = all_or_tossed(batch, i, PURPOSE, samples, fragments)
             found.append(coefficients(kept, say(i, ~kept), kernel_width, ridge))
     return torch.stack(found).float()

@@ -22,7 +22,7 @@ RANKINGS: Mapping[str, Explainer] = {
 
 def _passes(*, by: str, k: int, names: str) -> int:
     ranking = RANKINGS.get(by, leave_one_out)
-    return ranking.passes if isinstance(ranking.passes, int) else ranking.passes(**ranking.parameters)
+    return ranking.nominal(ranking.parameters)
 
 
 @explainer("fragment-text", signed=False, resample="none", target_specific=False, passes=_passes, family="temporal",

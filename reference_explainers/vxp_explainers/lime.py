@@ -12,8 +12,8 @@ from vxp.kinds import MAPS
 from vxp.models import evaluating
 
 from vxp_explainers import _common
-from vxp_explainers._coalitions import coefficients, tossed
-from vxp_explainers._common import READOUTS, check_at_least, check_one_of, read_coalitions
+from vxp_explainers._coalitions import check_fit, coefficients, tossed
+from vxp_explainers._common import READOUTS, check_one_of, read_coalitions
 
 
 def _passes(
@@ -62,9 +62,7 @@ class How:
 
 def fitted(explainer: str, model: nn.Module, batch: Batch, labels: Sequence[Tensor], how: How) -> list[Tensor]:
     """The coefficient float64 [M] of every region of each item, whose labels int64 [*space] are 0 to M - 1."""
-    check_at_least(explainer, 1, samples=how.samples)
-    check_at_least(explainer, 1e-6, kernel_width=how.kernel_width)
-    check_at_least(explainer, 0, ridge=how.ridge)
+    check_fit(explainer, how.samples, how.kernel_width, how.ridge)
     check_one_of(explainer, "readout", how.readout, READOUTS)
     fills, found = batch.fill_image(how.fill), []
     with evaluating(model):

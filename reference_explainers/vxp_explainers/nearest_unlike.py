@@ -8,7 +8,7 @@ from vxp.core import Batch, VxpError, explainer
 from vxp.core.perturb import levels
 from vxp.models import evaluating
 
-from vxp_explainers._common import rows
+from vxp_explainers._concepts import logits_of
 from vxp_explainers._counterfactuals import KINDS, foils_of, own_levels
 
 EXAMPLES = 1600
@@ -34,7 +34,7 @@ def nearest_unlike(model: nn.Module, batch: Batch) -> Tensor:
                        "task whose data set has examples")
     pool = torch.cat([batch.bank.on.flatten(0, 1), batch.bank.off.flatten(0, 1)])
     with evaluating(model):
-        said = torch.cat([model(pool[part]).argmax(1) for part in rows(len(pool), batch.space)])
+        said = logits_of(model, pool).argmax(1)
     images = levels(batch.to_raw(pool.double()))
     return torch.stack([images[_nearest(images, said == foil, item)] for foil, item in zip(foils, own, strict=True)])
 

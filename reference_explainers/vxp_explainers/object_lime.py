@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from vxp.core import Batch, explainer
 from vxp.models import evaluating
 
-from vxp_explainers._coalitions import coefficients, every, tossed
-from vxp_explainers._common import check_at_least, check_one_of
+from vxp_explainers._coalitions import all_or_tossed, check_fit, coefficients
+from vxp_explainers._common import check_one_of
 from vxp_explainers._fragments import EXPLANANDA, objects, saying
 
 PURPOSE = "object-lime@1"
@@ -41,9 +41,7 @@ def object_lime(
     ones, so that all objects of a video have a score; the scores of the whole video in place of the shot's mean; any label map
     in place of a panoptic segmentation.
     """
-    check_at_least("object-lime", 1, samples=samples)
-    check_at_least("object-lime", 1e-6, kernel_width=kernel_width)
-    check_at_least("object-lime", 0, ridge=ridge)
+    check_fit("object-lime", samples, kernel_width, ridge)
     check_one_of("object-lime", "explanandum", explanandum, EXPLANANDA)
     K, shots = batch.count_of("object"), batch.parts_of("fragment")
     found = torch.zeros(len(batch), K, dtype=torch.float64, device=batch.inputs.device)
@@ -53,8 +51,7 @@ def object_lime(
             of = _shot_of(batch, i, K, shots[i])
             for shot in of.unique().tolist():
                 own = (of == shot).nonzero().flatten()
-                kept = (every(len(own), own.device) if 1 << len(own) <= samples
-                        else tossed(batch, i, f"{PURPOSE}/{shot}", samples, len(own)))
+                kept = all_or_tossed(batch, i, f"{PURPOSE}/{shot}", samples, len(own))
                 removed = torch.zeros(len(kept), K, dtype=torch.bool, device=own.device)
                 removed[:, own] = ~kept
                 found[i, own] = coefficients(kept, say(i, removed), kernel_width, ridge)

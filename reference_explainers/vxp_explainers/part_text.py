@@ -11,19 +11,19 @@ from vxp.kinds import HEATMAP2D, encoded
 
 from vxp_explainers import _sentences
 from vxp_explainers._common import check_at_least, check_one_of
+from vxp_explainers._parts import PART
 from vxp_explainers.grad_cam import grad_cam
 from vxp_explainers.input_x_gradient import input_x_gradient
 from vxp_explainers.integrated_gradients import integrated_gradients
 from vxp_explainers.occlusion import occlusion
 from vxp_explainers.saliency import saliency
 
-UNIT = "part"
 MAPS: Mapping[str, Explainer] = {one.id: one for one in (grad_cam, saliency, input_x_gradient, integrated_gradients, occlusion)}
 
 
 def _passes(*, by: str, k: int) -> int:
     chosen = MAPS.get(by, grad_cam)
-    return chosen.passes if isinstance(chosen.passes, int) else chosen.passes(**chosen.parameters)
+    return chosen.nominal(chosen.parameters)
 
 
 @explainer("part-text", signed=False, resample="none", passes=_passes, needs=("gradients", "activations"), family="other",
@@ -40,14 +40,14 @@ def part_text(model: nn.Module, batch: Batch, *, by: str = "grad-cam", k: int = 
     check_one_of("part-text", "by", by, tuple(MAPS))
     check_at_least("part-text", 1, k=k)
     names = batch.concepts
-    if UNIT not in batch.parts or not names:
+    if PART not in batch.parts or not names:
         raise VxpError("explainer 'part-text' tells of parts of images, and it is not known where these items have them: take "
                        "a task whose card names the parts")
     chosen = MAPS[by]
     made = chosen.explain(model, batch, **chosen.parameters).detach()
     maps = HEATMAP2D.resampled(made, batch.space, chosen.resample)
     return encoded([_sentences.of_parts([names[part] for part in _ranked(one.flatten(), of, len(names))[:k]])
-                    for one, of in zip(maps, batch.parts[UNIT], strict=True)])
+                    for one, of in zip(maps, batch.parts[PART], strict=True)])
 
 
 def _ranked(values: Tensor, of: Tensor, n: int) -> list[int]:

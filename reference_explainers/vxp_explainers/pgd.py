@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
-from vxp.models import evaluating
 
 from vxp_explainers._common import check_at_least
-from vxp_explainers._counterfactuals import KINDS, LEVELS, as_input, descent, foils_of, own_levels
+from vxp_explainers._counterfactuals import KINDS, LEVELS, as_input, descent, one_by_one
 
 
 def _passes(*, steps: int, radius: int, step: int) -> int:
@@ -29,20 +28,13 @@ def pgd(model: nn.Module, batch: Batch, *, steps: int = 20, radius: int = 5, ste
     foil. So it is what a measure of counterfactuals must not crown.
     """
     check_at_least("pgd", 1, steps=steps, radius=radius, step=step)
-    foils, own = foils_of("pgd", batch), own_levels(batch)
-    with evaluating(model), torch.enable_grad():
-        found = [_attacked(model, batch, i, (own[i], foils[i]), steps, radius, step) for i in range(len(batch))]
-    return torch.stack(found)
 
+    def attacked(i: int, own: Tensor, foil: Tensor) -> Tensor:
+        low, high = (own.int() - radius).clamp_min(0), (own.int() + radius).clamp_max(LEVELS)
+        image = own
+        for _ in range(steps):
+            _, _, gradient = descent(model, as_input(batch, i, image), foil)
+            image = (image.int() - step * gradient.sign().int()).clamp(low, high).to(torch.uint8)
+        return image
 
-def _attacked(
-    model: nn.Module, batch: Batch, i: int, wanted: tuple[Tensor, Tensor], steps: int, radius: int, step: int
-) -> Tensor:
-    own, foil = wanted
-    near = own.int()
-    low, high = (near - radius).clamp_min(0), (near + radius).clamp_max(LEVELS)
-    image = own
-    for _ in range(steps):
-        _, _, gradient = descent(model, as_input(batch, i, image), foil)
-        image = (image.int() - step * gradient.sign().int()).clamp(low, high).to(torch.uint8)
-    return image
+    return one_by_one("pgd", model, batch, attacked)

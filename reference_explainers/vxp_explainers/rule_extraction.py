@@ -9,7 +9,7 @@ from vxp.kinds import ruled
 from vxp.models import evaluating
 
 from vxp_explainers import _logic
-from vxp_explainers._common import rows
+from vxp_explainers._concepts import logits_of
 
 EXAMPLES = 320
 """Of the bank whose passes are the nominal ones; they are shared by the items that are explained together, 32 as a rule."""
@@ -30,6 +30,6 @@ def rule_extraction(model: nn.Module, batch: Batch, *, depth: int = 3, least: in
     bank = _logic.examples("rule-extraction", batch)
     shown = _logic.inputs(bank)
     with evaluating(model):
-        said = torch.cat([model(shown[part]).argmax(1) for part in rows(len(shown), batch.space)])
+        said = logits_of(model, shown).argmax(1)
     leaves = _logic.learned(bank, said, depth, least)
     return ruled([_logic.rule_of(leaves, target) for target in batch.targets.tolist()])

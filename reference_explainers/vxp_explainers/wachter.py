@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
-from vxp.models import evaluating
 
 from vxp_explainers._common import check_at_least
-from vxp_explainers._counterfactuals import KINDS, LEVELS, as_input, descent, foils_of, own_levels
+from vxp_explainers._counterfactuals import KINDS, LEVELS, as_input, descent, one_by_one
 
 
 def _passes(*, steps: int, rate: float, weight: float) -> int:
@@ -33,31 +32,24 @@ def wachter(model: nn.Module, batch: Batch, *, steps: int = 200, rate: float = 0
     """
     check_at_least("wachter", 1, steps=steps)
     check_at_least("wachter", 0, rate=rate, weight=weight)
-    foils, own = foils_of("wachter", batch), own_levels(batch)
-    with evaluating(model), torch.enable_grad():
-        found = [_nearest(model, batch, i, (own[i], foils[i]), steps, rate, weight) for i in range(len(batch))]
-    return torch.stack(found)
 
+    def nearest(i: int, own: Tensor, foil: Tensor) -> Tensor:
+        start = own.float() / LEVELS
+        scale = torch.tensor(batch.normalization.std, dtype=start.dtype, device=start.device).view(-1, 1, 1)
+        raw = start.clone().requires_grad_()
+        optimiser = torch.optim.Adam([raw], lr=rate)
+        best, least = own, float("inf")
+        for _ in range(steps):
+            image = (raw.detach() * LEVELS).round().to(torch.uint8)
+            reached, _, gradient = descent(model, as_input(batch, i, image), foil)
+            change = raw.detach() - start
+            size = float((image.float() - own.float()).abs().mean())
+            if reached and size < least:
+                best, least = image, size
+            raw.grad = gradient.float() / scale + weight * change.sign() / change.numel()
+            optimiser.step()
+            with torch.no_grad():
+                raw.clamp_(0, 1)
+        return best if least < float("inf") else image
 
-def _nearest(
-    model: nn.Module, batch: Batch, i: int, wanted: tuple[Tensor, Tensor], steps: int, rate: float, weight: float
-) -> Tensor:
-    """The image uint8 [C, H, W] of one item, from its levels and the foil."""
-    own, foil = wanted
-    start = own.float() / LEVELS
-    scale = torch.tensor(batch.normalization.std, dtype=start.dtype, device=start.device).view(-1, 1, 1)
-    raw = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([raw], lr=rate)
-    best, least = own, float("inf")
-    for _ in range(steps):
-        image = (raw.detach() * LEVELS).round().to(torch.uint8)
-        reached, _, gradient = descent(model, as_input(batch, i, image), foil)
-        change = raw.detach() - start
-        size = float((image.float() - own.float()).abs().mean())
-        if reached and size < least:
-            best, least = image, size
-        raw.grad = gradient.float() / scale + weight * change.sign() / change.numel()
-        optimiser.step()
-        with torch.no_grad():
-            raw.clamp_(0, 1)
-    return best if least < float("inf") else image
+    return one_by_one("wachter", model, batch, nearest)

@@ -138,6 +138,10 @@ class Explainer:
     outputs: tuple[Says, ...] = ("classes",)
     explanandum: str = "class"
 
+    def nominal(self, parameters: Mapping[str, Any]) -> int:
+        """Passes per map with these parameters."""
+        return self.passes if isinstance(self.passes, int) else self.passes(**parameters)
+
     def explains(self, parameters: Mapping[str, Any]) -> Explanandum:
         """What it explains with these parameters."""
         found: Explanandum = parameters.get(self.explanandum, self.explanandum)

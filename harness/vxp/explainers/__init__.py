@@ -68,8 +68,7 @@ class BoundExplainer:
     @property
     def passes(self) -> int:
         """Nominal model passes per map."""
-        passes = self.explainer.passes
-        return passes if isinstance(passes, int) else passes(**self.parameters)
+        return self.explainer.nominal(self.parameters)
 
     @property
     def available(self) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vxp.core import Case, Edit, Limits, Piece, Plan, Rendered, Request, Unchanged, VxpError, Without, outcome
+from vxp.core import Case, Edit, Limits, Plan, Rendered, Request, Unchanged, VxpError, outcome
 from vxp.documents.words import Claim, Words
 from vxp.kinds import decoded
-from vxp.media import SEQUENCE, Shortened
-from vxp.metrics._fragment_rows import FILLS, UNIT, Known
-from vxp.metrics._fragments import CONSTANT, Fragments, changes
+from vxp.media import SEQUENCE
+from vxp.metrics._fragment_rows import FILLS, UNIT, explained
+from vxp.metrics._fragments import CONSTANT, changes
 from vxp.metrics._regions import ROUNDING
 
 SHOT, PART = "shot", "part"
@@ -68,12 +68,9 @@ def removal(case: Case, fill: str) -> Generator[Request, Tensor, Removal]:
 
 
 def _of_fragments(case: Case, fill: str) -> Generator[Request, Tensor, Removal]:
-    S, B = case.batch.count_of(UNIT), len(case.batch)
-    edits: list[Edit] = [Unchanged(), *(Without(Piece(UNIT, k), fill) for k in range(S))]
-    found = yield Request(tuple(edits), readout="output")
-    found, level = found.cpu(), torch.zeros(B, S, dtype=torch.float64)
-    shorter = isinstance(case.batch.medium.fill(fill), Shortened)
-    videos = Fragments(level, found[:, 0], Known(level, found[:, 1:], {}), case.batch.parts_of(UNIT).cpu() if shorter else None)
+    S = case.batch.count_of(UNIT)
+    level = torch.zeros(len(case.batch), S, dtype=torch.float64)  # words give no weights, and none are needed
+    videos = yield from explained(case, level, fill, {}, UNIT)
     effects, undefined = changes(videos, "rank-order")
     return Removal(tuple((SHOT, str(k + 1)) for k in range(S)), effects, {CONSTANT: undefined[CONSTANT]})
 

@@ -82,13 +82,14 @@ def scored(
 def explained(
     case: Case, weights: Tensor, fill: str, several: dict[Several, None], unit: str
 ) -> Generator[Request, Tensor, Fragments]:
-    """The videos with what their scores become, of one request."""
+    """The videos with what their scores become, of one request. The order of the explanation is asked for several alone."""
     S = weights.shape[1]
     wanted = [one for one in several if one[1] > 1]  # the first alone is among the rows of all
-    order = ordered(case, unit)
     edits: list[Edit] = [Unchanged()]
     edits += [Without(Piece(unit, k), fill) for k in range(S)]
-    edits += [Removed(order, *((0, k) if end == "most" else (S - k, S)), fill) for end, k in wanted]
+    if wanted:
+        order = ordered(case, unit)
+        edits += [Removed(order, *((0, k) if end == "most" else (S - k, S)), fill) for end, k in wanted]
     found = yield Request(tuple(edits), readout="output")
     found = found.cpu()
     known = Known(weights, found[:, 1 : 1 + S], dict(zip(wanted, found[:, 1 + S :].unbind(1), strict=True)))
@@ -106,4 +107,4 @@ def ordered(case: Case, unit: str) -> Held:
     return case.grouped(f"{unit}s", ranks)
 
 
-__all__ = ["FILLS", "UNIT", "Of", "Several", "scored"]
+__all__ = ["FILLS", "UNIT", "Of", "Several", "explained", "scored"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vxp import datasets, explainers, kinds, metrics, models, outputs, stats
+from vxp import datasets, explainers, kinds, metrics, models, outputs, stats, tasks
 from vxp.catalogue import nearest
 from vxp.core import OK, Bank, Batch, Case, Explainer, Outcome, Resample, VxpError, VxpWarning, doors, doubts
 from vxp.engine import Engine, Job, budget, with_statuses
@@ -220,9 +220,7 @@ def _bank(given: Any, batch: Batch) -> Bank | None:
         return None
     pair = f"inputs with it and without it, two tensors [n, {', '.join(map(str, batch.inputs.shape[1:]))}]"
     if isinstance(given, str | Path):
-        found = datasets.examples(Path(given), (batch.space[-2], batch.space[-1]))
-        on, off = (batch.to_inputs(images.float() / 255) for images in (found.on, found.off))
-        given = Bank(found.names, on, off, found.paired)
+        given = tasks.as_inputs(datasets.examples(Path(given), (batch.space[-2], batch.space[-1])), batch.normalization)
     elif isinstance(given, Mapping):
         given = _pairs(given, pair)
     if not isinstance(given, Bank):

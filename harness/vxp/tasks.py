@@ -249,7 +249,7 @@ class Task:
         where they are of concepts by name and the card names others."""
         if self.source.examples is None or not {CONCEPTS.id, COUNTERFACTUAL.id, RULES.id} & set(self.document["kinds"]):
             return None
-        found = _as_inputs(self.source.examples(), model.normalization)
+        found = as_inputs(self.source.examples(), model.normalization)
         if {CONCEPTS.id, RULES.id} & set(self.document["kinds"]) and found.names != tuple(self.document.get("concepts", ())):
             raise VxpError(f"task {self.name} names the concepts {', '.join(self.document.get('concepts', ())) or 'none'}, and "
                            f"data set {self.source.id} has examples of {', '.join(found.names)}: expected the same")
@@ -262,7 +262,8 @@ def _foils(items: Sequence[datasets.Item]) -> Tensor | None:
 
 
 @lru_cache(maxsize=1)
-def _as_inputs(examples: datasets.Examples, normalization: Normalization) -> Bank:
+def as_inputs(examples: datasets.Examples, normalization: Normalization) -> Bank:
+    """Examples of concepts as the model takes them; those of the last call are kept."""
     on, off = (normalization.to_inputs(images.float() / 255) for images in (examples.on, examples.off))
     return Bank(examples.names, on, off, examples.paired, examples.values, examples.labels)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vxp.core import Batch, VxpError
-from vxp.core.perturb import levels, redrawn
+from vxp.core.perturb import own_levels, redrawn
 from vxp.kinds import KindId
 from vxp.models import evaluating
 
@@ -30,11 +30,6 @@ def one_by_one(name: str, model: nn.Module, batch: Batch, change: Callable[[int,
     foils, own = foils_of(name, batch), own_levels(batch)
     with evaluating(model), torch.enable_grad():
         return torch.stack([change(i, own[i], foils[i]) for i in range(len(batch))])
-
-
-def own_levels(batch: Batch) -> Tensor:
-    """The items in 8-bit levels, uint8 [B, C, H, W]."""
-    return levels(batch.to_raw(batch.inputs.detach().double()))
 
 
 def as_input(batch: Batch, i: int, image: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, VxpError
+from vxp.core.case import sums_of_labels
 from vxp.core.perturb import redrawn
 from vxp.kinds import KindId, painted
 from vxp.metrics._claims import WITHOUT
@@ -28,8 +29,7 @@ def areas(batch: Batch) -> Tensor:
 def sums(batch: Batch, values: Tensor) -> Tensor:
     """The sum over the positions of every part, float64 [B, K], of values [P]."""
     of = batch.parts_of(PART)
-    found = torch.zeros(len(of), batch.count_of(PART) + 1, dtype=torch.float64, device=of.device)
-    return found.scatter_add_(1, of + 1, values.double().expand(of.shape))[:, 1:]
+    return sums_of_labels(values.expand(of.shape), of)
 
 
 def losses(explainer: str, model: nn.Module, batch: Batch, readout: str) -> Tensor:

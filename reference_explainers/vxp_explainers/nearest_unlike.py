@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, VxpError, explainer
-from vxp.core.perturb import levels
+from vxp.core.perturb import levels, own_levels
 from vxp.models import evaluating
 
 from vxp_explainers._concepts import logits_of
-from vxp_explainers._counterfactuals import KINDS, foils_of, own_levels
+from vxp_explainers._counterfactuals import KINDS, foils_of
 
 EXAMPLES = 1600
 """Of the pool whose passes are the nominal ones."""

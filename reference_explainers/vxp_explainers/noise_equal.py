@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from vxp.core import Batch, explainer
+from vxp.core.perturb import own_levels
 from vxp.random import key, normals
 
-from vxp_explainers._counterfactuals import KINDS, LEVELS, foils_of, own_levels
+from vxp_explainers._counterfactuals import KINDS, LEVELS, foils_of
 
 PURPOSE, STREAM = "noise-equal@1", "image"
 SIGMA = 0.08

@@ -80,11 +80,13 @@ class Order:
 def means_of_labels(values: Tensor, of: Tensor) -> Tensor:
     """The mean float64 [B, K] over the positions of every part, of values [B, P]; of int64 [B, P]: the part of every position,
     -1 in none. Every part has a position."""
-    B, K = len(of), int(of.max()) + 1
-    place = of + 1
-    sums, sizes = (torch.zeros(B, K + 1, dtype=torch.float64, device=of.device).scatter_add_(1, place, some)
-                   for some in (values.double(), torch.ones_like(values, dtype=torch.float64)))
-    return sums[:, 1:] / sizes[:, 1:]
+    return sums_of_labels(values, of) / sums_of_labels(torch.ones_like(values), of)
+
+
+def sums_of_labels(values: Tensor, of: Tensor) -> Tensor:
+    """The sum float64 [B, K] over the positions of every part, of values and parts as of `means_of_labels`."""
+    found = torch.zeros(len(of), int(of.max()) + 2, dtype=torch.float64, device=of.device)
+    return found.scatter_add_(1, of + 1, values.double())[:, 1:]
 
 
 def means_of_parts(steps: Tensor, of: Tensor) -> Tensor:

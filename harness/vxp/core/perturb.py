@@ -133,6 +133,12 @@ def levels(raw: Tensor) -> Tensor:
     return (raw.clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
 
 
+def own_levels(batch: Batch) -> Tensor:
+    """The items of a batch in 8-bit levels, uint8 [B, C, *space]."""
+    # in float64, so that rounding to 8 bits gives everybody the same levels
+    return levels(batch.to_raw(batch.inputs.detach().double()))
+
+
 def redrawn(image: Tensor, drawn: Tensor, normalization: Normalization) -> Tensor:
     """The input [C, H, W] of levels uint8 [C, H, W]; where they are those of the image, its own value, bit for bit."""
     # in float64, so that rounding to 8 bits gives everybody the same levels

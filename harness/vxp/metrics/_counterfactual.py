@@ -5,19 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vxp.core import Batch, Case, Held, Redrawn, VxpError
-from vxp.core.perturb import levels
+from vxp.core import Case, Held, Redrawn, VxpError
+from vxp.core.perturb import own_levels
 from vxp.kinds import KindId
 
 KINDS: tuple[KindId, ...] = ("counterfactual",)
 SEEN_ALONE = ("Never to be read alone: the smallest change that flips a model is adversarial noise, which nobody sees. Read it "
               "beside cf-semantic and cf-collateral where there are re-renderings, and look at the pictures where not.")
-
-
-def own_levels(batch: Batch) -> Tensor:
-    """The items in 8-bit levels, uint8 [B, C, H, W]."""
-    # in float64, so that rounding gives everybody the same levels
-    return levels(batch.to_raw(batch.inputs.double()))
 
 
 def change(case: Case) -> Tensor:

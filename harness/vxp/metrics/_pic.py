@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vxp import random
 from vxp.core import Case, Held, Limits, Outcome, Readout, Redrawn, Request, Unchanged, VxpError, outcome
-from vxp.core.perturb import IMAGES, levels
+from vxp.core.perturb import IMAGES, levels, own_levels
 
 SHOWN = (5, 10, 20, 30, 40, 50, 70, 100, 130, 210, 340, 500, 750)
 """Thousandths of the positions that are shown, the example values of the authors' code."""
@@ -62,11 +62,6 @@ INFORMATION: Mapping[str, Callable[[Tensor], Tensor]] = {"residuals": residuals,
 # --------------------------------------------------------------------------------------- rows of interpolated images
 
 
-def own_levels(case: Case) -> Tensor:
-    """uint8 [B, C, H, W] of the items, on the CPU; in float64, so that rounding to 8 bits gives everybody the same levels."""
-    return levels(case.batch.normalization.to_raw(case.batch.inputs.double())).cpu()
-
-
 def drawn(case: Case, i: int) -> Tensor:
     """bool [P]: the random positions of item i that every row shows."""
     P = case.batch.positions
@@ -94,7 +89,7 @@ def redrawn(case: Case, share: int, rows: str) -> Held:
         shown = relevant(case, share) if share else torch.zeros_like(case.order, dtype=torch.bool)
         masks = torch.stack([shown[i] | drawn(case, i) for i in range(len(case.batch))]).view(-1, *case.batch.space)
         made = [interpolated(image, mask, fan=rows == "interpolated")
-                for image, mask in zip(own_levels(case).numpy(), masks.cpu().numpy(), strict=True)]
+                for image, mask in zip(own_levels(case.batch).cpu().numpy(), masks.cpu().numpy(), strict=True)]
         return torch.from_numpy(np.stack(made))
 
     return case.image((rows, share), make)
@@ -106,7 +101,7 @@ def interpolated_curve(
     """Readouts [B, K] and information [B, K] float64 of the image, of the blurred image and of the rows."""
     names = [redrawn(case, share, rows) for share in (0, *SHOWN)]
     read = yield Request((Unchanged(), *(Redrawn(name) for name in names)), readout=readout)
-    drawings = (own_levels(case), *(case.images[name] for name in names))
+    drawings = (own_levels(case.batch).cpu(), *(case.images[name] for name in names))
     bits = torch.stack([INFORMATION[information](values) for values in drawings], dim=1)
     return read, bits
 

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from vxp.core import Case, Plan, Redrawn, Request, Unchanged, metric, outcome
-from vxp.core.perturb import cuts, trapezoid
-from vxp.metrics._counterfactual import KINDS, SEEN_ALONE, change, foils, held, own_levels, unchanged, whole
+from vxp.core.perturb import cuts, own_levels, trapezoid
+from vxp.metrics._counterfactual import KINDS, SEEN_ALONE, change, foils, held, unchanged, whole
 
 
 @metric("cout", family="counterfactual", better="higher", range=(-1, 1), kinds=KINDS, undefined=("unchanged",),

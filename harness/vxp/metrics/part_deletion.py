@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from vxp.core import Batch, Case, Edit, Piece, Plan, Rendered, Request, Unchanged, VxpError, Without, metric, outcome
+from vxp.core.case import sums_of_labels
 from vxp.metrics._correlation import spearman
 from vxp.metrics._fragments import ALIKE, STILL
+from vxp.metrics._time import alike
 
 FEW = "too-few-regions"
 LEAST = 3
@@ -44,10 +46,11 @@ def part_deletion(case: Case, *, removal: Removal = "rendered", readout: Says = 
     edits: list[Edit] = [Unchanged(), *_removals(case.batch, removal, K)]
     found = yield Request(tuple(edits), readout=readout)
     lost = _losses(found.double())
-    scores = (case.weights(PART) if pool == "mean" else _sums(case)).to(lost.device)
+    scores = case.weights(PART) if pool == "mean" else sums_of_labels(case.map.flatten(1), case.batch.parts_of(PART))
+    scores = scores.to(lost.device)
     value, still = spearman(scores, lost)
     few = torch.full_like(still, K < LEAST)
-    return outcome(value.masked_fill(still, torch.nan), {FEW: few, ALIKE: _even(scores), STILL: _even(lost)},
+    return outcome(value.masked_fill(still, torch.nan), {FEW: few, ALIKE: alike(scores), STILL: alike(lost)},
                    failed=~torch.isfinite(lost).all(1))
 
 
@@ -68,15 +71,3 @@ def _losses(found: Tensor) -> Tensor:
     """What is lost without each part, float64 [B, K], of the output on the item and on each row, [B, 1 + K]."""
     lost = found[:, :1] - found[:, 1:]
     return lost.masked_fill(lost.abs() <= ROUNDING * found[:, :1].abs().clamp_min(1), 0.0)
-
-
-def _sums(case: Case) -> Tensor:
-    """The sum of the map over the positions of every part, float64 [B, K]."""
-    of = case.batch.parts_of(PART)
-    found = torch.zeros(len(of), int(of.max()) + 2, dtype=torch.float64, device=of.device)
-    return found.scatter_add_(1, of + 1, case.map.flatten(1).double())[:, 1:]
-
-
-def _even(values: Tensor) -> Tensor:
-    """bool [B]: rows of one value."""
-    return values.amax(1) == values.amin(1)

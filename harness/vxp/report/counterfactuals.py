@@ -15,6 +15,7 @@ from PIL import Image
 
 from vxp.core import OK
 from vxp.report.pictures import SIDE, data_uri
+from vxp.report.words import spelled
 
 Pixels = NDArray[np.uint8]
 GREY = 128
@@ -76,7 +77,7 @@ def cell(name: str, item: Pixels, made: Pixels, status: str, of: tuple[Said | No
     """Of an item [3, H, W] its counterfactual by one explainer; of: what the model says of it, and the foil."""
     said, foil = of
     if status != OK:
-        return Cell(name, words=status.replace(":", ": ").replace("-", " "))
+        return Cell(name, words=spelled(status))
     change = made.astype(int) - item.astype(int)
     top = int(np.abs(change).max())
     return Cell(name, enlarged(made), drawn(change), f"{GREY / top:.0f}" if top else "", said.words if said else "",

@@ -21,7 +21,7 @@ from vxp.report import concepts, counterfactuals, looked, pictures, prototypes, 
 from vxp.report.pictures import band, curve_svg, data_uri, overlay, small, style
 from vxp.report.read import Picture, Run, System, read
 from vxp.report.standing import NOT_BETTER, cell, few, flags, standing
-from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, grey
+from vxp.report.words import ARROWS, FAMILIES, Context, columns, direction, grey, spelled
 from vxp.runs import result
 
 
@@ -167,7 +167,7 @@ def _clip(run: Run, picture: Picture) -> Context:
     for system in _in_order(run):
         values, status = system.map(picture.row)
         if status != OK:
-            rows.append({"name": system.name, "words": status.replace(":", ": ").replace("-", " ")})
+            rows.append({"name": system.name, "words": spelled(status)})
             continue
         values, labels = pictures.split(values, system.kind)
         shown = pictures.overlays(frames, values, system.document["explainer"]["signed"], labels)
@@ -197,7 +197,7 @@ def _prototypes(run: Run, picture: Picture) -> Context:
     photo, cells = small(picture.png), []
     for system in _in_order(run):
         values, status = system.map(picture.row)
-        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        words = "" if status == OK else spelled(status)
         explainer, model = system.document["explainer"]["id"], system.document["model"]["id"]
         found = [] if words else prototypes.planes(photo, values, explainer, model)
         cells.append({"name": system.name, "planes": found, "words": words or ("" if found else "none speaks for it")})
@@ -209,7 +209,7 @@ def _named(run: Run, picture: Picture) -> Context:
     columns = []
     for system in _in_order(run):
         values, status = system.map(picture.row)
-        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        words = "" if status == OK else spelled(status)
         columns.append(concepts.Column(system.name, system.reference, values.astype(float), words))
     drawn = concepts.svg(f"scores of concepts of {picture.item_id}", picture.concepts, columns)
     return {"item": picture.item_id, "target": picture.target_name, "bars": Markup(drawn),
@@ -234,7 +234,7 @@ def _video(run: Run, picture: Picture, video: timeline.Timeline) -> Context:
     rows = []
     for system in _in_order(run):
         values, status = system.map(picture.row)
-        words = "" if status == OK else status.replace(":", ": ").replace("-", " ")
+        words = "" if status == OK else spelled(status)
         rows.append(timeline.Row(system.name, system.reference, values.astype(float), system.segments(picture.row), words))
     return {"item": picture.item_id, "timeline": _drawn(picture, video, rows)}
 
@@ -249,7 +249,7 @@ def _map(system: System, row: int, photo: Image.Image) -> tuple[str, str]:
     """The overlay as a data URI, or why there is no map: the zeros stored in its place are not shown as one."""
     values, status = system.map(row)
     if status != OK:
-        return "", status.replace(":", ": ").replace("-", " ")
+        return "", spelled(status)
     (values, labels), signed = pictures.split(values, system.kind), system.document["explainer"]["signed"]
     return data_uri(overlay(photo, values, signed) if labels is None else pictures.regions(photo, values, labels, signed)), ""
 

@@ -14,7 +14,7 @@ from vxp.core import OK
 from vxp.documents import rules, words
 from vxp.documents.rules import Rule
 from vxp.documents.words import Claim
-from vxp.report.words import Context
+from vxp.report.words import Context, spelled
 
 KINDS = ("text", "rules")
 """The kinds that are read."""
@@ -26,7 +26,7 @@ def cell(kind: str, payload: NDArray[np.float32], status: str, classes: Sequence
     rule. classes: their names, where they have names."""
     found: Context = {"text": "", "also": [], "words": "", "rule": None}
     if status != OK:
-        return found | {"words": status.replace(":", ": ").replace("-", " ")}
+        return found | {"words": spelled(status)}
     data = payload.astype(np.uint8).tobytes()
     if kind == "rules":
         return found | {"rule": table(rules.of_bytes(data), classes)}

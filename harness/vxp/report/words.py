@@ -80,13 +80,17 @@ def interval(ci: typed.Ci | None, metric: str) -> str:
 Score = typed.ResultScore | typed.LeaderboardTableEntryScore | typed.LeaderboardTableReferenceScore
 
 
+def spelled(status: str) -> str:
+    """A status in words: 'not run: budget'."""
+    return status.replace(":", ": ").replace("-", " ")
+
+
 def statuses(score: Score) -> str:
     """What is not `ok`, in words: '3 constant map', 'not run: budget'."""
     others = {k: v for k, v in score.get("statuses", {}).items() if k != "ok"}
     words = []
     for status, count in others.items():
-        kind, _, code = status.partition(":")
-        said = f"{kind.replace('-', ' ')}: {code.replace('-', ' ')}"
+        said = spelled(status)
         words.append(said if count == score["n"] else f"{count} of {score['n']} {said}")
     return "; ".join(words)
 
